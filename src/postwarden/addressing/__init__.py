@@ -1,0 +1,1 @@
+"""Rewriting and resolving of addresses."""

@@ -1,0 +1,1 @@
+"""Stage 3: headers and envelope as they are stored."""

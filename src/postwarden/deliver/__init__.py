@@ -1,0 +1,1 @@
+"""Stage 7: how. SMTP, local mailboxes, error, discard."""

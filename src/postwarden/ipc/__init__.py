@@ -1,0 +1,1 @@
+"""How the roles talk: records (values) and channels (one Unix socket pair each, made by the master)."""

@@ -1,0 +1,193 @@
+"""What the roles say to each other: one tagged Struct a sentence, msgpack on the wire (`ipc.channel`).
+
+Control (master <-> role), mail (receiver <-> courier) and work (courier <-> carrier, agent) are three vocabularies, so
+that a role can't even decode what is not meant for it.
+"""
+
+from msgspec import Struct
+
+from postwarden.mail.envelope import Client, Envelope, Recipient
+from postwarden.mail.status import Status, Timing
+
+VERSION = 1
+"""Raised with each incompatible change of a record; the two ends of a channel must agree."""
+
+# receiver -> courier
+
+
+class Stored(Struct, frozen=True, array_like=True, tag=1):
+    """A message is durable in the sender's segment. `body` is None when the credit was spent or the body has a file
+    of its own: the courier then reads it with `spool` when a delivery slot is free."""
+
+    segment: int
+    """Number of the segment; unique within the queue directory, across receivers and restarts."""
+    offset: int
+    """Where the record begins in the segment file."""
+    length: int
+    envelope: Envelope
+    head: bytes
+    """Header block up to and with the empty line, CRLF."""
+    body: bytes | None
+    body_file: str = ""
+    """Name within the body directory, for a body that is no part of the record."""
+
+
+class SegmentSealed(Struct, frozen=True, array_like=True, tag=2):
+    """The receiver will append nothing more to it."""
+
+    segment: int
+
+
+FromReceiver = Stored | SegmentSealed
+
+# courier -> receiver
+
+
+class Credit(Struct, frozen=True, array_like=True, tag=1):
+    """So much more may be sent with its body. At the start of a channel: 256 messages, 16 MiB."""
+
+    messages: int
+    octets: int
+
+
+class SlowDown(Struct, frozen=True, array_like=True, tag=2):
+    """Wait `seconds` before each new transaction (in_flow_delay); 0 ends it."""
+
+    seconds: float
+
+
+ToReceiver = Credit | SlowDown
+
+# courier -> carrier, agent
+
+
+class Job(Struct, frozen=True, array_like=True, tag=1):
+    """One delivery: one message, one transport, one next hop, some of its recipients. `body` None: a file descriptor
+    comes with this record, open for reading, positioned anywhere; its bytes from `body_offset`, `body_size` of them."""
+
+    job_id: int
+    transport: str
+    """Service name of a master.cf transport entry."""
+    nexthop: str
+    queue_id: str
+    arrival: float
+    active: float
+    """When it entered the active queue: what lies before is `a`, what lies after `b` of `delays=a/b/c/d`."""
+    sender: str
+    recipients: tuple[Recipient, ...]
+    size: int
+    head: bytes
+    body: bytes | None
+    body_offset: int = 0
+    body_size: int = 0
+    eight_bit: bool = False
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""
+    client: Client | None = None
+
+
+ToDeliverer = Job
+
+# carrier, agent -> courier
+
+
+class Outcome(Struct, frozen=True, array_like=True, tag=1):
+    """The end of a job. `results` has one Status for each recipient, in the job's order."""
+
+    job_id: int
+    results: tuple[Status, ...]
+    timing: Timing
+    destination_fault: Status | None = None
+    """The destination as a whole could not be used (no connection, no greeting): the scheduler's negative feedback."""
+
+
+class Forward(Struct, frozen=True, array_like=True, tag=2):
+    """The agent expanded an alias or a .forward: one recipient of a running job becomes these. Comes before the
+    `Outcome` of the job, in which that recipient has status 2.0.0."""
+
+    job_id: int
+    recipient_index: int
+    sender: str
+    recipients: tuple[Recipient, ...]
+
+
+FromDeliverer = Outcome | Forward
+
+# master -> role
+
+
+class Listener(Struct, frozen=True, array_like=True):
+    """A listening socket that a receiver inherits; its descriptor comes with `Start`, in the order of the listeners."""
+
+    service: str
+    """First column of the master.cf entry: `smtp`, `submission`, `127.0.0.1:10025`."""
+    address: str
+    port: int
+
+
+class Start(Struct, frozen=True, array_like=True, tag=1):
+    """The first record on a control channel. Descriptors: the log (if `log_to` is a file or standard output), the
+    memory map of client counters (receivers), then one for each listener."""
+
+    role: str
+    instance: int
+    """Small number, unique among the living processes of this role: names segments, picks a column of counters."""
+    generation: int
+    """Counted up by reload."""
+    settings: bytes
+    """`config.settings.Settings`, as msgpack."""
+    user: str
+    """Whom to become before anything is read from outside; empty: stay who you are."""
+    listeners: tuple[Listener, ...] = ()
+    log_to: str = ""
+    """`fd` (the first descriptor), or the path of a syslog socket."""
+
+
+class Link(Struct, frozen=True, array_like=True, tag=2):
+    """A channel to another role, whose end comes as descriptor. The courier gets one for each receiver, carrier and
+    agent, the others one to the courier; after a restart of the other side a new one comes."""
+
+    role: str
+    instance: int
+    generation: int
+
+
+class Reconfigure(Struct, frozen=True, array_like=True, tag=3):
+    """Courier and agent swap their configuration in place; a bad one is answered by Refused and changes nothing."""
+
+    settings: bytes
+
+
+class Drain(Struct, frozen=True, array_like=True, tag=4):
+    """Accept nothing more and end with the last session or delivery. `at_once`: 421 at the next command boundary."""
+
+    at_once: bool = False
+
+
+class Flush(Struct, frozen=True, array_like=True, tag=5):
+    """Try all deferred mail now."""
+
+
+FromMaster = Start | Link | Reconfigure | Drain | Flush
+
+# role -> master
+
+
+class Ready(Struct, frozen=True, array_like=True, tag=1):
+    """At work. For a receiver: it accepts."""
+
+
+class Refused(Struct, frozen=True, array_like=True, tag=2):
+    """The configuration can't be used; `reason` names file and line. At start the role then ends with code 78."""
+
+    reason: str
+
+
+class Report(Struct, frozen=True, array_like=True, tag=3):
+    """Figures for `status`, once in a while."""
+
+    figures: dict[str, int]
+
+
+ToMaster = Ready | Refused | Report

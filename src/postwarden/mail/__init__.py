@@ -1,0 +1,1 @@
+"""Values of mail: frozen, without I/O, imported by every other package."""

@@ -1,0 +1,41 @@
+"""SMTP replies as values (RFC 5321 4.2, RFC 2034, RFC 3463)."""
+
+from msgspec import Struct
+
+
+class Reply(Struct, frozen=True, array_like=True):
+    """A reply to a command.
+
+    `code` is the SMTP code, `status` the enhanced status code ("5.7.1", empty where none is sent: greeting, EHLO, 354),
+    `text` what the peer reads; its lines are parted by "\\n". Whether a reply is temporary follows from `code` alone.
+    """
+
+    code: int
+    status: str
+    text: str
+
+    @property
+    def positive(self) -> bool:
+        return self.code < 400
+
+    @property
+    def temporary(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        return self.code >= 500
+
+    def encode(self) -> bytes:
+        """The reply as sent, CRLF at the end of each line. Text is UTF-8; CR never passes."""
+        prefix = f"{self.status} " if self.status else ""
+        lines = self.text.replace("\r", " ").split("\n")
+        last = len(lines) - 1
+        return "".join(
+            f"{self.code}{'-' if n < last else ' '}{prefix}{line}\r\n" for n, line in enumerate(lines)
+        ).encode("utf-8", "surrogateescape")
+
+    def __str__(self) -> str:
+        """One line, as Postfix logs it: `550 5.1.1 text`."""
+        text = self.text.replace("\n", " ")
+        return f"{self.code} {self.status} {text}" if self.status else f"{self.code} {text}"

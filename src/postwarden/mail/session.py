@@ -1,0 +1,34 @@
+"""What is known of an SMTP session when policy is asked about it."""
+
+from msgspec import Struct
+
+from postwarden.mail.envelope import Client
+
+
+class TlsFacts(Struct, frozen=True, array_like=True):
+    """An established TLS layer, as the Received header and the log name it."""
+
+    protocol: str
+    cipher: str
+    bits: int
+    peer_subject: str = ""
+    server_name: str = ""
+
+
+class SessionFacts(Struct, frozen=True):
+    """One value per state of the session; a change makes a new one. Policy reads it, `receive` writes it."""
+
+    client: Client
+    name_status: int = 2
+    """Standing of `client.name`: 2 verified, 4 lookup failed temporarily, 5 no such name."""
+    reverse_name_status: int = 2
+    server_address: str = ""
+    server_port: int = 0
+    tls: TlsFacts | None = None
+    sender: str | None = None
+    """None before MAIL."""
+    recipients: int = 0
+    """Accepted in this transaction."""
+    size: int = 0
+    """Declared with MAIL SIZE=, or counted at the end of data."""
+    queue_id: str = ""

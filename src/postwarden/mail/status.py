@@ -1,0 +1,46 @@
+"""What became of one recipient in one delivery attempt (RFC 3463, RFC 3464 2.3)."""
+
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Action(Enum):
+    """The word that the log and the DSN use."""
+
+    SENT = "sent"
+    BOUNCED = "bounced"
+    DEFERRED = "deferred"
+
+    @property
+    def final(self) -> bool:
+        return self is not Action.DEFERRED
+
+
+class Status(Struct, frozen=True, array_like=True):
+    """`action` follows from the first digit of `code`, so that the two can never disagree."""
+
+    code: str
+    """Enhanced status code, as `5.1.1`."""
+    text: str
+    """The log's sentence in parentheses: `host mx[1.2.3.4] said: 550 no such user (in reply to RCPT TO command)`."""
+    relay: str = "none"
+    """`name[address]:port` of the remote end, `local`, `none`."""
+    remote_mta: str = ""
+    """Name for the DSN's Remote-MTA; empty when no remote server was reached."""
+    remote_reply: str = ""
+    """The remote server's whole reply, for Diagnostic-Code: smtp; empty when none."""
+
+    @property
+    def action(self) -> Action:
+        return {"2": Action.SENT, "4": Action.DEFERRED, "5": Action.BOUNCED}[self.code[0]]
+
+
+class Timing(Struct, frozen=True, array_like=True):
+    """Moments of one delivery, seconds since the epoch; 0 where it was never reached. They become `delays=a/b/c/d`."""
+
+    handed: float
+    """The deliverer got the job."""
+    connected: float
+    """The greeting and HELO were over."""
+    done: float

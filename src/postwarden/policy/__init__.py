@@ -1,0 +1,1 @@
+"""Stage 2: may it come in? Facts in, decision out."""

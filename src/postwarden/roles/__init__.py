@@ -1,0 +1,1 @@
+"""The processes: life, privileges, and what each may touch."""

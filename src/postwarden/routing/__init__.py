@@ -1,0 +1,1 @@
+"""Stage 6: where. From next hop to hosts."""

@@ -1,0 +1,1 @@
+"""Lookup tables: one file a type, one function that opens `type:name`."""

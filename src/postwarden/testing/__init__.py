@@ -1,0 +1,1 @@
+"""Fakes that pass the conformance suite of the real thing."""

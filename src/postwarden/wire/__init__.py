@@ -1,0 +1,1 @@
+"""Protocol machines without I/O: bytes in, events out. Imports `mail` only."""
