@@ -127,8 +127,8 @@ class Listener(Struct, frozen=True, array_like=True):
 
 
 class Start(Struct, frozen=True, array_like=True, tag=1):
-    """The first record on a control channel. Descriptors: the log (if `log_to` is a file or standard output), the
-    memory map of client counters (receivers), then one for each listener."""
+    """The first record on a control channel. Its descriptors, in order: the log (if `log_to` is `fd`), the memory map
+    of client counters (receivers only), one for each listener, one for each file that is handed over."""
 
     role: str
     instance: int
@@ -142,6 +142,8 @@ class Start(Struct, frozen=True, array_like=True, tag=1):
     listeners: tuple[Listener, ...] = ()
     log_to: str = ""
     """`fd` (the first descriptor), or the path of a syslog socket."""
+    handed: tuple[str, ...] = ()
+    """Paths of the files that only root may read: the role opens `/proc/self/fd/N` in their place."""
 
 
 class Link(Struct, frozen=True, array_like=True, tag=2):
@@ -169,7 +171,13 @@ class Flush(Struct, frozen=True, array_like=True, tag=5):
     """Try all deferred mail now."""
 
 
-FromMaster = Start | Link | Reconfigure | Drain | Flush
+class Handed(Struct, frozen=True, array_like=True, tag=6):
+    """Files that only root may read have new content; a descriptor for each."""
+
+    paths: tuple[str, ...]
+
+
+FromMaster = Start | Link | Reconfigure | Drain | Flush | Handed
 
 # role -> master
 
