@@ -1,0 +1,223 @@
+from postwarden.mail.status import Status
+from postwarden.schedule.feedback import Feedback
+from postwarden.schedule.scheduler import Destination, Scheduler, TransportLimits
+
+REFUSED = Status("4.4.1", "connect to dead.example[192.0.2.1]:25: Connection refused")
+
+
+def smtp(**limits: object) -> Scheduler[str]:
+    scheduler: Scheduler[str] = Scheduler(300.0)
+    scheduler.configure(TransportLimits("smtp", "carrier", **limits))  # type: ignore[arg-type]
+    return scheduler
+
+
+def add(scheduler: Scheduler[str], key: str, *names: str, transport: str = "smtp") -> Destination[str]:
+    for name in names:
+        destination = scheduler.add(name, transport, key)
+        assert isinstance(destination, Destination)
+    return destination
+
+
+def take_all(scheduler: Scheduler[str], pool: str = "carrier") -> list[str]:
+    taken = []
+    while (one := scheduler.take(pool)) is not None:
+        taken.append(one)
+    return taken
+
+
+def test_first_in_first_out_within_a_destination_and_turns_between_them() -> None:
+    scheduler = smtp()
+    add(scheduler, "a", "a1", "a2", "a3")
+    add(scheduler, "b", "b1", "b2")
+    assert take_all(scheduler) == ["a1", "b1", "a2", "b2", "a3"]
+    assert scheduler.waiting == 0
+
+
+def test_a_window_holds_back_and_success_widens_it() -> None:
+    scheduler = smtp(initial=2, concurrency=4)
+    there = add(scheduler, "a", *(f"m{n}" for n in range(20)))
+    assert len(take_all(scheduler)) == 2
+    scheduler.finished(there, None, 0.0)
+    assert len(take_all(scheduler)) == 2
+    for _ in range(3):
+        scheduler.finished(there, None, 0.0)
+    assert there.window.size == 4
+    take_all(scheduler)
+    assert there.busy == 4
+
+
+def test_growth_stays_near_what_is_used() -> None:
+    scheduler = smtp(initial=5, concurrency=20)
+    there = add(scheduler, "a", *(f"m{n}" for n in range(40)))
+    for _ in range(30):
+        assert scheduler.take("carrier") is not None
+        scheduler.finished(there, None, 0.0)
+    assert there.window.size == 6
+
+
+def test_a_dead_destination_is_suspended_and_delays_nobody() -> None:
+    scheduler = smtp(initial=2)
+    dead = add(scheduler, "dead", "d1", "d2", "d3", "d4")
+    add(scheduler, "alive", "a1")
+    assert take_all(scheduler) == ["d1", "a1", "d2"]
+    assert scheduler.finished(dead, REFUSED, 10.0) == []
+    assert scheduler.finished(dead, REFUSED, 10.0) == ["d3", "d4"]
+    assert dead.suspended == Status("4.4.1", f"delivery temporarily suspended: {REFUSED.text}")
+    assert scheduler.add("d5", "smtp", "dead") == dead.suspended
+    add(scheduler, "alive", "a2")
+    assert take_all(scheduler) == ["a2"]
+    assert scheduler.next_wake == 310.0
+    scheduler.wake(309.0)
+    assert isinstance(scheduler.add("d6", "smtp", "dead"), Status)
+    scheduler.wake(310.0)
+    add(scheduler, "dead", "d7")
+    assert take_all(scheduler) == ["d7"]
+
+
+def test_flush_revives_at_once() -> None:
+    scheduler = smtp(initial=1)
+    dead = add(scheduler, "dead", "d1")
+    take_all(scheduler)
+    scheduler.finished(dead, REFUSED, 0.0)
+    assert isinstance(scheduler.add("d2", "smtp", "dead"), Status)
+    scheduler.flush()
+    add(scheduler, "dead", "d3")
+    assert take_all(scheduler) == ["d3"]
+    assert scheduler.next_wake is None
+
+
+def test_success_between_failures_forgives_them() -> None:
+    scheduler = smtp(initial=2)
+    there = add(scheduler, "a", *(f"m{n}" for n in range(9)))
+    take_all(scheduler)
+    scheduler.finished(there, REFUSED, 0.0)
+    assert there.window.size == 1
+    scheduler.finished(there, None, 0.0)
+    assert there.window.size == 2
+    take_all(scheduler)
+    scheduler.finished(there, REFUSED, 0.0)
+    assert there.suspended is None
+
+
+def test_cohort_limit_zero_never_suspends() -> None:
+    scheduler = smtp(initial=1, cohorts=0)
+    there = add(scheduler, "a", *(f"m{n}" for n in range(9)))
+    for _ in range(9):
+        assert len(take_all(scheduler)) == 1
+        scheduler.finished(there, REFUSED, 0.0)
+    assert there.suspended is None
+
+
+def test_fractional_feedback_grows_late_and_shrinks_early() -> None:
+    quarter = Feedback(0.25)
+    scheduler = smtp(initial=4, positive=quarter, negative=quarter, cohorts=10)
+    there = add(scheduler, "a", *(f"m{n}" for n in range(40)))
+    sizes = []
+    for _ in range(4):
+        scheduler.take("carrier")
+        take_all(scheduler)
+        scheduler.finished(there, None, 0.0)
+        sizes.append(there.window.size)
+    assert sizes == [4, 4, 4, 5]
+    sizes = []
+    for _ in range(5):
+        take_all(scheduler)
+        scheduler.finished(there, REFUSED, 0.0)
+        sizes.append(there.window.size)
+    assert sizes == [4, 4, 4, 4, 3]
+
+
+def test_a_transport_keeps_to_its_processes_and_leaves_the_others_alone() -> None:
+    scheduler = smtp(processes=3)
+    scheduler.configure(TransportLimits("relay", "carrier"))
+    a = add(scheduler, "a", "a1", "a2", "a3")
+    add(scheduler, "b", "b1", "b2")
+    add(scheduler, "a", "r1", transport="relay")
+    assert sorted(take_all(scheduler)) == ["a1", "a2", "b1", "r1"]
+    scheduler.finished(a, None, 0.0)
+    assert take_all(scheduler) == ["b2"]
+
+
+def test_pools_are_apart() -> None:
+    scheduler = smtp()
+    scheduler.configure(TransportLimits("local", "agent"))
+    add(scheduler, "joe", "l1", transport="local")
+    add(scheduler, "a", "a1")
+    assert take_all(scheduler, "agent") == ["l1"]
+    assert take_all(scheduler, "nobody") == []
+    assert take_all(scheduler) == ["a1"]
+
+
+def test_a_delivery_that_did_not_happen_is_next_again() -> None:
+    scheduler = smtp(initial=1)
+    there = add(scheduler, "a", "a1", "a2")
+    assert take_all(scheduler) == ["a1"]
+    assert scheduler.again(there, "a1")
+    assert take_all(scheduler) == ["a1"]
+    scheduler.finished(there, REFUSED, 0.0)
+
+
+def test_again_at_a_suspended_destination_is_refused() -> None:
+    scheduler = smtp(initial=2)
+    there = add(scheduler, "a", "a1", "a2")
+    take_all(scheduler)
+    for _ in range(2):
+        there.window.failed(Feedback(1.0), 1)
+    scheduler.finished(there, None, 0.0)
+    there.suspended = REFUSED
+    assert not scheduler.again(there, "a2")
+    assert there.busy == 0
+
+
+def test_rate_delay_is_one_at_a_time_with_a_rest() -> None:
+    scheduler = smtp(rate_delay=5.0)
+    there = add(scheduler, "a", "a1", "a2")
+    assert take_all(scheduler) == ["a1"]
+    scheduler.finished(there, None, 100.0)
+    assert take_all(scheduler) == []
+    assert scheduler.next_wake == 105.0
+    scheduler.wake(105.0)
+    assert take_all(scheduler) == ["a2"]
+
+
+def test_a_rest_that_ends_does_not_end_a_suspension() -> None:
+    scheduler = smtp(rate_delay=5.0, initial=1)
+    there = add(scheduler, "a", "a1")
+    take_all(scheduler)
+    scheduler.finished(there, REFUSED, 0.0)
+    scheduler.wake(5.0)
+    assert there.suspended is not None
+    scheduler.wake(300.0)
+    assert there.suspended is None
+
+
+def test_idle_destinations_leave_nothing_behind() -> None:
+    scheduler = smtp()
+    for n in range(100):
+        there = add(scheduler, f"d{n}", "m")
+        take_all(scheduler)
+        scheduler.finished(there, None, 0.0)
+    assert scheduler._transports["smtp"].destinations == {}
+
+
+def test_new_limits_hold_from_the_next_delivery_on() -> None:
+    scheduler = smtp(processes=1)
+    add(scheduler, "a", "a1", "a2")
+    assert take_all(scheduler) == ["a1"]
+    scheduler.configure(TransportLimits("smtp", "carrier", processes=0))
+    assert take_all(scheduler) == ["a2"]
+
+
+def test_thousand_dead_destinations_and_one_alive() -> None:
+    scheduler = smtp(initial=5, processes=100)
+    homes = {f"d{n}": add(scheduler, f"d{n}", *(f"d{n}:{m}" for m in range(10))) for n in range(1000)}
+    homes["alive"] = add(scheduler, "alive", *(f"alive:{m}" for m in range(10)))
+    now, done = 0.0, 0
+    for _ in range(200):
+        now += 1.0
+        for name in take_all(scheduler):
+            key = name.partition(":")[0]
+            done += key == "alive"
+            scheduler.finished(homes[key], None if key == "alive" else REFUSED, now)
+    assert done == 10
+    assert scheduler.waiting == 0
