@@ -1,0 +1,30 @@
+"""What is wrong with a configuration, and where."""
+
+from msgspec import Struct
+
+from postwarden.mail.decision import Origin
+
+
+class ConfigError(Exception):
+    """The configuration can't be used. `str()` names file and line."""
+
+    def __init__(self, origin: Origin, text: str) -> None:
+        super().__init__(origin, text)
+        self.origin = origin
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.text}" if self.origin.file else self.text
+
+
+class Problem(Struct, frozen=True):
+    """Something an operator should hear of."""
+
+    origin: Origin
+    severity: str
+    """`error`: start is refused; `warning`: it is not."""
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.origin}: " if self.origin.file else ""
+        return f"{self.severity}: {where}{self.text}"

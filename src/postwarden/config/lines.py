@@ -1,0 +1,53 @@
+"""Logical lines, as main.cf, master.cf and text tables have them: a line that begins with white space continues the
+one before; empty lines and lines whose first character is `#` count for nothing, not even within a logical line."""
+
+from collections.abc import Iterator
+
+from postwarden.config.errors import ConfigError
+from postwarden.mail.decision import Origin
+
+LINE_LIMIT = 1 << 20
+"""Bytes of one logical line. Beyond it, the file is something else than configuration."""
+
+
+def logical_lines(data: bytes, file: str) -> Iterator[Origin]:
+    """The logical lines of `data`, each as the Origin of what it says; `file` is the name to print.
+
+    Continuation lines are joined as they are, white space and all. Raises ConfigError: not UTF-8, a NUL byte, a first
+    line that continues nothing, a line without end.
+    """
+    start = 0
+    parts: list[bytes] = []
+    size = 0
+    for number, line in enumerate(data.split(b"\n"), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith(b"#"):
+            continue
+        if line[:1].isspace():
+            if not parts:
+                raise ConfigError(_origin(file, number, line), "a logical line must not start with white space")
+        elif parts:
+            yield _joined(parts, file, start)
+            parts, size = [], 0
+        if not parts:
+            start = number
+        parts.append(line.removesuffix(b"\r"))
+        size += len(line)
+        if size > LINE_LIMIT:
+            raise ConfigError(_origin(file, start, parts[0][:60]), "this line has no end")
+    if parts:
+        yield _joined(parts, file, start)
+
+
+def _joined(parts: list[bytes], file: str, start: int) -> Origin:
+    text = b"".join(parts).rstrip()
+    if b"\0" in text:
+        raise ConfigError(_origin(file, start, text[:60]), "a NUL byte")
+    try:
+        return Origin(file, start, text.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(_origin(file, start, text[:60]), f"not UTF-8: byte {text[error.start]:#04x}") from error
+
+
+def _origin(file: str, number: int, text: bytes) -> Origin:
+    return Origin(file, number, text.decode(errors="replace"))
