@@ -17,7 +17,7 @@ class ConfigError(Exception):
         return f"{self.origin}: {self.text}" if self.origin.file else self.text
 
 
-class Problem(Struct, frozen=True):
+class Problem(Struct, frozen=True, array_like=True):
     """Something an operator should hear of."""
 
     origin: Origin

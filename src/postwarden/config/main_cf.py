@@ -2,9 +2,9 @@
 
 import re
 
+from postwarden.config.entries import Entry
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import logical_lines
-from postwarden.config.settings import Entry
 from postwarden.mail.decision import Origin
 
 _NAME = re.compile(r"[^\s={}$]+")

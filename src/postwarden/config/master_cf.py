@@ -2,11 +2,11 @@
 
 import re
 
+from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import ExpandError, closing
 from postwarden.config.lines import logical_lines
 from postwarden.config.main_cf import parse_entry
-from postwarden.config.settings import Entry, Service
 from postwarden.mail.decision import Origin
 
 TYPES = ("inet", "unix", "unix-dgram", "fifo", "pass")

@@ -1,45 +1,28 @@
 """A loaded configuration: what main.cf and master.cf say, with the line of each entry, and what follows from it."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
 from msgspec import Struct
 
 from postwarden.config import system as names
-from postwarden.config.errors import ConfigError
+from postwarden.config.embedded import COMPATIBILITY_LEVEL, MASTER_CF
+from postwarden.config.entries import Entry, Service
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import ExpandError, expand
+from postwarden.config.main_cf import parse_main_cf
+from postwarden.config.master_cf import parse_master_cf
 from postwarden.config.parameters import Kind, find
 from postwarden.config.system import System
 from postwarden.config.values import Value, split, typed
 from postwarden.mail.decision import BUILT_IN, Origin
+from postwarden.net.interfaces import interfaces
 
+__all__ = ["ConfigError", "Entry", "Problem", "Service", "Settings", "load"]
 
-class Entry(Struct, frozen=True, array_like=True):
-    """A value as written, and where."""
-
-    value: str
-    origin: Origin
-
-
-class Service(Struct, frozen=True, array_like=True):
-    """One entry of master.cf. The fields that are text are as written, `-` where the operator left the default."""
-
-    name: str
-    """First column: `smtp`, `127.0.0.1:10025`, `relay`."""
-    type: str
-    """inet, unix, fifo or pass."""
-    private: str
-    unprivileged: str
-    chroot: str
-    wakeup: str
-    maxproc: str
-    command: str
-    arguments: tuple[str, ...]
-    """What follows the command, without the `-o` pairs."""
-    overrides: dict[str, Entry]
-    origin: Origin
-
-    @property
-    def key(self) -> str:
-        """`smtp/inet`: unique, while a name alone is not."""
-        return f"{self.name}/{self.type}"
+SIZE_LIMIT = 16 << 20
+"""Bytes of main.cf or master.cf."""
 
 
 class Settings(Struct, frozen=True):
@@ -49,11 +32,13 @@ class Settings(Struct, frozen=True):
     is one. `stress` gives the values that hold while smtpd is overloaded.
     """
 
-    directory: str
+    config_directory: str
     """Where main.cf is, absolute."""
     entries: dict[str, Entry]
     services: tuple[Service, ...]
     system: System
+    problems: tuple[Problem, ...] = ()
+    """What was strange while it was read."""
 
     def find_service(self, service: str) -> Service | None:
         exact = [s for s in self.services if s.key == service]
@@ -136,9 +121,73 @@ class Settings(Struct, frozen=True):
             chosen = self._items("inet_interfaces", service)
             return names.networks(self.system, style, chosen, self._items("inet_protocols", service))
         if name == "config_directory":
-            return self.directory
+            return self.config_directory
         if name == "process_name":
             found = self.find_service(service) if service else None
             return found.command if found else "postwarden"
         parameter = find(name)
         return None if parameter is None else parameter.default
+
+
+def this_system() -> System:
+    return System(os.uname().nodename, interfaces())
+
+
+def load(
+    config_directory: str | Path, overrides: Mapping[str, str] | None = None, system: System | None = None
+) -> Settings:
+    """What `config_directory` says. A missing or empty file gives the built-in defaults; `overrides` win over main.cf.
+
+    Raises ConfigError, with file and line, for what can't be parsed or read.
+    """
+    directory = os.path.abspath(config_directory)
+    main_file, master_file = os.path.join(directory, "main.cf"), os.path.join(directory, "master.cf")
+    entries, problems = parse_main_cf(read(main_file), main_file)
+    if not entries:
+        entries["compatibility_level"] = Entry(COMPATIBILITY_LEVEL, BUILT_IN)
+    for name, value in (overrides or {}).items():
+        entries[name] = Entry(value, Origin("command line", 1, f"{name} = {value}"))
+    services, warnings = _services(master_file)
+    settings = Settings(directory, entries, services, system or this_system(), (*problems, *warnings))
+    return _with_origin_file(settings)
+
+
+def read(file: str) -> bytes:
+    """The bytes of `file`, none if it does not exist. Raises ConfigError."""
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(Origin(file, 0, ""), f"can't be read: {error.strerror}") from error
+    if len(data) > SIZE_LIMIT:
+        raise ConfigError(Origin(file, 0, ""), f"larger than {SIZE_LIMIT} bytes")
+    return data
+
+
+def _services(file: str) -> tuple[tuple[Service, ...], list[Problem]]:
+    services, problems = parse_master_cf(read(file), file)
+    if not services:
+        services, problems = parse_master_cf(MASTER_CF, "")
+    return services, problems
+
+
+def _with_origin_file(settings: Settings) -> Settings:
+    """Debian's way of `myorigin = /etc/mailname`: the first line of that file is the name. Read once, here, since a
+    role may be shut in before it asks."""
+    written = settings.entries.get("myorigin")
+    if written is None:
+        return settings
+    file = settings.text("myorigin")
+    if not file.startswith("/"):
+        return settings
+    lines = read(file).split(b"\n")
+    try:
+        name = lines[0].decode().strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(Origin(file, 1, ""), "not UTF-8") from error
+    if not name:
+        raise ConfigError(written.origin, f"myorigin: {file} has no name in its first line")
+    entries = settings.entries | {"myorigin": Entry(name, Origin(file, 1, name))}
+    return Settings(settings.config_directory, entries, settings.services, settings.system, settings.problems)

@@ -1,5 +1,6 @@
 """Settings from text, for a machine that is always the same: mx.example.com, 192.0.2.1/24 and loopback."""
 
+from postwarden.config.embedded import MASTER_CF
 from postwarden.config.main_cf import parse_main_cf
 from postwarden.config.master_cf import parse_master_cf
 from postwarden.config.settings import Entry, Settings
@@ -8,27 +9,8 @@ from postwarden.mail.decision import Origin
 
 SYSTEM = System("mx.example.com", ("127.0.0.1/8", "192.0.2.1/24", "::1/128"))
 
-MASTER_CF = """\
-smtp      inet  n  -  n  -  -  smtpd
-pickup    unix  n  -  n  60 1  pickup
-cleanup   unix  n  -  n  -  0  cleanup
-qmgr      unix  n  -  n  300 1 qmgr
-rewrite   unix  -  -  n  -  -  trivial-rewrite
-bounce    unix  -  -  n  -  0  bounce
-defer     unix  -  -  n  -  0  bounce
-trace     unix  -  -  n  -  0  bounce
-smtp      unix  -  -  n  -  -  smtp
-relay     unix  -  -  n  -  -  smtp
-error     unix  -  -  n  -  -  error
-retry     unix  -  -  n  -  -  error
-discard   unix  -  -  n  -  -  discard
-local     unix  -  n  n  -  -  local
-virtual   unix  -  n  n  -  -  virtual
-lmtp      unix  -  -  n  -  -  lmtp
-"""
 
-
-def settings(main_cf_text: str = "", master_cf_text: str = MASTER_CF, **parameters: str) -> Settings:
+def settings(main_cf_text: str = "", master_cf_text: str = MASTER_CF.decode(), **parameters: str) -> Settings:
     """Settings of these files, in /etc/postfix by name only; `parameters` are further lines of main.cf.
 
     compatibility_level is 3.6 unless the text or a parameter says otherwise. Raises ConfigError.
