@@ -1,16 +1,46 @@
-PY ?= python3
+# Two commands do all the set-up on a fresh machine: `make run` and `make test`.
+# What they need: git, make and python3 >= 3.11 with venv; scripts/setup names the apt command where one is missing.
+
 VENV := .venv
 BIN := $(VENV)/bin
 
-$(VENV)/dev: requirements/dev.txt pyproject.toml
-	$(PY) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+.PHONY: run
+run: $(VENV)/run
+	$(BIN)/python -m demo $(if $(ONCE),--once)
 
 .PHONY: check
 check: $(VENV)/dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 tests/unit
+	$(BIN)/pytest -q -n 2 -m "not slow and not long" tests/unit
+
+.PHONY: test
+test: $(VENV)/dev
+	scripts/packages
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not long" tests
+
+.PHONY: test-all
+test-all: $(VENV)/dev
+	scripts/packages
+	$(BIN)/pytest -q -n 2 --dist loadfile tests
+
+.PHONY: bench
+bench: $(VENV)/dev
+	scripts/packages
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/run: requirements/runtime.txt pyproject.toml
+	scripts/setup $(VENV) requirements/runtime.txt
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt pyproject.toml
+	scripts/setup $(VENV) requirements/dev.txt
+	@touch $@ $(VENV)/run

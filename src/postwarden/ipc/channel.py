@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 MAX_FRAME = 64 << 20
 _READ = 256 << 10
-_MAX_FDS = 32
+_MAX_FDS = 250  # the kernel's SCM_MAX_FD is 253
 _HELLO = b"PW%02x" % VERSION
 _encode = msgspec.msgpack.Encoder().encode
 

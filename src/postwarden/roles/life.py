@@ -1,4 +1,4 @@
-"""The life of a role's process on an asyncio loop: started by the master, obedient to its control channel, gone with it.
+"""The life of a role's process on an asyncio loop: started by the master, obedient to its channel, gone with it.
 
 A role is a class that takes a `Life` and has the four methods of `Role`. The first record is `Start`; what comes after
 it waits until the role is built. A configuration that can't be used is answered with `Refused` and exit code 78

@@ -1,0 +1,218 @@
+"""start, start-fg, stop, abort, reload, flush, status, check: postfix(1), with its texts and exit codes."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+from postwarden.config.check import problems
+from postwarden.config.settings import ConfigError, Settings, load
+from postwarden.mail.events import Event, Fatal, Notice, Warn
+from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
+from postwarden.roles import lock
+from postwarden.roles.handover import LogTarget
+from postwarden.roles.privileges import NoSuchUser, look_up, raise_open_files
+
+_PROGRAM = "postfix-script"
+_STOP_LIMIT = 90.0
+
+
+class Stop(Exception):
+    """The command fails; the text is said as fatal."""
+
+
+def main(name: str, words: list[str]) -> int:
+    """`words[0]` is the configuration directory. Exit code 0, or 1 with the reason on standard error and in the log."""
+    try:
+        settings = load(words[0])
+    except ConfigError as error:
+        print(f"postfix: fatal: {error}", file=sys.stderr)
+        return 1
+    voice = Voice(settings)
+    try:
+        return {
+            "start": start, "start-fg": start_foreground, "stop": stop, "abort": abort, "reload": reload,
+            "flush": flush, "status": status, "check": check,
+        }[name](settings, voice)  # fmt: skip
+    except Stop as fatal:
+        voice.say(Fatal(str(fatal)))
+        return 1
+
+
+class Voice:
+    """Says what a command does: to the terminal, and to the log, as postlog(1) does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def say(self, event: Event) -> None:
+        if event.level != "info" or sys.stderr.isatty():
+            level = "" if event.level == "info" else f"{event.level}: "
+            print(f"postfix/{_PROGRAM}: {level}{event}", file=sys.stderr)
+        try:
+            target = LogTarget(self._settings, spool_directory(self._settings) / "maillog")
+        except OSError:
+            return
+        if target.path in ("/dev/stdout", "/dev/stderr"):
+            target.close()
+            return
+        sink: Sink = SyslogSink(target.to)
+        if target.to == "fd":
+            sink = FileSink(target.fd, self._settings.text("myhostname"))
+        log = MailLog(sink, self._settings.text("syslog_name"))
+        log.emit(_PROGRAM, event)
+        log.close()
+
+
+def start(settings: Settings, voice: Voice) -> int:
+    """Start in the background; returns when the gateway accepts mail."""
+    prepare(settings, voice)
+    if settings.text("maillog_file") in ("/dev/stdout", "/dev/stderr"):
+        raise Stop("maillog_file names the terminal: use start-fg")
+    voice.say(Notice("starting the Postfix mail system"))
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        told = os.read(reader, 1)
+        if told != b"+":
+            raise Stop("mail system startup failed")
+        return 0
+    os.close(reader)
+    os.setsid()
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+
+    def ready() -> None:
+        os.write(writer, b"+")
+        os.close(writer)
+
+    os._exit(serve(settings, voice, ready))
+
+
+def start_foreground(settings: Settings, voice: Voice) -> int:
+    """Start, and return when the gateway has ended."""
+    prepare(settings, voice)
+    voice.say(Notice("starting the Postfix mail system"))
+    return serve(settings, voice, lambda: None)
+
+
+def serve(settings: Settings, voice: Voice, ready: "Ready") -> int:
+    """Be the master: hold the locks, and run until told to stop."""
+    from postwarden.roles.master import Master
+
+    held = []
+    try:
+        held.append(lock.hold(lock.pid_file(settings.text("queue_directory"))))
+        held.append(lock.hold(data_lock(settings)))
+    except lock.AlreadyRunning:
+        voice.say(Fatal("the Postfix mail system is already running"))
+        return 1
+    except OSError as error:
+        voice.say(Fatal(str(error)))
+        return 1
+    raise_open_files()
+
+    async def live() -> int:
+        return await Master(settings, ready).run()
+
+    try:
+        return asyncio.run(live())
+    except (ConfigError, OSError) as error:
+        voice.say(Fatal(str(error)))
+        return 1
+
+
+def stop(settings: Settings, voice: Voice) -> int:
+    """End in an orderly way, and return when it has ended; what is stuck is killed."""
+    pid = running(settings)
+    voice.say(Notice("stopping the Postfix mail system"))
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_LIMIT
+    while lock.running(settings.text("queue_directory")):
+        if time.monotonic() > deadline:
+            voice.say(Warn("stopping the Postfix mail system with force"))
+            os.kill(pid, signal.SIGQUIT)
+            return 0
+        time.sleep(0.02)
+    return 0
+
+
+def abort(settings: Settings, voice: Voice) -> int:
+    """End at once."""
+    pid = running(settings)
+    voice.say(Notice("aborting the Postfix mail system"))
+    os.kill(pid, signal.SIGQUIT)
+    return 0
+
+
+def reload(settings: Settings, voice: Voice) -> int:
+    """Have the configuration read again, unless it is wrong: then the running one stays and this says why."""
+    pid = running(settings)
+    complain(settings, voice)
+    voice.say(Notice("refreshing the Postfix mail system"))
+    os.kill(pid, signal.SIGHUP)
+    return 0
+
+
+def flush(settings: Settings, voice: Voice) -> int:
+    """Have all deferred mail tried now."""
+    os.kill(running(settings), signal.SIGUSR1)
+    return 0
+
+
+def status(settings: Settings, voice: Voice) -> int:
+    """Exit 0 and the process id when it runs, else 1."""
+    pid = lock.running(settings.text("queue_directory"))
+    if not pid:
+        voice.say(Notice("the Postfix mail system is not running"))
+        return 1
+    voice.say(Notice(f"the Postfix mail system is running: PID: {pid}"))
+    return 0
+
+
+def check(settings: Settings, voice: Voice) -> int:
+    """Exit 0 when nothing is wrong; warnings alone do not make it fail."""
+    complain(settings, voice)
+    return 0
+
+
+def complain(settings: Settings, voice: Voice) -> None:
+    """Say everything that is wrong with the configuration; Stop when it can't be used."""
+    errors = []
+    for problem in problems(settings):
+        if problem.severity == "error":
+            errors.append(problem)
+        else:
+            voice.say(Warn(f"{problem.origin}: {problem.text}"))
+    for problem in errors[:-1]:
+        print(f"postfix/{_PROGRAM}: error: {problem.origin}: {problem.text}", file=sys.stderr)
+    if errors:
+        raise Stop(f"{errors[-1].origin}: {errors[-1].text}")
+
+
+def prepare(settings: Settings, voice: Voice) -> None:
+    """Everything that can be known to fail before the start: configuration, users, directories, a second start."""
+    if lock.running(settings.text("queue_directory")):
+        raise Stop("the Postfix mail system is already running")
+    complain(settings, voice)
+    owner = (-1, -1)
+    if os.geteuid() == 0:
+        try:
+            account = look_up(settings.text("mail_owner"))
+        except NoSuchUser as error:
+            raise Stop(f"{settings.origin('mail_owner')}: {error}") from None
+        owner = (account.pw_uid, account.pw_gid)
+    try:
+        make_directories(settings, owner)
+    except OSError as error:
+        raise Stop(f"{settings.origin('queue_directory')}: {error}") from None
+
+
+def running(settings: Settings) -> int:
+    pid = lock.running(settings.text("queue_directory"))
+    if not pid:
+        raise Stop("the Postfix mail system is not running")
+    return pid

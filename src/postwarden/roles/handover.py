@@ -1,0 +1,100 @@
+"""What the master opens for roles that may not: the log, and files that only root may read.
+
+A file goes as a memfd, a copy in memory without a path: the role reads `/proc/self/fd/N` and never gets the right to
+open anything beside it. `changed` looks at the files once in a while; a renewed key is handed over without a restart.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from postwarden.config.settings import Settings
+
+_SECRET_PARAMETERS = ("smtpd_tls_key_file", "smtpd_tls_cert_file", "smtpd_tls_chain_files", "smtpd_tls_dkey_file",
+                      "smtpd_tls_dcert_file", "smtpd_tls_eckey_file", "smtpd_tls_eccert_file",
+                      "smtp_tls_key_file", "smtp_tls_cert_file", "smtp_tls_chain_files")  # fmt: skip
+_SYSLOG = "/dev/log"
+
+
+class Handover:
+    """The files that `settings` names and that others than root may not read."""
+
+    def __init__(self, settings: Settings) -> None:
+        paths: dict[str, None] = {}
+        services = ["", *(s.key for s in settings.services if s.command == "smtpd")]
+        for name in _SECRET_PARAMETERS:
+            for service in services:
+                for path in settings.text(name, service).replace(",", " ").split():
+                    if path.startswith("/") and _is_private(path):
+                        paths[path] = None
+        self.paths = tuple(paths)
+        self._seen = {path: _version(path) for path in self.paths}
+
+    def descriptors(self, paths: tuple[str, ...] | None = None) -> list[int]:
+        """A memfd for each path. A file that is gone by now is handed over empty: whoever reads it says so."""
+        return [_copy(path) for path in (self.paths if paths is None else paths)]
+
+    def changed(self) -> tuple[str, ...]:
+        """The paths whose file is another than at the last call."""
+        now = {path: _version(path) for path in self.paths}
+        changed = tuple(path for path in self.paths if now[path] != self._seen[path])
+        self._seen = now
+        return changed
+
+
+class LogTarget:
+    """Where the log goes: `maillog_file`, syslog's socket, or, where neither is to be had, a file in our directory."""
+
+    def __init__(self, settings: Settings, fallback: Path) -> None:
+        name = settings.text("maillog_file")
+        self.path = ""
+        self.fd = -1
+        if not name and _is_socket(_SYSLOG):
+            self.to = _SYSLOG
+            return
+        self.to = "fd"
+        self.path = name or str(fallback)
+        if self.path in ("/dev/stdout", "/dev/stderr"):
+            self.fd = os.dup(1 if self.path == "/dev/stdout" else 2)
+        else:
+            self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def descriptors(self) -> list[int]:
+        """For `Start`, which closes what it is given."""
+        return [os.dup(self.fd)] if self.to == "fd" else []
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _is_private(path: str) -> bool:
+    try:
+        return not os.stat(path).st_mode & stat.S_IROTH
+    except OSError:
+        return False
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _version(path: str) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+def _copy(path: str) -> int:
+    fd = os.memfd_create(os.path.basename(path) or "file", os.MFD_CLOEXEC)
+    try:
+        os.write(fd, Path(path).read_bytes())
+    except OSError:
+        os.ftruncate(fd, 0)
+    return fd

@@ -1,0 +1,88 @@
+"""The listening sockets of the `inet … smtpd` services: which addresses they stand for, and binding them."""
+
+import socket
+from collections.abc import Iterator
+
+from postwarden.config.settings import ConfigError, Service, Settings
+from postwarden.ipc.records import Listener
+
+_BACKLOG = 1024
+
+
+def listeners(settings: Settings) -> list[Listener]:
+    """Every socket that the configuration asks for, in master.cf order. Raises ConfigError with the line at fault."""
+    found: list[Listener] = []
+    for service in settings.services:
+        if service.type == "inet" and service.command == "smtpd":
+            for address, port in _endpoints(settings, service):
+                found.append(Listener(service.key, address, port))
+    return found
+
+
+def _endpoints(settings: Settings, service: Service) -> Iterator[tuple[str, int]]:
+    host, _, port_name = service.name.rpartition(":")
+    port = _port(service, port_name)
+    hosts = [host.strip("[]")] if host else settings.text("inet_interfaces").replace(",", " ").split()
+    families = _families(settings.text("inet_protocols"))
+    seen = set()
+    for name in hosts:
+        for address in _addresses(service, name, families):
+            if address not in seen:
+                seen.add(address)
+                yield address, port
+
+
+def _port(service: Service, name: str) -> int:
+    if name.isdecimal() and int(name) < 65536:
+        return int(name)
+    try:
+        return socket.getservbyname(name, "tcp")
+    except OSError:
+        raise ConfigError(service.origin, f"unknown service name or port: {name}") from None
+
+
+def _families(protocols: str) -> list[socket.AddressFamily]:
+    words = protocols.replace(",", " ").split()
+    families = []
+    if "all" in words or "ipv4" in words:
+        families.append(socket.AF_INET)
+    if ("all" in words or "ipv6" in words) and _has_ipv6():
+        families.append(socket.AF_INET6)
+    return families
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _addresses(service: Service, name: str, families: list[socket.AddressFamily]) -> list[str]:
+    if name == "all":
+        return [("0.0.0.0" if family == socket.AF_INET else "::") for family in families]
+    if name == "loopback-only":
+        return [("127.0.0.1" if family == socket.AF_INET else "::1") for family in families]
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(service.origin, f"host not found: {name}: {error}") from None
+    return [str(a[4][0]) for a in answers if a[0] in families]
+
+
+def bind(listener: Listener) -> socket.socket:
+    """A listening socket. Raises OSError, whose text names address and port."""
+    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((listener.address, listener.port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"bind {listener.address} port {listener.port}: {error.strerror}") from None
+    return sock

@@ -1,0 +1,75 @@
+"""One mail system on one queue: Postfix's own locks, so that it and we never run on one queue directory.
+
+Postfix's master holds an exclusive flock(2) on `$queue_directory/pid/master.pid` and on `$data_directory/master.lock`
+for as long as it lives, and writes its process id, right-aligned in 10 columns, into the first.
+"""
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+
+class AlreadyRunning(Exception):
+    """Somebody holds the lock; `pid` is what the file says, 0 when it says nothing."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(f"{path} is locked by process {pid}" if pid else f"{path} is locked")
+        self.pid = pid
+
+
+def pid_file(queue_directory: str) -> Path:
+    return Path(queue_directory) / "pid" / "master.pid"
+
+
+def hold(path: Path) -> int:
+    """Lock `path` and write our process id into it; the descriptor must stay open. Raises AlreadyRunning, OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = _read(fd)
+        os.close(fd)
+        raise AlreadyRunning(path, pid) from None
+    write_pid(fd)
+    return fd
+
+
+def write_pid(fd: int) -> None:
+    """Say who holds the lock (again, after a fork)."""
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%10d\n" % os.getpid(), 0)
+
+
+def running(queue_directory: str) -> int:
+    """Process id of the mail system that runs on this queue, ours or Postfix; 0 when none does."""
+    try:
+        fd = os.open(pid_file(queue_directory), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    except PermissionError:
+        return _running_unreadable(queue_directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(fd)
+    finally:
+        os.close(fd)
+    return 0
+
+
+def _running_unreadable(queue_directory: str) -> int:
+    """Who may not open the lock for writing asks whether the process that it names lives."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(pid_file(queue_directory).read_text())
+        if Path(f"/proc/{pid}").exists():
+            return pid
+    return 0
+
+
+def _read(fd: int) -> int:
+    try:
+        return int(os.pread(fd, 32, 0))
+    except ValueError:
+        return 0

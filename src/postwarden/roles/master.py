@@ -1,0 +1,322 @@
+"""The master: binds the ports, starts, watches, restarts, reloads and stops the other roles. It parses nothing that
+comes from the network and has no threads.
+
+Order of life: hold the locks, read the configuration, bind, start the roles, say that we are ready. SIGHUP reloads,
+SIGTERM and SIGINT stop, SIGQUIT aborts, SIGUSR1 flushes.
+
+A reload starts a new generation of receivers and carriers on the same sockets and lets the old one end with its last
+session, once the new one accepts: no connection is refused, none is cut. A configuration that can't be used changes
+nothing. Courier and agent swap their configuration in place.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from postwarden.config.check import problems
+from postwarden.config.settings import ConfigError, Settings, load
+from postwarden.ipc.records import Flush, Handed, Link, Listener, Ready, Reconfigure, Refused, Report, Start, ToMaster
+from postwarden.mail.events import Failure, Fatal, Notice, Warn
+from postwarden.net.log import FileSink, MailLog, SyslogSink
+from postwarden.receive.counters import Counters
+from postwarden.roles.children import Child, Phase
+from postwarden.roles.handover import Handover, LogTarget
+from postwarden.roles.listeners import bind, listeners
+from postwarden.roles.notify import notify
+from postwarden.roles.restarts import Restarts
+
+_GENERATIONS = 3
+_STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0}
+_ORDER_OF_STOP = (("receiver",), ("courier",), ("carrier", "agent"))
+EX_CONFIG = 78
+
+
+class Master:
+    """One mail system. `run` returns the exit code; `ready` is called once, when every role is at work."""
+
+    def __init__(self, settings: Settings, ready: Callable[[], None]) -> None:
+        self.settings = settings
+        self._on_ready = ready
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[int] = self._loop.create_future()
+        self._children: dict[int, Child] = {}
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
+        self._listeners: list[Listener] = []
+        self._generation = 0
+        self._restarts = Restarts()
+        self._stopping = -1
+        self._announced = False
+        self._user = settings.text("mail_owner") if os.geteuid() == 0 else ""
+        self._directory = spool_directory(settings)
+        self._target = LogTarget(settings, self._directory / "maillog")
+        self.log = self._open_log()
+        self._handover = Handover(settings)
+        self._counters = Counters.create()
+
+    # Life
+
+    async def run(self) -> int:
+        """Start everything, and return when everything has ended."""
+        for number, action in (
+            (signal.SIGHUP, self.reload),
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+            (signal.SIGQUIT, self.abort),
+            (signal.SIGUSR1, self.flush),
+            (signal.SIGCHLD, self._reap),
+        ):
+            self._loop.add_signal_handler(number, action)
+        self._rebind(listeners(self.settings))
+        self._announce("daemon started")
+        for role, count in self._wanted().items():
+            for _ in range(count):
+                self._start(role)
+        self._watch()
+        return await self._over
+
+    def reload(self) -> None:
+        """Read the configuration again; one that can't be used is logged, and the running one stays."""
+        if self._stopping >= 0:
+            return
+        notify("RELOADING=1")
+        try:
+            settings = load(self.settings.config_directory)
+            wanted = listeners(settings)
+            errors = [p for p in problems(settings) if p.severity == "error"]
+            if errors:
+                raise ConfigError(errors[0].origin, errors[0].text)
+            self._rebind(wanted)
+        except (ConfigError, OSError) as error:
+            self.log.emit("master", Failure(f"reload: {error}; the running configuration stays"))
+            notify("READY=1")
+            return
+        self.settings = settings
+        self._handover = Handover(settings)
+        self._generation += 1
+        self._announce("reload")
+        packed = msgspec.msgpack.encode(settings)
+        for child in list(self._children.values()):
+            if child.role in ("courier", "agent"):
+                child.send(Reconfigure(packed))
+        for role in ("carrier", "receiver"):
+            for _ in range(self._wanted()[role]):
+                self._start(role)
+
+    def stop(self) -> None:
+        """End in an orderly way: receivers first, then the courier when its deliveries are done, then the rest."""
+        if self._stopping < 0:
+            notify("STOPPING=1")
+            self._next_step_of_stop()
+
+    def abort(self) -> None:
+        """End at once. What was answered with 250 is on disk; deliveries in progress may happen again."""
+        self._stopping = len(_ORDER_OF_STOP)
+        for child in self._children.values():
+            child.kill()
+        self._finish_if_alone()
+
+    def flush(self) -> None:
+        for child in self._children.values():
+            if child.role == "courier":
+                child.send(Flush())
+
+    def _next_step_of_stop(self) -> None:
+        self._stopping += 1
+        if self._stopping >= len(_ORDER_OF_STOP):
+            self._finish_if_alone()
+            return
+        roles = _ORDER_OF_STOP[self._stopping]
+        ending = [child for child in self._children.values() if child.role in roles]
+        for child in ending:
+            child.drain(at_once=True)
+        if not ending:
+            self._next_step_of_stop()
+            return
+        self._loop.call_later(max(_STOP_SECONDS[role] for role in roles), self._kill_late, ending)
+
+    def _kill_late(self, children: list[Child]) -> None:
+        for child in children:
+            if child.pid in self._children:
+                self.log.emit("master", Warn(f"{child.role} pid {child.pid} did not end in time: killed"))
+                child.kill()
+
+    def _finish_if_alone(self) -> None:
+        if self._children or self._over.done():
+            return
+        for sock in self._sockets.values():
+            sock.close()
+        self.log.emit("master", Notice("terminating"))
+        self.log.close()
+        self._over.set_result(0)
+
+    # Roles
+
+    def _wanted(self) -> dict[str, int]:
+        cores = len(os.sched_getaffinity(0))
+        return {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores if self._listeners else 0}
+
+    def _start(self, role: str) -> None:
+        taken = {c.instance for c in self._children.values() if c.role == role}
+        instance = next(n for n in range(len(taken) + 1) if n not in taken)
+        handed = self._handover.paths if role != "courier" else ()
+        mine = self._listeners if role == "receiver" else []
+        start = Start(
+            role=role,
+            instance=instance,
+            generation=self._generation,
+            settings=msgspec.msgpack.encode(self.settings),
+            user="" if role == "agent" else self._user,
+            listeners=tuple(mine),
+            log_to=self._target.to,
+            handed=handed,
+        )
+        fds = self._target.descriptors()
+        if role == "receiver":
+            fds.append(os.dup(self._counters.fileno()))
+        fds += [os.dup(self._sockets[listener.address, listener.port].fileno()) for listener in mine]
+        fds += self._handover.descriptors(handed)
+        child = Child(start, fds, self._heard)
+        self._children[child.pid] = child
+        self._join(child)
+
+    def _join(self, child: Child) -> None:
+        """Give the courier and a new process a channel between them (all of them, when it is the courier)."""
+        courier = (
+            child
+            if child.role == "courier"
+            else next((c for c in self._children.values() if c.role == "courier"), None)
+        )
+        if courier is None:
+            return
+        others = [c for c in self._children.values() if c is not courier] if child is courier else [child]
+        for other in others:
+            here, there = socket.socketpair()
+            courier.send(Link(other.role, other.instance, other.generation), [here.detach()])
+            other.send(Link("courier", courier.instance, courier.generation), [there.detach()])
+
+    def _heard(self, child: Child, record: ToMaster) -> None:
+        match record:
+            case Ready():
+                if child.phase is Phase.STARTING:
+                    child.phase = Phase.READY
+                    self._generation_is_ready()
+            case Refused():
+                self.log.emit("master", Fatal(f"{child.role}: {record.reason}"))
+            case Report():
+                child.figures = record.figures
+
+    def _generation_is_ready(self) -> None:
+        current = [c for c in self._children.values() if c.generation == self._generation]
+        if any(c.phase is Phase.STARTING for c in current) or len(current) < self._wanted_now():
+            return
+        for child in self._children.values():
+            if child.role in ("receiver", "carrier") and child.generation < self._generation:
+                if child.phase is not Phase.DRAINING:
+                    child.drain()
+                elif child.generation <= self._generation - _GENERATIONS:
+                    child.drain(at_once=True)
+        notify("READY=1", f"STATUS=generation {self._generation}")
+        if not self._announced:
+            self._announced = True
+            self._on_ready()
+
+    def _wanted_now(self) -> int:
+        wanted = self._wanted()
+        if self._generation == 0:
+            return sum(wanted.values())
+        return wanted["receiver"] + wanted["carrier"]
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                child = self._children.pop(pid, None)
+                if child is not None:
+                    self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: Child, code: int) -> None:
+        child.gone()
+        if child.role == "receiver":
+            self._counters.clear(child.instance)
+        if self._stopping >= 0:
+            roles = _ORDER_OF_STOP[self._stopping] if self._stopping < len(_ORDER_OF_STOP) else ()
+            if not any(c.role in roles for c in self._children.values()):
+                self._next_step_of_stop()
+            return
+        if child.phase is Phase.DRAINING:
+            return
+        how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+        self.log.emit("master", Warn(f"process {child.role} pid {child.pid} {how}"))
+        if code == EX_CONFIG and not self._announced:
+            self.abort()
+            return
+        if child.generation < self._generation and child.role in ("receiver", "carrier"):
+            return
+        wait = self._restarts.after_death(child.role, self._loop.time() - child.began)
+        if wait:
+            self.log.emit("master", Warn(f"{child.role}: bad command startup -- throttling for {wait:.0f} s"))
+        self._loop.call_later(wait, self._restart, child.role)
+
+    def _restart(self, role: str) -> None:
+        if self._stopping >= 0:
+            return
+        living = [c for c in self._children.values() if c.role == role and c.generation == self._generation]
+        if role in ("courier", "agent"):
+            living = [c for c in self._children.values() if c.role == role]
+        if len(living) < self._wanted()[role]:
+            self._start(role)
+
+    # Sockets, files, log
+
+    def _rebind(self, wanted: list[Listener]) -> None:
+        """Open what is new, then close what is no longer asked for; an address that can't be had changes nothing."""
+        keep = {(listener.address, listener.port) for listener in wanted}
+        fresh: dict[tuple[str, int], socket.socket] = {}
+        try:
+            for listener in wanted:
+                place = (listener.address, listener.port)
+                if place not in self._sockets and place not in fresh:
+                    fresh[place] = bind(listener)
+        except OSError:
+            for sock in fresh.values():
+                sock.close()
+            raise
+        self._sockets |= fresh
+        for place in [place for place in self._sockets if place not in keep]:
+            self._sockets.pop(place).close()
+        self._listeners = wanted
+
+    def _watch(self) -> None:
+        """Once a second: have files that only root may read been renewed?"""
+        changed = self._handover.changed()
+        if changed:
+            for child in self._children.values():
+                if child.role != "courier":
+                    child.send(Handed(changed), self._handover.descriptors(changed))
+        self._loop.call_later(1.0, self._watch)
+
+    def _open_log(self) -> MailLog:
+        target = self._target
+        sink = (
+            FileSink(os.dup(target.fd), self.settings.text("myhostname"))
+            if target.to == "fd"
+            else SyslogSink(target.to)
+        )
+        return MailLog(sink, self.settings.text("syslog_name"))
+
+    def _announce(self, what: str) -> None:
+        version, directory = self.settings.text("mail_version"), self.settings.config_directory
+        self.log.emit("master", Notice(f"{what} -- version {version}, configuration {directory}"))
+
+
+def spool_directory(settings: Settings) -> Path:
+    """Where our files live, beside Postfix's own."""
+    return Path(settings.text("queue_directory")) / "postwarden"
