@@ -6,28 +6,60 @@ from postwarden.mail.envelope import Envelope
 from postwarden.mail.status import Status
 
 Key = tuple[int, int]
-"""Where a message lives: (segment, offset), or (0, row) in queue.db. A key stays good when its message moves."""
+"""Where a message lives: (segment, offset) or (0, row of queue.db). It changes when a message moves, so take it from
+the entry each time, never keep it."""
 
 
-class Entry(Struct, frozen=True):
-    """A message that is not wholly settled."""
+class Entry(Struct, eq=False):
+    """A message that the courier holds. The ledger made it and alone changes it."""
 
     key: Key
     envelope: Envelope
     open: tuple[int, ...]
-    """Indices of the recipients without a final outcome."""
-    head_size: int = 0
-    body_size: int = 0
+    """Indices into `envelope.recipients` without a final outcome."""
+    head_size: int
+    body_size: int
     attempts: int = 0
+    """How often it was put away until later."""
     due: float = 0.0
-    """Not to be tried before, seconds since the epoch; 0: now."""
-    reasons: tuple[tuple[int, Status], ...] = ()
-    """The last outcome of each open recipient that was tried."""
+    """Epoch seconds of the next attempt when it was last put away; 0: never was."""
+    reasons: dict[int, Status] = {}
+    """Why a recipient that is still open was deferred last."""
+    head: bytes | None = None
+    body: bytes | None = None
+    """Kept from the receiver's channel; set to None to give the memory back, `Ledger.content` reads it again."""
+    body_file: str = ""
+    content: int = 0
+    """Row of the body in queue.db; 0 while the message lives in a segment."""
+
+
+class NewMessage(Struct, frozen=True):
+    """A message made by the courier: a report, a forward. Its body is `body`, or that of the message `body_of`."""
+
+    envelope: Envelope
+    head: bytes
+    body: bytes = b""
+    body_of: Key | None = None
+
+
+class Change(Struct, frozen=True):
+    """One transaction about one message: all of it is durable, or none.
+
+    `finals` close recipients. `deferred` notes why others are still open. `due` > 0 puts the message away until then
+    (it leaves the courier's memory and comes back with `Ledger.due`); 0 keeps it in the courier's hands. `spawned` are
+    stored with it.
+    """
+
+    key: Key
+    finals: tuple[tuple[int, Status], ...] = ()
+    deferred: tuple[tuple[int, Status], ...] = ()
+    due: float = 0.0
+    spawned: tuple[NewMessage, ...] = ()
 
 
 class Content(Struct, frozen=True):
-    """Head and body of a message. A large body is None, and `fd` is a new descriptor of its own file for reading: the
-    caller's to close. A descriptor never shows another message."""
+    """Head and body of a message. `body` is None when the body has a file of its own: then `fd` is open for reading
+    (the caller closes it) and the body is its `size` bytes from `offset`."""
 
     head: bytes
     body: bytes | None
@@ -36,22 +68,9 @@ class Content(Struct, frozen=True):
     size: int = 0
 
 
-class NewMessage(Struct, frozen=True):
-    """A message made inside: a report, or one recipient of a running job that became others (forward)."""
-
-    envelope: Envelope
-    head: bytes
-    body: bytes | None
-    body_of: Key | None = None
-    """The message whose body this one shares, when `body` is None."""
+class SpoolError(Exception):
+    """The spool was asked for what can't be: a record that names another receiver's segment, a key nobody holds."""
 
 
-class Change(Struct, frozen=True):
-    """One transaction: outcomes of recipients, by index, and the messages that they cause."""
-
-    key: Key
-    finals: tuple[tuple[int, Status], ...] = ()
-    deferred: tuple[tuple[int, Status], ...] = ()
-    due: float = 0.0
-    """When the deferred recipients are to be tried again, seconds since the epoch."""
-    spawned: tuple[NewMessage, ...] = ()
+class Damaged(Exception):
+    """The bytes of a message can't be read back as they were written. The text names the message and the place."""
