@@ -1,0 +1,151 @@
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postwarden.ipc.channel import _HELLO, MAX_FRAME, BlockingChannel, Channel, ChannelError, Decoder, frame
+from postwarden.ipc.records import Credit, Link, Outcome, SlowDown, Stored, ToReceiver
+from postwarden.mail.envelope import Envelope, Recipient
+
+
+def stored(body: bytes) -> Stored:
+    envelope = Envelope("ABC", 1.5, "a@b", (Recipient("c@d"),), len(body))
+    return Stored(1, 2, 3, envelope, b"Subject: x\r\n\r\n", body)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=20), st.integers(1, 40))
+def test_records_survive_any_cut(numbers: list[int], step: int) -> None:
+    data = _HELLO + b"".join(frame(Credit(n, n)) for n in numbers)
+    decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
+    got = [r for at in range(0, len(data), step) for r, _ in decoder.feed(data[at : at + step])]
+    assert got == [Credit(n, n) for n in numbers]
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_is_a_channel_error_and_nothing_else(data: bytes) -> None:
+    decoder: Decoder[Stored] = Decoder(Stored)
+    try:
+        decoder.feed(_HELLO + data)
+    except ChannelError:
+        pass
+    finally:
+        decoder.close()
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(ChannelError, match="version"):
+        Decoder(ToReceiver).feed(b"PWff....")
+
+
+def test_a_frame_that_is_too_long_is_refused_before_it_is_read() -> None:
+    with pytest.raises(ChannelError, match="frame"):
+        Decoder(ToReceiver).feed(_HELLO + (MAX_FRAME + 1).to_bytes(4) + b"\0")
+
+
+def test_a_descriptor_that_did_not_come_is_refused() -> None:
+    with pytest.raises(ChannelError, match="descriptor"):
+        Decoder(ToReceiver).feed(_HELLO + frame(Credit(1, 1), 1))
+
+
+def test_a_role_cannot_decode_what_is_not_meant_for_it() -> None:
+    with pytest.raises(ChannelError, match="record"):
+        Decoder(Outcome).feed(_HELLO + frame(stored(b"x")))
+
+
+async def pair(kind: object, act: Callable[[Channel[ToReceiver], Channel[ToReceiver]], None]) -> list[object]:
+    """Two ends; `act(a, b)`; what b hears until it is closed."""
+    left, right = socket.socketpair()
+    heard: list[object] = []
+    over = asyncio.get_running_loop().create_future()
+    a: Channel[ToReceiver] = Channel(left, kind, lambda record, fds: None, lambda error: None)
+    b: Channel[ToReceiver] = Channel(
+        right, kind, lambda record, fds: heard.extend([record, *fds]), lambda error: over.set_result(None)
+    )
+    act(a, b)
+    await asyncio.wait_for(over, 10)
+    return heard
+
+
+def test_large_records_and_descriptors_keep_their_order() -> None:
+    body = os.urandom(3 << 20)
+    reader, writer = os.pipe()
+
+    def act(a: Channel[ToReceiver], b: Channel[ToReceiver]) -> None:
+        loop = asyncio.get_running_loop()
+        a.send(stored(body))
+        a.send(Link("courier", 0, 0), [reader])
+        a.send(stored(b"small"))
+        b._on_record = collect
+        loop.call_later(0, wait_until_sent, a)
+
+    def wait_until_sent(a: Channel[ToReceiver]) -> None:
+        if a.waiting:
+            asyncio.get_running_loop().call_later(0.001, wait_until_sent, a)
+        else:
+            a.close()
+
+    records: list[object] = []
+
+    def collect(record: object, fds: list[int]) -> None:
+        records.append(record)
+        for fd in fds:
+            os.write(writer, b"through the pipe")
+            assert os.read(fd, 100) == b"through the pipe"
+            os.close(fd)
+
+    asyncio.run(pair(Stored | LinkTwin, act))
+    os.close(writer)
+    assert [type(r).__name__ for r in records] == ["Stored", "LinkTwin", "Stored"]
+    assert isinstance(records[0], Stored) and records[0].body == body
+
+
+class LinkTwin(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """`Link` as seen by a vocabulary that also has `Stored`."""
+
+    role: str
+    instance: int
+    generation: int
+
+
+def test_send_after_close_takes_the_descriptors_along() -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+
+    def act(a: Channel[ToReceiver], b: Channel[ToReceiver]) -> None:
+        a.close()
+        a.send(Credit(1, 1), [reader])
+
+    asyncio.run(pair(ToReceiver, act))
+    with pytest.raises(OSError):
+        os.fstat(reader)
+
+
+def test_blocking_end_talks_to_the_loop_end() -> None:
+    left, right = socket.socketpair()
+
+    async def run() -> list[object]:
+        heard: list[object] = []
+        got = asyncio.Event()
+
+        def on_record(record: ToReceiver, fds: list[int]) -> None:
+            heard.append(record)
+            got.set()
+
+        channel: Channel[ToReceiver] = Channel(left, ToReceiver, on_record, lambda error: None)
+        blocking: BlockingChannel[ToReceiver] = BlockingChannel(right, ToReceiver)
+        blocking.send(SlowDown(0.5))
+        channel.send(Credit(7, 8))
+        await asyncio.wait_for(got.wait(), 10)
+        await asyncio.sleep(0)
+        heard += [r for r, _ in blocking.receive() or []]
+        channel.close()
+        assert blocking.receive() is None
+        right.close()
+        return heard
+
+    assert asyncio.run(run()) == [SlowDown(0.5), Credit(7, 8)]

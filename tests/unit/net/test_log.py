@@ -1,0 +1,72 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from postwarden.mail.envelope import Client
+from postwarden.mail.events import Connected, Delivered, Disconnected, Notice, Warn, delay
+from postwarden.mail.status import Status
+from postwarden.net.log import FileSink, MailLog, MemorySink, SyslogSink
+
+
+def test_lines_of_one_turn_leave_together() -> None:
+    sink, later = MemorySink(), list[Callable[[], None]]()
+    log = MailLog(sink, "postfix", later.append)
+    log.emit("smtpd", Connected(Client("localhost", "127.0.0.1")))
+    log.emit("smtpd", Warn("odd"), "postfix/submission")
+    assert sink.lines == [] and len(later) == 1
+    later[0]()
+    pid = os.getpid()
+    assert sink.lines == [
+        f"postfix/smtpd[{pid}]: connect from localhost[127.0.0.1]",
+        f"postfix/submission/smtpd[{pid}]: warning: odd",
+    ]
+
+
+def test_a_newline_in_a_name_does_not_forge_a_line() -> None:
+    assert str(Connected(Client("a\nb", "1.2.3.4"))) == "connect from a?b[1.2.3.4]"
+
+
+def test_file_lines_look_like_postlogd(tmp_path: Path) -> None:
+    path = tmp_path / "maillog"
+    sink = FileSink(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), "mx.example.com", lambda: 0.0)
+    sink.write([("info", "postfix/smtpd[1]: x")])
+    assert path.read_text().endswith(" mx postfix/smtpd[1]: x\n")
+
+
+def test_a_log_that_cannot_be_written_drops_and_says_so() -> None:
+    class Broken(MemorySink):
+        works = False
+
+        def write(self, lines: list[tuple[str, str]]) -> bool:
+            return self.works and super().write(lines)
+
+    sink = Broken()
+    log = MailLog(sink, "postfix")
+    for _ in range(3000):
+        log.emit("smtpd", Notice("x" * 1000))
+    sink.works = True
+    log.flush()
+    assert 900 < len(sink.lines) < 1100
+    assert "log lines were dropped" in sink.lines[-1]
+
+
+def test_syslog_that_is_not_there_is_a_failed_write(tmp_path: Path) -> None:
+    assert not SyslogSink(str(tmp_path / "none")).write([("info", "x")])
+
+
+def test_delays_as_postfix_prints_them() -> None:
+    assert [delay(x) for x in (0, 0.004, 0.014, 0.1, 0.99, 1.04, 3.0, 9.96, 12.3)] == [
+        "0", "0", "0.01", "0.1", "0.99", "1", "3", "10", "12",
+    ]  # fmt: skip
+
+
+def test_delivery_and_disconnect_lines() -> None:
+    status = Status("2.0.0", "250 2.0.0 Ok: queued as X", "mx[1.2.3.4]:25")
+    assert str(Delivered("Q", "a@b", "c@b", status, (0.1, 0.02, 0, 1.5))) == (
+        "Q: to=<a@b>, orig_to=<c@b>, relay=mx[1.2.3.4]:25, delay=1.6, delays=0.1/0.02/0/1.5, dsn=2.0.0, "
+        "status=sent (250 2.0.0 Ok: queued as X)"
+    )
+    client = Client("unknown", "1.2.3.4")
+    assert str(Disconnected(client, (("ehlo", 1, 1), ("rcpt", 0, 2)))) == (
+        "disconnect from unknown[1.2.3.4] ehlo=1 rcpt=0/2 commands=1/3"
+    )
