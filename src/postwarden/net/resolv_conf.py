@@ -1,0 +1,115 @@
+"""Which name servers to ask: resolv.conf(5), or a list that was given."""
+
+import ipaddress
+import os
+from collections.abc import Callable
+
+from msgspec import Struct
+
+Server = tuple[str, int]
+_MAX_SERVERS = 3
+
+
+class ResolverConfig(Struct, frozen=True):
+    servers: tuple[Server, ...]
+    timeout: float = 5.0
+    """Seconds to wait for one server."""
+    attempts: int = 2
+    """How often each server is asked."""
+    search: tuple[str, ...] = ()
+    rotate: bool = False
+    tcp: bool = False
+    trust_ad: bool = False
+    """The AD bit may be believed: the resolver is on this host, or the operator said `options trust-ad`. What comes
+    over a network could have been forged on it."""
+
+
+def parse_resolv_conf(text: str) -> ResolverConfig:
+    """Read resolv.conf(5). As in the C library, what is not understood is passed over, and without a server
+    127.0.0.1 is asked."""
+    servers: list[Server] = []
+    search: tuple[str, ...] = ()
+    options: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.partition("#")[0].partition(";")[0].split()
+        if len(words) < 2:
+            continue
+        keyword, values = words[0], words[1:]
+        if keyword == "nameserver" and len(servers) < _MAX_SERVERS and _is_address(values[0]):
+            servers.append((values[0], 53))
+        elif keyword in ("search", "domain"):
+            search = tuple(value.strip(".") for value in values if value.strip("."))
+        elif keyword == "options":
+            options.update((name, value) for name, _, value in (word.partition(":") for word in values))
+    return ResolverConfig(
+        tuple(servers) or (("127.0.0.1", 53),),
+        timeout=float(_number(options.get("timeout"), 5, 1, 30)),
+        attempts=_number(options.get("attempts"), 2, 1, 5),
+        search=search,
+        rotate="rotate" in options,
+        tcp="use-vc" in options,
+        trust_ad="trust-ad" in options or all(_is_loopback(address) for address, _ in servers or [("127.0.0.1", 53)]),
+    )
+
+
+def given_servers(texts: tuple[str, ...]) -> ResolverConfig:
+    """The servers of `address`, `address:port` or `[address]:port`. ValueError names the one that is none."""
+    servers = tuple(_server(text) for text in texts)
+    return ResolverConfig(servers, trust_ad=all(_is_loopback(address) for address, _ in servers))
+
+
+def _server(text: str) -> Server:
+    address, port = text, "53"
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") if rest else "53"
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    if not _is_address(address) or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"not an address of a name server: {text}")
+    return address, int(port)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(text: str) -> bool:
+    return ipaddress.ip_address(text).is_loopback
+
+
+def _number(text: str | None, default: int, low: int, high: int) -> int:
+    return max(low, min(high, int(text))) if text and text.isdecimal() else default
+
+
+class ResolvConf:
+    """resolv.conf as it is now: looked at once a second. One that can't be read leaves the last one in force."""
+
+    def __init__(self, monotonic: Callable[[], float], path: str = "/etc/resolv.conf") -> None:
+        self._monotonic = monotonic
+        self._path = path
+        self._looked = -1.0
+        self._stamp: tuple[int, int, int] | None = None
+        self._config = parse_resolv_conf("")
+
+    def __call__(self) -> ResolverConfig:
+        now = self._monotonic()
+        if self._looked < 0 or now - self._looked >= 1.0:
+            self._looked = now
+            self._look()
+        return self._config
+
+    def _look(self) -> None:
+        try:
+            status = os.stat(self._path)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp != self._stamp:
+                with open(self._path, encoding="utf-8", errors="replace") as file:
+                    self._config = parse_resolv_conf(file.read())
+                self._stamp = stamp
+        except OSError:
+            return
