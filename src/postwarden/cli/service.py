@@ -5,14 +5,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from postwarden.config.check import problems
-from postwarden.config.settings import ConfigError, Settings, load
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings, load
 from postwarden.mail.events import Event, Fatal, Notice, Warn
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles import lock
 from postwarden.roles.handover import LogTarget
 from postwarden.roles.privileges import NoSuchUser, look_up, raise_open_files
+from postwarden.spool.layout import spool_directory
 
 _PROGRAM = "postfix-script"
 _STOP_LIMIT = 90.0
@@ -51,7 +55,7 @@ class Voice:
             level = "" if event.level == "info" else f"{event.level}: "
             print(f"postfix/{_PROGRAM}: {level}{event}", file=sys.stderr)
         try:
-            target = LogTarget(self._settings, spool_directory(self._settings) / "maillog")
+            target = LogTarget(self._settings)
         except OSError:
             return
         if target.path in ("/dev/stdout", "/dev/stderr"):
@@ -99,7 +103,7 @@ def start_foreground(settings: Settings, voice: Voice) -> int:
     return serve(settings, voice, lambda: None)
 
 
-def serve(settings: Settings, voice: Voice, ready: "Ready") -> int:
+def serve(settings: Settings, voice: Voice, ready: Callable[[], None]) -> int:
     """Be the master: hold the locks, and run until told to stop."""
     from postwarden.roles.master import Master
 
@@ -216,3 +220,24 @@ def running(settings: Settings) -> int:
     if not pid:
         raise Stop("the Postfix mail system is not running")
     return pid
+
+
+def data_lock(settings: Settings) -> Path:
+    """Postfix's second lock: one mail system for each data directory."""
+    return Path(settings.text("data_directory")) / "master.lock"
+
+
+def make_directories(settings: Settings, owner: tuple[int, int]) -> None:
+    """Make what is missing of the queue's and the data's directories, ours for `owner` alone. Raises OSError."""
+    queue = settings.text("queue_directory")
+    os.makedirs(os.path.join(queue, "pid"), exist_ok=True)
+    private = [
+        settings.text("data_directory"),
+        spool_directory(queue),
+        os.path.join(spool_directory(queue), "incoming"),
+    ]
+    for path in private:
+        made = not os.path.isdir(path)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if made and owner[0] >= 0:
+            os.chown(path, *owner)

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from postwarden.config.settings import Settings
+from postwarden.spool.layout import spool_directory
 
 _SECRET_PARAMETERS = ("smtpd_tls_key_file", "smtpd_tls_cert_file", "smtpd_tls_chain_files", "smtpd_tls_dkey_file",
                       "smtpd_tls_dcert_file", "smtpd_tls_eckey_file", "smtpd_tls_eccert_file",
@@ -45,7 +46,7 @@ class Handover:
 class LogTarget:
     """Where the log goes: `maillog_file`, syslog's socket, or, where neither is to be had, a file in our directory."""
 
-    def __init__(self, settings: Settings, fallback: Path) -> None:
+    def __init__(self, settings: Settings) -> None:
         name = settings.text("maillog_file")
         self.path = ""
         self.fd = -1
@@ -53,7 +54,7 @@ class LogTarget:
             self.to = _SYSLOG
             return
         self.to = "fd"
-        self.path = name or str(fallback)
+        self.path = name or os.path.join(spool_directory(settings.text("queue_directory")), "maillog")
         if self.path in ("/dev/stdout", "/dev/stderr"):
             self.fd = os.dup(1 if self.path == "/dev/stdout" else 2)
         else:

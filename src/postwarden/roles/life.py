@@ -17,7 +17,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from postwarden.config.settings import ConfigError, Settings
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import Drain, Flush, FromMaster, Handed, Link, Ready, Reconfigure, Refused, Report, Start
 from postwarden.mail.events import Failure

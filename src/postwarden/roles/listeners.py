@@ -3,7 +3,9 @@
 import socket
 from collections.abc import Iterator
 
-from postwarden.config.settings import ConfigError, Service, Settings
+from postwarden.config.entries import Service
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
 from postwarden.ipc.records import Listener
 
 _BACKLOG = 1024

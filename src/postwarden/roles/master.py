@@ -15,12 +15,12 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
 from postwarden.config.check import problems
-from postwarden.config.settings import ConfigError, Settings, load
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings, load
 from postwarden.ipc.records import Flush, Handed, Link, Listener, Ready, Reconfigure, Refused, Report, Start, ToMaster
 from postwarden.mail.events import Failure, Fatal, Notice, Warn
 from postwarden.net.log import FileSink, MailLog, SyslogSink
@@ -53,8 +53,7 @@ class Master:
         self._stopping = -1
         self._announced = False
         self._user = settings.text("mail_owner") if os.geteuid() == 0 else ""
-        self._directory = spool_directory(settings)
-        self._target = LogTarget(settings, self._directory / "maillog")
+        self._target = LogTarget(settings)
         self.log = self._open_log()
         self._handover = Handover(settings)
         self._counters = Counters.create()
@@ -315,8 +314,3 @@ class Master:
     def _announce(self, what: str) -> None:
         version, directory = self.settings.text("mail_version"), self.settings.config_directory
         self.log.emit("master", Notice(f"{what} -- version {version}, configuration {directory}"))
-
-
-def spool_directory(settings: Settings) -> Path:
-    """Where our files live, beside Postfix's own."""
-    return Path(settings.text("queue_directory")) / "postwarden"
