@@ -30,6 +30,8 @@ class Stored(Struct, frozen=True, array_like=True, tag=1):
     body: bytes | None
     body_file: str = ""
     """Name within the body directory, for a body that is no part of the record."""
+    body_size: int = 0
+    """Of the body file, in bytes; 0 without one."""
 
 
 class SegmentSealed(Struct, frozen=True, array_like=True, tag=2):

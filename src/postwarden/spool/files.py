@@ -1,0 +1,115 @@
+"""The operations on files that durability rests on, behind a Protocol, so that tests record them and make them fail.
+
+All raise OSError. Nothing here keeps state.
+"""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+Buffers = Sequence[bytes | memoryview]
+_IOV_MAX = 1024
+
+
+class Files(Protocol):
+    def make_directory(self, path: str) -> None:
+        """Make `path` and what lacks above it, durably; nothing to do if it is there."""
+
+    def create(self, path: str) -> int:
+        """A new file, open for writing, locked by this process until it is closed or the process ends."""
+
+    def write(self, fd: int, buffers: Buffers) -> None:
+        """Write all of it at the file's position, or raise."""
+
+    def sync(self, fd: int) -> None:
+        """The file's bytes and size are on the disk when this returns. After an error nothing is known of them."""
+
+    def truncate(self, fd: int, size: int) -> None: ...
+
+    def close(self, fd: int) -> None: ...
+
+    def rename(self, source: str, target: str) -> None: ...
+
+    def unlink(self, path: str) -> None: ...
+
+    def sync_directory(self, path: str) -> None:
+        """Names made, changed and removed in `path` are on the disk when this returns."""
+
+    def free(self, path: str) -> int:
+        """Bytes that an unprivileged process may still use."""
+
+
+class DiskFiles:
+    """The real thing."""
+
+    def make_directory(self, path: str) -> None:
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        self.make_directory(parent)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            return
+        self.sync_directory(parent)
+
+    def create(self, path: str) -> int:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def write(self, fd: int, buffers: Buffers) -> None:
+        for start in range(0, len(buffers), _IOV_MAX):
+            part = buffers[start : start + _IOV_MAX]
+            size = sum(map(len, part))
+            written = os.writev(fd, part)
+            if written < size:
+                _write_rest(fd, memoryview(b"".join(part))[written:])
+
+    def sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def sync_directory(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def free(self, path: str) -> int:
+        figures = os.statvfs(path)
+        return figures.f_bavail * figures.f_frsize
+
+
+def _write_rest(fd: int, rest: memoryview) -> None:
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def locked(path: str) -> bool:
+    """Whether the process that created the file still writes it. The kernel drops the lock with the process."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
