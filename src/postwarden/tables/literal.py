@@ -1,0 +1,68 @@
+"""Tables that are written out in their name: inline:{ key=value, ... } and static:value."""
+
+from postwarden.config.errors import ConfigError
+from postwarden.config.values import split
+from postwarden.mail.decision import Origin
+from postwarden.tables.table import Found
+
+
+class LiteralTable:
+    """Base: nothing changes, so there is nothing to look after."""
+
+    fixed = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def stale(self) -> bool:
+        return False
+
+    def reload(self) -> None:
+        """Nothing to read."""
+
+
+class StaticTable(LiteralTable):
+    """One value for every key. No key is a part of an address to it."""
+
+    fixed = False
+
+    def __init__(self, name: str, value: str) -> None:
+        super().__init__(name)
+        if value.startswith("{") and value.endswith("}"):
+            value = value[1:-1].strip()
+        self._value = value
+
+    def get(self, key: str) -> Found | None:
+        return Found(self._value, key, self.name)
+
+
+class InlineTable(LiteralTable):
+    """Keys are compared in lower case."""
+
+    def __init__(self, name: str, text: str, origin: Origin) -> None:
+        """`text` is `{ key=value, { key = text with spaces } }`. Raises ConfigError at `origin`."""
+        super().__init__(name)
+        self._values: dict[str, str] = {}
+        self._origin = origin
+        if not (text.startswith("{") and text.endswith("}")):
+            raise ConfigError(origin, f'bad syntax: "{name}"; need "inline:{{name=value, ...}}"')
+        try:
+            entries = split(text[1:-1])
+        except ValueError as error:
+            raise ConfigError(origin, f"{name}: {error}") from error
+        if not entries:
+            raise ConfigError(origin, f'empty table: "{name}"; need "inline:{{name=value, ...}}"')
+        for entry in entries:
+            self._add(entry)
+
+    def _add(self, entry: str) -> None:
+        if entry.startswith("{") and entry.endswith("}"):
+            entry = entry[1:-1].strip()
+        key, equals, value = entry.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(self._origin, f'{self.name}: "{entry}" is not key=value')
+        self._values.setdefault(key.strip().lower(), value.strip())
+
+    def get(self, key: str) -> Found | None:
+        value = self._values.get(key.lower())
+        return None if value is None else Found(value, key, self.name, self._origin)

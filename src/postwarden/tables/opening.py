@@ -1,0 +1,105 @@
+"""Opening `type:name`, and looking after what was opened."""
+
+import os
+from collections.abc import Iterator
+
+from postwarden.config.errors import ConfigError, Problem
+from postwarden.config.settings import Settings
+from postwarden.config.values import split
+from postwarden.mail.decision import BUILT_IN, Origin
+from postwarden.tables.accounts import AccountTable
+from postwarden.tables.cidr import CidrTable
+from postwarden.tables.indexed import TextTable, open_indexed
+from postwarden.tables.literal import InlineTable, StaticTable
+from postwarden.tables.maps import Maps
+from postwarden.tables.regexp import RegexpTable
+from postwarden.tables.table import Table
+
+NOT_HERE = {
+    "pcre": "not available in this version; regexp: has most of it",
+    "nis": "NIS is not supported: copy the map into a file",
+    "nisplus": "NIS+ is not supported: copy the map into a file",
+    "netinfo": "NetInfo is not supported: copy the map into a file",
+    "sdbm": "use lmdb: or hash: instead, and run postmap",
+    "dbm": "use lmdb: or hash: instead, and run postmap",
+    "fail": "a table for tests that always fails",
+} | dict.fromkeys(
+    (
+        "cdb", "environ", "internal", "ldap", "memcache", "mysql", "pgsql", "pipemap", "randmap", "socketmap",
+        "sqlite", "tcp", "unionmap", "mongodb",
+    ),
+    "not available in this version",
+)  # fmt: skip
+"""Types of Postfix that can't be opened, and what to do instead."""
+
+
+def open_table(name: str, config_directory: str, origin: Origin = BUILT_IN, *, aliases: bool | None = None) -> Table:
+    """The table `type:name`; a relative file name is one of the configuration directory.
+
+    `origin` is where the name was written: that is what an error names when the name itself is wrong; a wrong line
+    within the table is named by the table's own file and line. `aliases` says that the text is in the form of
+    aliases(5); None lets the text decide. Raises ConfigError.
+    """
+    kind, colon, rest = name.partition(":")
+    if kind == "proxy" and colon:
+        return open_table(rest, config_directory, origin, aliases=aliases)
+    if not colon or not kind or not rest:
+        raise ConfigError(origin, f'expecting "type:name" form instead of "{name}"')
+    if kind == "static":
+        return StaticTable(name, rest)
+    if kind == "inline":
+        return InlineTable(name, rest, origin)
+    if kind == "unix":
+        return AccountTable(name, rest, origin)
+    file = os.path.join(config_directory, rest)
+    if kind in ("hash", "btree", "lmdb"):
+        return open_indexed(name, file, aliases)
+    if kind == "texthash":
+        return TextTable(name, file, aliases)
+    if kind == "regexp":
+        return RegexpTable(name, file)
+    if kind == "cidr":
+        return CidrTable(name, file)
+    raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported table type: {kind}')}")
+
+
+class Tables:
+    """All tables of one role: each opened once, looked at together."""
+
+    def __init__(self, config_directory: str, aliases: frozenset[str] = frozenset()) -> None:
+        """`aliases`: the names of tables whose text is in the form of aliases(5)."""
+        self._directory = config_directory
+        self._aliases = aliases
+        self._open: dict[str, Table] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Tables":
+        """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
+        names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
+        return cls(settings.config_directory, frozenset(name.removeprefix("proxy:") for name in names))
+
+    def table(self, name: str, origin: Origin = BUILT_IN) -> Table:
+        """As open_table. Raises ConfigError."""
+        known = self._open.get(name)
+        if known is None:
+            aliases = True if name.removeprefix("proxy:") in self._aliases else None
+            known = self._open[name] = open_table(name, self._directory, origin, aliases=aliases)
+        return known
+
+    def maps(self, names: tuple[str, ...], origin: Origin = BUILT_IN) -> Maps:
+        """The tables of a `…_maps` parameter. A name without a type inherits none. Raises ConfigError."""
+        return Maps(self.table(name, origin) for name in names)
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(self._open.values())
+
+    def refresh(self) -> list[Problem]:
+        """Read again what has changed; to be called once a second. What is wrong is given, and its old text stays."""
+        problems: list[Problem] = []
+        for table in self._open.values():
+            if table.stale():
+                try:
+                    table.reload()
+                except ConfigError as error:
+                    problems.append(Problem(error.origin, "error", error.text))
+        return problems

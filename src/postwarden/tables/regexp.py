@@ -1,0 +1,93 @@
+"""regexp: tables, regexp_table(5)."""
+
+import re
+
+from postwarden.config.errors import ConfigError
+from postwarden.mail.decision import Origin
+from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, RegexError
+from postwarden.tables.rules import Groups, Pattern, Step, parse_rules, run
+from postwarden.tables.source import SourceTable, read
+from postwarden.tables.table import Found, TableError
+
+_REFERENCE = re.compile(r"\$(?:\$|\{(\d+)\}|\((\d+)\)|(\d+)|)")
+_FLAGS = {"i": ICASE, "x": EXTENDED, "m": NEWLINE}
+
+
+class RegexpTable(SourceTable):
+    """`/pattern/flags text`. Keys are whole: no part of an address or a domain is ever looked up."""
+
+    fixed = False
+
+    def __init__(self, name: str, file: str) -> None:
+        """Raises ConfigError with file and line."""
+        self._steps: list[Step] = []
+        super().__init__(name, (file,))
+
+    def _load(self) -> None:
+        file = self._files[0]
+        self._steps = parse_regexp_table(read(file), file)
+
+    def _find(self, key: str) -> Found | None:
+        try:
+            hit = run(self._steps, key)
+        except RegexError as error:
+            raise TableError(self.name, str(error)) from error
+        if hit is None:
+            return None
+        step, groups = hit
+        return Found(_substitute(step.value or "", groups), key, self.name, step.origin)
+
+
+def parse_regexp_table(data: bytes, file: str) -> list[Step]:
+    """The rules of a regexp table. Raises ConfigError with file and line."""
+    steps = parse_rules(data, file, compile_regexp)
+    for step in steps:
+        _check_references(step)
+    return steps
+
+
+def compile_regexp(text: str, origin: Origin) -> tuple[Pattern, str]:
+    """`/pattern/flags` at the start of `text`, any character for the slash; and the rest. Raises ConfigError."""
+    delimiter = text[0]
+    if delimiter.isalnum() or delimiter == "\\":
+        raise ConfigError(origin, f'a pattern must begin with a delimiter, as in /pattern/: "{text[:60]}"')
+    end = 1
+    while end < len(text) and text[end] != delimiter:
+        end += 2 if text[end] == "\\" else 1
+    if end >= len(text):
+        raise ConfigError(origin, f'no closing "{delimiter}": "{text[:60]}"')
+    flags = EXTENDED | ICASE
+    at = end + 1
+    while at < len(text) and not text[at].isspace():
+        if text[at] not in _FLAGS:
+            raise ConfigError(origin, f'unknown regexp option "{text[at]}"')
+        flags ^= _FLAGS[text[at]]
+        at += 1
+    try:
+        return Regex(text[1:end], flags), text[at:]
+    except RegexError as error:
+        raise ConfigError(origin, f'error in regexp "{text[1:end][:60]}": {error}') from error
+
+
+def _check_references(step: Step) -> None:
+    for reference in _REFERENCE.finditer(step.value or ""):
+        number = reference[1] or reference[2] or reference[3]
+        if reference[0] == "$":
+            raise ConfigError(step.origin, 'bad substitution syntax: write "$$" for a dollar sign')
+        if number is None:
+            continue
+        if step.negated:
+            raise ConfigError(step.origin, "$number can't be used with a negated pattern")
+        if len(number) > 3 or int(number) > step.pattern.groups:
+            raise ConfigError(step.origin, f'out of range replacement index "{number[:10]}"')
+
+
+def _substitute(text: str, groups: Groups) -> str:
+    if "$" not in text:
+        return text
+
+    def value(reference: re.Match[str]) -> str:
+        number = reference[1] or reference[2] or reference[3]
+        return "$" if number is None else groups[int(number)] or ""
+
+    return _REFERENCE.sub(value, text)

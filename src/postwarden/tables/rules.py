@@ -1,0 +1,90 @@
+"""Tables that are a list of patterns, tried in order, with if ... endif round some: regexp: and cidr:."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from postwarden.config.errors import ConfigError
+from postwarden.config.lines import logical_lines
+from postwarden.mail.decision import Origin
+
+Groups = Sequence[str | None]
+"""What a pattern matched: the whole first, then its groups."""
+
+
+class Pattern(Protocol):
+    groups: int
+
+    def match(self, key: str) -> Groups | None: ...
+
+
+class Step(Struct):
+    """A rule (`value` is its text), or an `if` (`value` is None) that leads to `skip` where it does not hold."""
+
+    pattern: Pattern
+    negated: bool
+    value: str | None
+    origin: Origin
+    skip: int = 0
+
+
+Compile = Callable[[str, Origin], tuple[Pattern, str]]
+"""Reads a pattern at the start of a text; gives it and what is left. Raises ConfigError."""
+
+
+def parse_rules(data: bytes, file: str, compile_pattern: Compile) -> list[Step]:
+    """The steps of a table. Raises ConfigError with file and line."""
+    steps: list[Step] = []
+    open_ifs: list[Step] = []
+    for origin in logical_lines(data, file):
+        text = origin.text
+        word = text.split(None, 1)[0].lower()
+        if word == "endif":
+            if not open_ifs:
+                raise ConfigError(origin, "endif without if")
+            if text[5:].strip():
+                raise ConfigError(origin, f'text behind endif: "{text[5:].strip()[:60]}"')
+            open_ifs.pop().skip = len(steps)
+            continue
+        is_if = word == "if" or (text[:2].lower() == "if" and text[2:3] in ("/", "!"))
+        step = _step(text[2:].lstrip() if is_if else text, origin, compile_pattern, is_if=is_if)
+        if is_if:
+            open_ifs.append(step)
+        steps.append(step)
+    if open_ifs:
+        raise ConfigError(open_ifs[-1].origin, "if without endif")
+    return steps
+
+
+def run(steps: Sequence[Step], key: str) -> tuple[Step, Groups] | None:
+    """The first rule that holds for `key`, with what it matched."""
+    at = 0
+    while at < len(steps):
+        step = steps[at]
+        matched = step.pattern.match(key)
+        holds = (matched is None) if step.negated else (matched is not None)
+        if step.value is None:
+            at = at + 1 if holds else step.skip
+        elif holds:
+            return step, matched or (key,)
+        else:
+            at += 1
+    return None
+
+
+def _step(text: str, origin: Origin, compile_pattern: Compile, *, is_if: bool) -> Step:
+    negated = text.startswith("!")
+    if negated:
+        text = text[1:].lstrip()
+    if not text:
+        raise ConfigError(origin, "a pattern is missing")
+    pattern, rest = compile_pattern(text, origin)
+    if is_if:
+        if rest.strip():
+            raise ConfigError(origin, f'text behind the pattern of an if: "{rest.strip()[:60]}"')
+        return Step(pattern, negated, None, origin)
+    value = rest.strip()
+    if not value:
+        raise ConfigError(origin, "no text behind the pattern")
+    return Step(pattern, negated, value, origin)

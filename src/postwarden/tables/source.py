@@ -1,0 +1,89 @@
+"""Tables that stand on files: noticing a change, and keeping what was good when the new text is not."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from postwarden.config.errors import ConfigError
+from postwarden.mail.decision import Origin
+from postwarden.tables.table import Found, TableError
+
+SIZE_LIMIT = 1 << 30
+"""Bytes of a text table."""
+
+Mark = tuple[int, int, int, int] | None
+"""Device, inode, size and time of a file; None: it is not there."""
+
+
+def mark(file: str) -> Mark:
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def read(file: str) -> bytes:
+    """The bytes of `file`. Raises TableError where it can't be read, ConfigError where it is no text file."""
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise TableError(file, f"can't be read: {error.strerror}") from error
+    if len(data) > SIZE_LIMIT:
+        raise ConfigError(Origin(file, 0, ""), "too large for a text table: make an index of it with postmap")
+    return data
+
+
+class SourceTable(ABC):
+    """Base of file tables. A file that is not there (yet) does not prevent a start, as in Postfix: the table answers
+    TableError until it is. A file that is there and wrong does."""
+
+    fixed = True
+
+    def __init__(self, name: str, files: Iterable[str]) -> None:
+        """Reads. Raises ConfigError with file and line."""
+        self.name = name
+        self._files = tuple(files)
+        self._marks = self._look()
+        self._fault = ""
+        try:
+            self._load()
+        except TableError as error:
+            self._fault = str(error)
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Read the files and replace the content in one step. Raises TableError, ConfigError."""
+
+    @abstractmethod
+    def _find(self, key: str) -> Found | None: ...
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be looked up; empty when all is well."""
+        return self._fault
+
+    def get(self, key: str) -> Found | None:
+        if self._fault:
+            raise TableError(self.name, self._fault)
+        return self._find(key)
+
+    def stale(self) -> bool:
+        return self._look() != self._marks
+
+    def reload(self) -> None:
+        # Marked before reading: a change while we read is seen at the next look.
+        self._marks = self._look()
+        try:
+            self._load()
+        except TableError as error:
+            # A file that vanished: rename is not the only way editors write. What was read stays, if anything was.
+            if not self._fault:
+                raise ConfigError(Origin(self._files[0], 0, ""), error.text) from error
+            self._fault = str(error)
+            return
+        self._fault = ""
+
+    def _look(self) -> tuple[Mark, ...]:
+        return tuple(mark(file) for file in self._files)

@@ -1,0 +1,98 @@
+"""Text of tables: `key value` lines (postmap(1)) and `key: value` lines (aliases(5))."""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from postwarden.config.errors import ConfigError, Problem
+from postwarden.config.lines import logical_lines
+from postwarden.mail.decision import Origin
+
+_ALIAS_NAME = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s"\\:,()<>]|\\.)+')
+
+_ALIAS_LINE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s":]+)(?:\s*:(?:\s|$)|:\S*$|\s*:[^\s:]+\s*$)')
+
+
+class Line(Struct, frozen=True):
+    key: str
+    """As written; whoever stores it folds it to lower case."""
+    value: str
+    origin: Origin
+
+
+def map_lines(data: bytes, file: str) -> Iterator[Line]:
+    """Lines `key value`. Raises ConfigError for one without a value."""
+    for origin in logical_lines(data, file):
+        key, value = _split_key(origin)
+        yield Line(key, value, origin)
+
+
+def alias_lines(data: bytes, file: str) -> Iterator[Line]:
+    """Lines `name: value`. The name may be quoted, wholly or in part. Raises ConfigError."""
+    for origin in logical_lines(data, file):
+        name = _ALIAS_NAME.match(origin.text)
+        if name is None:
+            raise ConfigError(origin, "an alias begins with its name")
+        rest = origin.text[name.end() :].lstrip()
+        if not rest.startswith(":"):
+            raise ConfigError(origin, 'no ":" behind the name of an alias')
+        value = rest[1:].strip()
+        if not value:
+            raise ConfigError(origin, f"nothing behind the alias {name[0]}")
+        yield Line(_unquoted(name[0]), value, origin)
+
+
+def looks_like_aliases(data: bytes, file: str) -> bool:
+    """Every line of it is `name: value`. Somebody who knows which it is should say so and not ask."""
+    texts = [origin.text for origin in logical_lines(data, file)]
+    return bool(texts) and all(_ALIAS_LINE.match(text) for text in texts)
+
+
+def index(lines: Iterator[Line], *, fold: bool = True) -> tuple[dict[str, tuple[str, Origin]], list[Problem]]:
+    """Lines by key. Of two with one key the first counts, as with postmap, and the other gives a warning."""
+    found: dict[str, tuple[str, Origin]] = {}
+    problems: list[Problem] = []
+    for line in lines:
+        key = line.key.lower() if fold else line.key
+        if key in found:
+            problems.append(Problem(line.origin, "warning", f'duplicate entry: "{key}"'))
+        else:
+            found[key] = (line.value, line.origin)
+    return found, problems
+
+
+def _split_key(origin: Origin) -> tuple[str, str]:
+    text = origin.text
+    if text.startswith('"'):
+        # A quoted local part may hold white space: "john doe"@example.com
+        key, value = _quoted_head(text)
+    else:
+        parts = text.split(None, 1)
+        key, value = parts[0], parts[1] if len(parts) > 1 else ""
+    value = value.strip()
+    if not value:
+        raise ConfigError(origin, "expected format: key whitespace value")
+    return key, value
+
+
+def _quoted_head(text: str) -> tuple[str, str]:
+    """`text` parted at the first white space outside quotes."""
+    quoted = False
+    skip = False
+    for at, char in enumerate(text):
+        if skip:
+            skip = False
+        elif char == "\\":
+            skip = True
+        elif char == '"':
+            quoted = not quoted
+        elif char.isspace() and not quoted:
+            return text[:at], text[at + 1 :]
+    return text, ""
+
+
+def _unquoted(name: str) -> str:
+    if '"' not in name and "\\" not in name:
+        return name
+    return re.sub(r"\\(.)", r"\1", re.sub(r'(?<!\\)"', "", name))
