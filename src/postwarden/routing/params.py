@@ -1,0 +1,154 @@
+"""What routing reads of the configuration, and what it makes of it."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from postwarden.wire.dns import Kind
+
+
+class SmtpRoutingParams(Struct, frozen=True):
+    """For transports of the program smtp(8)."""
+
+    disable_dns_lookups: bool
+    ignore_mx_lookup_error: bool
+    inet_protocols: tuple[str, ...]
+    known_tcp_ports: tuple[str, ...]
+    relayhost: str
+    smtp_address_preference: str
+    smtp_balance_inet_protocols: bool
+    smtp_defer_if_no_mx_address_found: bool
+    smtp_dns_support_level: str
+    smtp_fallback_relay: tuple[str, ...]
+    smtp_host_lookup: tuple[str, ...]
+    smtp_mx_address_limit: int
+    smtp_randomize_addresses: bool
+    smtp_tcp_port: str
+
+
+class LmtpRoutingParams(Struct, frozen=True):
+    """For transports of the program lmtp(8)."""
+
+    disable_dns_lookups: bool
+    inet_protocols: tuple[str, ...]
+    known_tcp_ports: tuple[str, ...]
+    myhostname: str
+    lmtp_address_preference: str
+    lmtp_balance_inet_protocols: bool
+    lmtp_dns_support_level: str
+    lmtp_fallback_relay: tuple[str, ...]
+    lmtp_host_lookup: tuple[str, ...]
+    lmtp_mx_address_limit: int
+    lmtp_randomize_addresses: bool
+    lmtp_tcp_port: str
+
+
+class Routing(Struct, frozen=True):
+    """The compiled view of one transport."""
+
+    families: tuple[Kind, ...]
+    """Which addresses to look for, in the order in which to ask: A, AAAA."""
+    ports: Mapping[str, int]
+    """Names of ports; what is no number and not in here can't be used."""
+    default_port: str = "25"
+    lmtp: bool = False
+    """No MX lookups; `unix:` and `inet:` destinations."""
+    myhostname: str = ""
+    """Name of the host behind a Unix socket."""
+    dns: bool = True
+    """False: neither MX nor address lookups in DNS, only the system's own lookup of hosts."""
+    native: bool = False
+    """Ask the system's own lookup for hosts that DNS does not have."""
+    only_native: bool = False
+    ignore_mx_error: bool = False
+    defer_if_no_address: bool = False
+    preference: Kind | None = None
+    """The address family that goes first among hosts of equal preference; None: no matter."""
+    balance: bool = True
+    address_limit: int = 5
+    """0: none."""
+    shuffle: bool = True
+    fallback: tuple[str, ...] = ()
+    relayhost: str = ""
+
+
+def compile_smtp(params: SmtpRoutingParams) -> Routing:
+    """ValueError: a value that can't be; `config` names the line."""
+    dns = _dns(params.smtp_dns_support_level, params.disable_dns_lookups)
+    native, only_native = _lookup(params.smtp_host_lookup, dns)
+    return Routing(
+        _families(params.inet_protocols),
+        _ports(params.known_tcp_ports),
+        params.smtp_tcp_port,
+        dns=dns,
+        native=native,
+        only_native=only_native,
+        ignore_mx_error=params.ignore_mx_lookup_error,
+        defer_if_no_address=params.smtp_defer_if_no_mx_address_found,
+        preference=_preference(params.smtp_address_preference),
+        balance=params.smtp_balance_inet_protocols,
+        address_limit=params.smtp_mx_address_limit,
+        shuffle=params.smtp_randomize_addresses,
+        fallback=params.smtp_fallback_relay,
+        relayhost=params.relayhost,
+    )
+
+
+def compile_lmtp(params: LmtpRoutingParams) -> Routing:
+    """ValueError: a value that can't be; `config` names the line."""
+    dns = _dns(params.lmtp_dns_support_level, params.disable_dns_lookups)
+    native, only_native = _lookup(params.lmtp_host_lookup, dns)
+    return Routing(
+        _families(params.inet_protocols),
+        _ports(params.known_tcp_ports),
+        params.lmtp_tcp_port,
+        lmtp=True,
+        myhostname=params.myhostname,
+        dns=dns,
+        native=native,
+        only_native=only_native,
+        preference=_preference(params.lmtp_address_preference),
+        balance=params.lmtp_balance_inet_protocols,
+        address_limit=params.lmtp_mx_address_limit,
+        shuffle=params.lmtp_randomize_addresses,
+        fallback=params.lmtp_fallback_relay,
+    )
+
+
+def _families(names: tuple[str, ...]) -> tuple[Kind, ...]:
+    known = {"ipv4": (Kind.A,), "ipv6": (Kind.AAAA,), "all": (Kind.A, Kind.AAAA)}
+    chosen = {kind for name in names for kind in known[_one_of(name.lower(), known, "inet_protocols")]}
+    return tuple(sorted(chosen))
+
+
+def _preference(text: str) -> Kind | None:
+    known = {"any": None, "ipv4": Kind.A, "ipv6": Kind.AAAA}
+    return known[_one_of(text.lower(), known, "smtp_address_preference")]
+
+
+def _dns(level: str, disabled: bool) -> bool:
+    if not level:
+        return not disabled
+    return _one_of(level.lower(), {"disabled": 0, "enabled": 1, "dnssec": 1}, "smtp_dns_support_level") != "disabled"
+
+
+def _lookup(words: tuple[str, ...], dns: bool) -> tuple[bool, bool]:
+    chosen = {_one_of(word.lower(), {"dns": 0, "native": 0}, "smtp_host_lookup") for word in words}
+    return "native" in chosen or not dns, "dns" not in chosen or not dns
+
+
+def _one_of(text: str, known: Mapping[str, object], name: str) -> str:
+    if text not in known:
+        raise ValueError(f"{name}: {text} is none of {', '.join(known)}")
+    return text
+
+
+def _ports(items: tuple[str, ...]) -> dict[str, int]:
+    """`smtps=submissions=465` gives one port two names."""
+    ports: dict[str, int] = {}
+    for item in items:
+        *names, number = item.split("=")
+        if not number.isdecimal() or not 0 < int(number) < 65536 or not names:
+            raise ValueError(f"known_tcp_ports: {item} is not name=port")
+        ports.update((name.strip(), int(number)) for name in names)
+    return ports
