@@ -61,8 +61,8 @@ def given_servers(texts: tuple[str, ...]) -> ResolverConfig:
 def _server(text: str) -> Server:
     address, port = text, "53"
     if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else "53"
+        address, bracket, rest = text[1:].partition("]")
+        port = (rest[1:] if rest.startswith(":") else "53") if bracket and rest[:1] in (":", "") else ""
     elif text.count(":") == 1:
         address, _, port = text.partition(":")
     if not _is_address(address) or not port.isdecimal() or not 0 < int(port) < 65536:
