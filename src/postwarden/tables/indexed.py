@@ -6,48 +6,53 @@ Postfix keeps `hash:` and `btree:` in Berkeley DB files. We read `X.lmdb` where 
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import lmdb
 
 from postwarden.mail.decision import Origin
 from postwarden.tables import text
-from postwarden.tables.source import SourceTable, mark, read
+from postwarden.tables.source import Mark, SourceTable, mark, read
 from postwarden.tables.table import Found, TableError
-
-MAP_SIZE_LIMIT = 1 << 40
 
 
 class TextTable(SourceTable):
     """A text file as it is: texthash:, and the others where there is no index."""
 
-    def __init__(self, name: str, file: str, aliases: bool | None = None) -> None:
+    def __init__(self, name: str, file: str, aliases: bool | None = None, *, fold: bool = True) -> None:
         """`aliases`: the lines are `name: value`; None: see for yourself. Raises ConfigError with file and line."""
         self._aliases = aliases
+        self._fold = fold
         self._lines: dict[str, tuple[str, Origin]] = {}
         super().__init__(name, (file,))
 
-    def __len__(self) -> int:
-        return len(self._lines)
+    def items(self) -> Iterator[tuple[str, str]]:
+        """All keys with their values."""
+        for key, (value, _) in self._lines.items():
+            yield key, value
 
     def _load(self) -> None:
         file = self._files[0]
         data = read(file)
         aliases = text.looks_like_aliases(data, file) if self._aliases is None else self._aliases
         lines = text.alias_lines(data, file) if aliases else text.map_lines(data, file)
-        self._lines, _ = text.index(lines)
+        self._lines, _ = text.index(lines, fold=self._fold)
 
     def _find(self, key: str) -> Found | None:
-        line = self._lines.get(key.lower())
+        line = self._lines.get(key.lower() if self._fold else key)
         return None if line is None else Found(line[0], key, self.name, line[1])
 
 
 class IndexTable(SourceTable):
     """An LMDB file that postmap made, ours or Postfix's."""
 
-    def __init__(self, name: str, source: str) -> None:
+    def __init__(self, name: str, source: str, *, fold: bool = True) -> None:
         self._source = source
+        self._fold = fold
         self._environment: Any = None
+        self._inode: Mark = None
         super().__init__(name, (source + ".lmdb",))
 
     def outdated(self) -> bool:
@@ -55,24 +60,41 @@ class IndexTable(SourceTable):
         source, index = mark(self._source), mark(self._files[0])
         return source is not None and index is not None and source[3] > index[3]
 
+    def items(self) -> Iterator[tuple[str, str]]:
+        """All keys with their values. Raises TableError."""
+        try:
+            with self._environment.begin() as transaction:
+                for key, value in transaction.cursor():
+                    yield _text(key), _text(value)
+        except lmdb.Error as error:
+            raise TableError(self.name, str(error)) from error
+
     def _load(self) -> None:
         file = self._files[0]
+        if self._environment is not None and self._same_file(file):
+            # Rewritten in place, as Postfix's postmap does it: the library opens an inode once in a process.
+            self._environment.close()
+            self._environment = None
         try:
-            # Without locks: a reader takes no place in a lock file, and whoever writes makes a new file and renames it.
-            environment = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
+            environment = _open(file)
         except (lmdb.Error, OSError) as error:
             raise TableError(file, f"can't be read: {error}") from error
         before, self._environment = self._environment, environment
+        self._inode = mark(file)
         if before is not None:
             with contextlib.suppress(lmdb.Error):
                 before.close()
 
+    def _same_file(self, file: str) -> bool:
+        now = mark(file)
+        return now is not None and self._inode is not None and now[:2] == self._inode[:2]
+
     def _find(self, key: str) -> Found | None:
-        folded = key.lower().encode("utf-8", "surrogateescape")
+        folded = (key.lower() if self._fold else key).encode("utf-8", "surrogateescape")
         if not folded or len(folded) > 511:
             return None
         try:
-            with self._environment.begin(buffers=False) as transaction:
+            with self._environment.begin() as transaction:
                 value = transaction.get(folded)
                 if value is None:
                     value = transaction.get(folded + b"\0")
@@ -80,11 +102,35 @@ class IndexTable(SourceTable):
             raise TableError(self.name, str(error)) from error
         if value is None:
             return None
-        return Found(value.removesuffix(b"\0").decode("utf-8", "replace"), key, self.name)
+        return Found(_text(value), key, self.name)
 
 
-def open_indexed(name: str, file: str, aliases: bool | None) -> SourceTable:
+def open_indexed(name: str, file: str, aliases: bool | None, *, fold: bool = True) -> SourceTable:
     """The index where there is one, else the text. Raises ConfigError with file and line."""
     if os.path.exists(file + ".lmdb"):
-        return IndexTable(name, file)
-    return TextTable(name, file, aliases)
+        return IndexTable(name, file, fold=fold)
+    return TextTable(name, file, aliases, fold=fold)
+
+
+def _text(data: bytes) -> str:
+    return data.removesuffix(b"\0").decode("utf-8", "replace")
+
+
+def _open(file: str) -> Any:
+    """Without locks: a reader takes no place in a lock file, and who writes makes a new file and renames it.
+
+    A file that another table of this process has open is read from a copy in memory, since the library refuses to open
+    it again and two objects must not share one that either may close. Raises lmdb.Error, OSError.
+    """
+    try:
+        return lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        if "already open" not in str(error):
+            raise
+    handle = os.memfd_create("index", os.MFD_CLOEXEC)
+    try:
+        with open(file, "rb") as stream, open(handle, "wb", closefd=False) as copy:
+            shutil.copyfileobj(stream, copy, 1 << 20)
+        return lmdb.open(f"/proc/self/fd/{handle}", subdir=False, readonly=True, lock=False)
+    finally:
+        os.close(handle)

@@ -1,7 +1,8 @@
 """Opening `type:name`, and looking after what was opened."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
@@ -15,7 +16,7 @@ from postwarden.tables.maps import Maps
 from postwarden.tables.regexp import RegexpTable
 from postwarden.tables.table import Table
 
-NOT_HERE = {
+NOT_HERE: Mapping[str, str] = MappingProxyType({
     "pcre": "not available in this version; regexp: has most of it",
     "nis": "NIS is not supported: copy the map into a file",
     "nisplus": "NIS+ is not supported: copy the map into a file",
@@ -29,20 +30,23 @@ NOT_HERE = {
         "sqlite", "tcp", "unionmap", "mongodb",
     ),
     "not available in this version",
-)  # fmt: skip
+))  # fmt: skip
 """Types of Postfix that can't be opened, and what to do instead."""
 
 
-def open_table(name: str, config_directory: str, origin: Origin = BUILT_IN, *, aliases: bool | None = None) -> Table:
+def open_table(
+    name: str, config_directory: str, origin: Origin = BUILT_IN, *, aliases: bool | None = None, fold: bool = True
+) -> Table:
     """The table `type:name`; a relative file name is one of the configuration directory.
 
     `origin` is where the name was written: that is what an error names when the name itself is wrong; a wrong line
     within the table is named by the table's own file and line. `aliases` says that the text is in the form of
-    aliases(5); None lets the text decide. Raises ConfigError.
+    aliases(5); None lets the text decide. `fold`: keys are compared in lower case, where they are compared at all.
+    Raises ConfigError.
     """
     kind, colon, rest = name.partition(":")
     if kind == "proxy" and colon:
-        return open_table(rest, config_directory, origin, aliases=aliases)
+        return open_table(rest, config_directory, origin, aliases=aliases, fold=fold)
     if not colon or not kind or not rest:
         raise ConfigError(origin, f'expecting "type:name" form instead of "{name}"')
     if kind == "static":
@@ -53,9 +57,9 @@ def open_table(name: str, config_directory: str, origin: Origin = BUILT_IN, *, a
         return AccountTable(name, rest, origin)
     file = os.path.join(config_directory, rest)
     if kind in ("hash", "btree", "lmdb"):
-        return open_indexed(name, file, aliases)
+        return open_indexed(name, file, aliases, fold=fold)
     if kind == "texthash":
-        return TextTable(name, file, aliases)
+        return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":
         return RegexpTable(name, file)
     if kind == "cidr":

@@ -1,0 +1,32 @@
+"""postalias(1) and newaliases(1): the index of alias files."""
+
+import os
+import sys
+
+from postwarden.cli import postmap
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import load
+from postwarden.config.values import split
+
+
+def main(name: str, words: list[str]) -> int:
+    """Exit code 0 when it was done or found, 1 when not."""
+    if name == "newaliases":
+        return newaliases(words)
+    return postmap.run(name, words, "c:d:finoNpq:rsuvw", aliases=True)
+
+
+def newaliases(words: list[str]) -> int:
+    """Make the index of each table that alias_database names anew; the options of sendmail(1) are taken and unused,
+    but `-C DIR`."""
+    directory = os.environ.get("MAIL_CONFIG", "") or "/etc/postfix"
+    if "-C" in words[:-1]:
+        directory = words[words.index("-C") + 1]
+    try:
+        names = split(load(directory).text("alias_database"))
+    except ConfigError as error:
+        print(f"newaliases: fatal: {error}", file=sys.stderr)
+        return 1
+    if not names:
+        return 0
+    return postmap.run("postalias", ["-c", directory, *names], "c:", aliases=True)
