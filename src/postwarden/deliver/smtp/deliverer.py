@@ -1,0 +1,83 @@
+"""SMTP and LMTP deliveries of one transport."""
+
+from collections.abc import Callable
+
+from postwarden.deliver.body import Body
+from postwarden.deliver.smtp.cache import SessionCache
+from postwarden.deliver.smtp.delivery import Delivery, Done
+from postwarden.deliver.smtp.params import Profile
+from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log
+from postwarden.deliver.smtp.session import Session
+from postwarden.ipc.records import Job
+from postwarden.mail.events import Event
+from postwarden.mail.host import Host
+from postwarden.mail.status import Status
+from postwarden.net.clock import Clock
+from postwarden.net.dial import Dial
+
+
+class SmtpDeliverer:
+    """Takes any number of jobs at a time; how many at once is the scheduler's decision.
+
+    `log_name` is the syslog_name of the transport's own, where it has one.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        hosts: Hosts,
+        dial: Dial,
+        *,
+        clock: Clock,
+        log: Log,
+        tls: ClientTls | None = None,
+        log_name: str = "",
+    ) -> None:
+        self.profile = profile
+        self.clock = clock
+        self.tls = tls
+        self._hosts = hosts
+        self._dial = dial
+        self._log = log
+        self._program = "lmtp" if profile.lmtp else "smtp"
+        self._log_name = log_name
+        self._cache = SessionCache()
+        self._running: set[Delivery] = set()
+
+    def deliver(self, job: Job, body: Body, done: Done) -> None:
+        """Deliver `job`; `done` gets its Outcome, once, perhaps before this returns. `body` is `job.body`, or the file
+        that came with the job, which is closed here. Each recipient's line is written to the log here."""
+        delivery = Delivery(self, job, body, done)
+        self._running.add(delivery)
+        delivery.begin()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that are not settled."""
+        return len(self._running)
+
+    def close(self) -> None:
+        """End the connections that rest. Deliveries go on."""
+        self._cache.close()
+
+    # delivery.Desk
+
+    def hosts(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None:
+        self._hosts.find(nexthop, done)
+
+    def rested(self, nexthop: str) -> Session | None:
+        return self._cache.take(nexthop)
+
+    def dial(self, host: Host, nexthop: str, failed: Callable[[OSError], None]) -> Session:
+        profile = self.profile
+        session = Session(host, profile, self.clock, self._cache)
+        self._cache.begin(session, nexthop)
+        source = profile.bind[":" in host.address]
+        self._dial.connect(host, session, failed, timeout=profile.connect_timeout, source=source)
+        return session
+
+    def log(self, event: Event) -> None:
+        self._log.emit(self._program, event, self._log_name)
+
+    def settled(self, delivery: Delivery) -> None:
+        self._running.discard(delivery)

@@ -1,0 +1,284 @@
+"""One job: its recipients, and the servers that are tried one after another until each recipient is settled
+(RFC 5321 5.1)."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from postwarden.deliver.body import Body, FileBody
+from postwarden.deliver.smtp import reasons
+from postwarden.deliver.smtp.handshake import Handshake
+from postwarden.deliver.smtp.params import Profile
+from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.session import Session
+from postwarden.deliver.smtp.transaction import Transaction
+from postwarden.ipc.records import Job, Outcome
+from postwarden.mail.events import Delivered, Notice, Warn
+from postwarden.mail.events import Event as LogEvent
+from postwarden.mail.host import Host
+from postwarden.mail.session import TlsFacts
+from postwarden.mail.status import Status, Timing
+from postwarden.net.clock import Clock
+
+Done = Callable[[Outcome], None]
+
+
+class Desk(Protocol):
+    """What the deliverer does for its deliveries."""
+
+    profile: Profile
+    clock: Clock
+    tls: ClientTls | None
+
+    def hosts(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None: ...
+
+    def rested(self, nexthop: str) -> Session | None:
+        """A connection that waits for a message to this next hop."""
+
+    def dial(self, host: Host, nexthop: str, failed: Callable[[OSError], None]) -> Session: ...
+
+    def log(self, event: LogEvent) -> None: ...
+
+    def settled(self, delivery: "Delivery") -> None: ...
+
+
+class Delivery:
+    """Keeps the books (`transaction.Owner`). A recipient that one server puts off is offered to the next; what the
+    last server says counts."""
+
+    __slots__ = (
+        "_complete",
+        "_connected",
+        "_desk",
+        "_destination",
+        "_done",
+        "_fault",
+        "_final",
+        "_handed",
+        "_hosts",
+        "_plain",
+        "_results",
+        "_session",
+        "_sessions",
+        "_tried",
+        "_why",
+        "body",
+        "job",
+        "left",
+    )
+
+    def __init__(self, desk: Desk, job: Job, body: Body, done: Done) -> None:
+        self.job = job
+        self.body = body
+        self.left = list(range(len(job.recipients)))
+        self._desk = desk
+        self._done = done
+        self._results: list[Status | None] = [None] * len(job.recipients)
+        self._hosts: tuple[Host, ...] = ()
+        """Not tried yet."""
+        self._destination = 0
+        self._tried = 0
+        """Addresses of this destination."""
+        self._sessions = 0
+        """Sessions of this destination that got past the handshake."""
+        self._session: Session | None = None
+        self._final = False
+        """No other server can be asked after this one."""
+        self._plain = False
+        """The next attempt goes without TLS, which did not work."""
+        self._complete = False
+        """A server was talked to as long as there was something to say: the destination is alive."""
+        self._why: Status | None = None
+        self._fault: Status | None = None
+        self._handed = desk.clock.now()
+        self._connected = 0.0
+
+    def begin(self) -> None:
+        session = self._desk.rested(self.job.nexthop)
+        if session is None:
+            self._desk.hosts(self.job.nexthop, self._found)
+            return
+        self._hosts = session.others
+        self._destination = session.host.destination
+        self._tried = self._sessions = 1
+        self._transact(session)
+
+    # from host to host
+
+    def _found(self, answer: tuple[Host, ...] | Status) -> None:
+        if isinstance(answer, Status):
+            self._why = answer
+        else:
+            self._hosts = answer
+        self._next()
+
+    def _next(self) -> None:
+        """Try the next server, or settle what is left with the last reason there was."""
+        if not self.left:
+            self._settle()
+            return
+        hosts = self._hosts
+        if not hosts:
+            self._give_up()
+            return
+        host, self._hosts = hosts[0], hosts[1:]
+        if host.destination != self._destination:
+            self._destination = host.destination
+            self._tried = self._sessions = 0
+        self._tried += 1
+        if self._tried == self._desk.profile.address_limit:
+            self._leave_destination()
+        self._final = not self._hosts
+        self._session = self._desk.dial(host, self.job.nexthop, self._not_connected)
+        self._session.others = self._hosts
+        self._shake(self._session)
+
+    def _leave_destination(self) -> None:
+        """Enough of its servers were tried; what is left are those of the next destination (fallback relays)."""
+        self._hosts = tuple(host for host in self._hosts if host.destination != self._destination)
+
+    def _not_connected(self, error: OSError) -> None:
+        session, self._session = self._session, None
+        assert session is not None
+        self._why = reasons.not_connected(session.host, error)
+        self._desk.log(Notice(self._why.text))
+        session.phase = None
+        session.end(None)
+        self._next()
+
+    def _give_up(self) -> None:
+        why = self._why or reasons.unavailable()
+        self._final = True
+        if why.code[0] == "5" and self.job.nexthop == self._desk.profile.relayhost:
+            # The operator's mistake, as a rule: the mail waits until it is found.
+            self._desk.log(Warn("relayhost configuration problem"))
+            why = Status("4.3.5", why.text, why.relay, why.remote_mta, why.remote_reply)
+        self.refused(self.left, why, whole_server=True)
+        self._settle()
+
+    # handshake
+
+    def _shake(self, session: Session) -> None:
+        desk = self._desk
+        level = "none" if self._plain else desk.profile.tls_level
+        self._plain = False
+        shake = Handshake(session, level, desk.tls, self.job.nexthop, notes=self, done=self._shaken)
+        session.phase = shake
+        session.on_opened = shake.begin
+
+    def _shaken(self, status: Status | None) -> None:
+        session = self._session
+        assert session is not None
+        if status is None:
+            self._sessions += 1
+            if self._sessions == self._desk.profile.session_limit:
+                self._leave_destination()
+            self._final = not self._hosts
+            self._transact(session)
+            return
+        if session.tls_fault and self._may_go_plain():
+            self._again_plain(session.host)
+        self.refused(self.left, status, whole_server=True)
+        self._after()
+
+    def _may_go_plain(self) -> bool:
+        """Opportunistic TLS that fails: the first attempts wait for it to work, later ones do without."""
+        profile, job = self._desk.profile, self.job
+        return profile.tls_level == "may" and job.active - job.arrival >= profile.plaintext_after
+
+    def _again_plain(self, host: Host) -> None:
+        self._plain = True
+        self._final = False
+        self._tried -= 1
+        self._hosts = (host, *self._hosts)
+
+    # transaction.Owner
+
+    def _transact(self, session: Session) -> None:
+        self._session = session
+        self._final = not self._hosts
+        self._connected = self._desk.clock.now()
+        Transaction(session, self).begin()
+
+    def transferring(self) -> None:
+        return
+
+    def stale(self) -> None:
+        self._session = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self._tried = self._sessions = 0
+        self._connected = 0.0
+        self.begin()
+
+    def refused(self, recipients: list[int], status: Status, *, whole_server: bool = False) -> None:
+        if not recipients:
+            return
+        hard = status.code[0] == "5"
+        soft_bounce = hard and self._desk.profile.soft_bounce
+        if (not hard or soft_bounce) and not self._final:
+            self._why = status
+            self._desk.log(Notice(f"{self.job.queue_id}: {status.text}"))
+            return
+        if soft_bounce:
+            status = Status("4" + status.code[1:], status.text, status.relay, status.remote_mta, status.remote_reply)
+        self._record(recipients, status)
+        if whole_server and not self._complete and self._fault is None and status.code[0] == "4":
+            self._fault = status
+
+    def delivered(self, recipients: list[int], status: Status) -> None:
+        self._record(recipients, status)
+
+    def over(self, *, complete: bool) -> None:
+        if complete:
+            self._complete = True
+        session = self._session
+        if session is not None and session.gone and not complete and self._tls_was_on(session) and self._may_go_plain():
+            self._again_plain(session.host)
+        self._after()
+
+    def _tls_was_on(self, session: Session) -> bool:
+        return session.stream is not None and session.stream.tls is not None
+
+    def _after(self) -> None:
+        self._session = None
+        results = self._results
+        self.left = [index for index in self.left if results[index] is None]
+        self._next()
+
+    # the end
+
+    def _record(self, recipients: list[int], status: Status) -> None:
+        job, results, desk = self.job, self._results, self._desk
+        now = desk.clock.now()
+        connected = self._connected or now
+        delays = (job.active - job.arrival, self._handed - job.active, connected - self._handed, now - connected)
+        uses = self._session.uses if self._session is not None else 0
+        for index in recipients:
+            results[index] = status
+            recipient = job.recipients[index]
+            desk.log(Delivered(job.queue_id, recipient.address, recipient.original, status, delays, uses))
+
+    def _settle(self) -> None:
+        if isinstance(self.body, FileBody):
+            self.body.close()
+        results = tuple(status for status in self._results if status is not None)
+        timing = Timing(self._handed, self._connected, self._desk.clock.now())
+        self._desk.settled(self)
+        self._done(Outcome(self.job.job_id, results, timing, self._fault))
+
+    # protocols.Notes
+
+    def say(self, text: str) -> None:
+        self._desk.log(Notice(text))
+
+    def warn(self, text: str) -> None:
+        self._desk.log(Warn(text))
+
+    def secured(self, host: Host, tls: TlsFacts) -> None:
+        if self._desk.profile.tls_log:
+            bits = f"({tls.bits}/{tls.bits} bits)"
+            self.say(
+                f"Untrusted TLS connection established to {reasons.relay(host)}:"
+                f" {tls.protocol} with cipher {tls.cipher} {bits}"
+            )

@@ -1,0 +1,177 @@
+"""From the connection to the moment when mail can be sent: greeting, EHLO or HELO, STARTTLS."""
+
+from collections.abc import Callable
+
+from postwarden.deliver.smtp import reasons
+from postwarden.deliver.smtp.protocols import ClientTls, Notes
+from postwarden.deliver.smtp.session import Session
+from postwarden.mail.session import TlsFacts
+from postwarden.mail.status import Status
+from postwarden.wire.smtp_extensions import parse
+from postwarden.wire.smtp_replies import RemoteReply
+from postwarden.wire.smtp_states import BANNER, TLS
+
+SMTP_PORT = 25
+
+
+class Handshake:
+    """A `Phase`. `done(None)` when the session is ready; else why not, and the session has been ended.
+
+    `level` is none, may or encrypt; where it asks for TLS nothing but QUIT is ever said without it. `nexthop` names
+    the destination in the sentence about a loop.
+    """
+
+    __slots__ = ("_done", "_level", "_nexthop", "_notes", "_session", "_tls")
+
+    def __init__(
+        self,
+        session: Session,
+        level: str,
+        tls: ClientTls | None,
+        nexthop: str,
+        *,
+        notes: Notes,
+        done: Callable[[Status | None], None],
+    ) -> None:
+        self._session = session
+        self._level = level
+        self._tls = tls
+        self._nexthop = nexthop
+        self._notes = notes
+        self._done = done
+
+    def begin(self) -> None:
+        """The connection stands."""
+        if self._session.profile.tls_wrapper:
+            self._start_tls()
+        else:
+            self._session.await_reply()
+
+    # Phase
+
+    def answered(self, event: str, reply: RemoteReply) -> None:
+        if event == BANNER:
+            self._greeted(reply)
+        elif event in ("EHLO", "LHLO"):
+            self._hello_answered(event, reply)
+        elif event == "HELO":
+            self._helo_answered(reply)
+        else:
+            self._starttls_answered(reply)
+
+    def broken(self, status: Status) -> None:
+        session = self._session
+        if session.stage == TLS:
+            session.tls_fault = True
+            status = reasons.tls_failed(session.host)
+        self._done(status)
+
+    def drained(self) -> None:
+        return
+
+    def secured(self, tls: TlsFacts) -> None:
+        session = self._session
+        self._notes.secured(session.host, tls)
+        if session.profile.tls_wrapper:
+            session.await_reply()
+        else:
+            session.client.secured()
+            self._hello("EHLO")
+
+    # inside
+
+    def _greeted(self, reply: RemoteReply) -> None:
+        session, profile = self._session, self._session.profile
+        if not 200 <= reply.code < 300:
+            self._refused(reasons.refused_to_talk(session.host, reply, soften=profile.skip_5xx_greeting))
+            return
+        words = reply.text.split("\n", 1)[0][4:].split()
+        if words and words[0].lower() == profile.host_name.lower() and self._could_loop():
+            self._notes.warn(f"host {reasons.relay(session.host)} greeted me with my own hostname {profile.host_name}")
+        esmtp = profile.always_ehlo or "ESMTP" in reply.text.upper().split()
+        self._hello("EHLO" if esmtp and not profile.never_ehlo else "HELO")
+
+    def _hello(self, verb: str) -> None:
+        profile = self._session.profile
+        if profile.lmtp:
+            verb = "LHLO"
+        self._session.ask(verb, f"{verb} {profile.hello_name}".encode())
+
+    def _hello_answered(self, verb: str, reply: RemoteReply) -> None:
+        session = self._session
+        if 200 <= reply.code < 300:
+            session.offered = parse(reply.text, session.profile.discard)
+            self._accepted(reply)
+        elif verb == "LHLO" or reply.code == 421:
+            self._refused(reasons.refused_to_talk(session.host, reply))
+        else:
+            self._hello("HELO")
+
+    def _helo_answered(self, reply: RemoteReply) -> None:
+        if 200 <= reply.code < 300:
+            self._accepted(reply)
+        else:
+            self._refused(reasons.refused_to_talk(self._session.host, reply))
+
+    def _accepted(self, reply: RemoteReply) -> None:
+        session, offered = self._session, self._session.offered
+        own = session.profile.host_name
+        if offered.esmtp and offered.name.lower() == own.lower() and self._could_loop():
+            self._notes.warn(f"host {reasons.relay(session.host)} replied to HELO/EHLO with my own hostname {own}")
+            self._refused(reasons.loops(session.host, self._nexthop))
+            return
+        if offered.bad_size:
+            self._notes.warn(f'bad EHLO SIZE limit "{offered.bad_size}" from {reasons.relay(session.host)}')
+        self._consider_tls()
+
+    def _consider_tls(self) -> None:
+        session = self._session
+        encrypted = session.stream is not None and session.stream.tls is not None
+        if encrypted:
+            self._ready()
+        elif session.offered.starttls and self._level != "none" and self._tls is not None:
+            session.ask("STARTTLS", b"STARTTLS")
+        elif self._level not in ("none", "may"):
+            missing = reasons.tls_not_available if session.offered.starttls else reasons.tls_not_offered
+            self._refused(missing(session.host))
+        else:
+            if session.offered.starttls and session.profile.tls_note_offer:
+                self._notes.say(f"Host offered STARTTLS: [{session.host.name}]")
+            self._ready()
+
+    def _starttls_answered(self, reply: RemoteReply) -> None:
+        if 200 <= reply.code < 300:
+            self._start_tls()
+        elif self._level == "may":
+            self._ready()
+        else:
+            self._refused(reasons.refused_tls(self._session.host, reply))
+
+    def _start_tls(self) -> None:
+        session, tls = self._session, self._tls
+        session.stage = TLS
+        session.expect(session.profile.timeouts["STARTTLS"])
+        server_name = session.profile.tls_server_name
+        if tls is None or session.stream is None or not tls.start(session.stream, self._level, server_name):
+            session.stage = ""
+            session.end(reasons.tls_not_available(session.host))
+
+    def _could_loop(self) -> bool:
+        """Postfix: on other ports a server with our name is a content filter beside us, not ourselves."""
+        return self._session.host.port == SMTP_PORT and not self._session.profile.lmtp
+
+    def _ready(self) -> None:
+        session = self._session
+        if self._level not in ("none", "may") and (session.stream is None or session.stream.tls is None):
+            self._refused(reasons.tls_not_available(session.host))
+            return
+        session.phase = None
+        self._done(None)
+
+    def _refused(self, status: Status) -> None:
+        """Nothing can be sent over this connection; QUIT, as Postfix does."""
+        session = self._session
+        session.phase = None
+        session.trusted = False
+        session.quit()
+        self._done(status)

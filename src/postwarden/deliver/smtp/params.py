@@ -1,0 +1,226 @@
+"""What main.cf says about sending, compiled once for a transport: `Profile`, the same for SMTP and LMTP."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from postwarden.wire.smtp_states import BANNER, END
+
+
+class SmtpParams(Struct, frozen=True):
+    """View for a transport of type smtp."""
+
+    myhostname: str
+    relayhost: str
+    soft_bounce: bool
+    disable_mime_output_conversion: bool
+    minimal_backoff_time: int
+    mime_nesting_limit: int
+    smtp_helo_name: str
+    smtp_always_send_ehlo: bool
+    smtp_never_send_ehlo: bool
+    smtp_skip_5xx_greeting: bool
+    smtp_skip_quit_response: bool
+    smtp_quote_rfc821_envelope: bool
+    smtp_line_length_limit: int
+    smtp_mx_address_limit: int
+    smtp_mx_session_limit: int
+    smtp_discard_ehlo_keywords: tuple[str, ...]
+    smtp_connection_cache_destinations: tuple[str, ...]
+    smtp_connection_cache_on_demand: bool
+    smtp_connection_cache_time_limit: int
+    smtp_connection_reuse_time_limit: int
+    smtp_connection_reuse_count_limit: int
+    smtp_bind_address: str
+    smtp_bind_address6: str
+    smtp_bind_address_enforce: bool
+    smtp_send_xforward_command: bool
+    smtp_connect_timeout: int
+    smtp_helo_timeout: int
+    smtp_starttls_timeout: int
+    smtp_xforward_timeout: int
+    smtp_mail_timeout: int
+    smtp_rcpt_timeout: int
+    smtp_data_init_timeout: int
+    smtp_data_xfer_timeout: int
+    smtp_data_done_timeout: int
+    smtp_rset_timeout: int
+    smtp_quit_timeout: int
+    smtp_tls_security_level: str
+    smtp_use_tls: bool
+    smtp_enforce_tls: bool
+    smtp_tls_wrappermode: bool
+    smtp_tls_servername: str
+    smtp_tls_loglevel: int
+    smtp_tls_note_starttls_offer: bool
+
+
+class LmtpParams(Struct, frozen=True):
+    """View for a transport of type lmtp."""
+
+    myhostname: str
+    soft_bounce: bool
+    disable_mime_output_conversion: bool
+    minimal_backoff_time: int
+    mime_nesting_limit: int
+    lmtp_lhlo_name: str
+    lmtp_skip_5xx_greeting: bool
+    lmtp_skip_quit_response: bool
+    lmtp_quote_rfc821_envelope: bool
+    lmtp_line_length_limit: int
+    lmtp_mx_address_limit: int
+    lmtp_mx_session_limit: int
+    lmtp_discard_lhlo_keywords: tuple[str, ...]
+    lmtp_connection_cache_destinations: tuple[str, ...]
+    lmtp_connection_cache_on_demand: bool
+    lmtp_connection_cache_time_limit: int
+    lmtp_connection_reuse_time_limit: int
+    lmtp_connection_reuse_count_limit: int
+    lmtp_bind_address: str
+    lmtp_bind_address6: str
+    lmtp_bind_address_enforce: bool
+    lmtp_send_xforward_command: bool
+    lmtp_connect_timeout: int
+    lmtp_lhlo_timeout: int
+    lmtp_starttls_timeout: int
+    lmtp_xforward_timeout: int
+    lmtp_mail_timeout: int
+    lmtp_rcpt_timeout: int
+    lmtp_data_init_timeout: int
+    lmtp_data_xfer_timeout: int
+    lmtp_data_done_timeout: int
+    lmtp_rset_timeout: int
+    lmtp_quit_timeout: int
+    lmtp_tls_security_level: str
+    lmtp_use_tls: bool
+    lmtp_enforce_tls: bool
+    lmtp_tls_wrappermode: bool
+    lmtp_tls_servername: str
+    lmtp_tls_loglevel: int
+    lmtp_tls_note_starttls_offer: bool
+
+
+class Profile(Struct, frozen=True):
+    """Settings of one transport. Times in seconds; `timeouts` is by the event whose reply is awaited."""
+
+    lmtp: bool
+    host_name: str
+    """Our own name; a server that calls itself so is ourselves."""
+    hello_name: str
+    always_ehlo: bool
+    never_ehlo: bool
+    skip_5xx_greeting: bool
+    skip_quit_response: bool
+    quote: bool
+    line_limit: int
+    """Bytes without CRLF; 0: none."""
+    address_limit: int
+    session_limit: int
+    discard: frozenset[str]
+    reuse: bool
+    idle_time: int
+    reuse_time: int
+    reuse_count: int
+    bind: tuple[str, str]
+    """Source address for IPv4 and for IPv6; empty: the system's choice."""
+    bind_enforce: bool
+    xforward: bool
+    connect_timeout: int
+    """0: the system's own."""
+    transfer_timeout: int
+    timeouts: Mapping[str, int]
+    tls_level: str
+    """none, may, encrypt."""
+    tls_wrapper: bool
+    tls_server_name: str
+    tls_log: int
+    tls_note_offer: bool
+    relayhost: str
+    soft_bounce: bool
+    convert: bool
+    """Content is made 7-bit for a server without 8BITMIME."""
+    nesting_limit: int
+    plaintext_after: int
+    """How long a message must have waited before TLS that does not work is given up for it."""
+
+
+def smtp_profile(p: SmtpParams) -> Profile:
+    return _profile(p, "smtp", p.smtp_helo_name, p.smtp_helo_timeout, p.smtp_discard_ehlo_keywords)
+
+
+def lmtp_profile(p: LmtpParams) -> Profile:
+    return _profile(p, "lmtp", p.lmtp_lhlo_name, p.lmtp_lhlo_timeout, p.lmtp_discard_lhlo_keywords)
+
+
+def _profile(
+    params: SmtpParams | LmtpParams, prefix: str, hello_name: str, hello_timeout: int, discard: tuple[str, ...]
+) -> Profile:
+    def get(name: str) -> object:
+        return getattr(params, f"{prefix}_{name}")
+
+    def flag(name: str) -> bool:
+        return bool(get(name))
+
+    def number(name: str) -> int:
+        value = get(name)
+        assert isinstance(value, int)
+        return value
+
+    return Profile(
+        lmtp=prefix == "lmtp",
+        host_name=params.myhostname,
+        hello_name=hello_name,
+        always_ehlo=prefix == "lmtp" or flag("always_send_ehlo"),
+        never_ehlo=prefix != "lmtp" and flag("never_send_ehlo"),
+        skip_5xx_greeting=flag("skip_5xx_greeting"),
+        skip_quit_response=flag("skip_quit_response"),
+        quote=flag("quote_rfc821_envelope"),
+        line_limit=number("line_length_limit"),
+        address_limit=number("mx_address_limit"),
+        session_limit=number("mx_session_limit"),
+        discard=frozenset(word.lower() for word in discard),
+        reuse=flag("connection_cache_on_demand") or flag("connection_cache_destinations"),
+        idle_time=number("connection_cache_time_limit"),
+        reuse_time=number("connection_reuse_time_limit"),
+        reuse_count=number("connection_reuse_count_limit"),
+        bind=(str(get("bind_address")).strip("[]"), str(get("bind_address6")).strip("[]")),
+        bind_enforce=flag("bind_address_enforce"),
+        xforward=flag("send_xforward_command"),
+        connect_timeout=number("connect_timeout"),
+        transfer_timeout=number("data_xfer_timeout"),
+        timeouts=_timeouts(number, hello_timeout),
+        tls_level=_tls_level(str(get("tls_security_level")), flag("use_tls"), flag("enforce_tls")),
+        tls_wrapper=flag("tls_wrappermode"),
+        tls_server_name=str(get("tls_servername")),
+        tls_log=number("tls_loglevel"),
+        tls_note_offer=flag("tls_note_starttls_offer"),
+        relayhost=params.relayhost if isinstance(params, SmtpParams) else "",
+        soft_bounce=params.soft_bounce,
+        convert=not params.disable_mime_output_conversion,
+        nesting_limit=params.mime_nesting_limit,
+        plaintext_after=params.minimal_backoff_time,
+    )
+
+
+def _timeouts(number: Callable[[str], int], hello: int) -> dict[str, int]:
+    return {
+        BANNER: hello,
+        "EHLO": hello,
+        "HELO": hello,
+        "LHLO": hello,
+        "STARTTLS": number("starttls_timeout"),
+        "XFORWARD": number("xforward_timeout"),
+        "MAIL": number("mail_timeout"),
+        "RCPT": number("rcpt_timeout"),
+        "DATA": number("data_init_timeout"),
+        END: number("data_done_timeout"),
+        "RSET": number("rset_timeout"),
+        "QUIT": number("quit_timeout"),
+    }
+
+
+def _tls_level(level: str, use: bool, enforce: bool) -> str:
+    """smtp_use_tls and smtp_enforce_tls are older names for two of the levels."""
+    if level:
+        return level
+    return "encrypt" if enforce else "may" if use else "none"

@@ -1,0 +1,38 @@
+"""What delivery by SMTP needs of others, handed over by the pipeline."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from postwarden.mail.events import Event
+from postwarden.mail.host import Host
+from postwarden.mail.session import TlsFacts
+from postwarden.mail.status import Status
+from postwarden.net.stream import Stream
+
+
+class Hosts(Protocol):
+    """Routing: from a next hop to the addresses to try."""
+
+    def find(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None:
+        """`done` gets the addresses in the order of trying, or why there are none. It may be called at once."""
+
+
+class ClientTls(Protocol):
+    """The client's side of TLS (`net.tls_client`)."""
+
+    def start(self, stream: Stream, level: str, server_name: str) -> bool:
+        """Begin the handshake as the level asks for it; False when our own configuration does not allow it."""
+
+
+class Log(Protocol):
+    def emit(self, program: str, event: Event, name: str = "") -> None: ...
+
+
+class Notes(Protocol):
+    """What a session has to say to the log."""
+
+    def say(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+    def secured(self, host: Host, tls: TlsFacts) -> None: ...

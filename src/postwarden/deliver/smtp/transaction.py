@@ -1,0 +1,347 @@
+"""One message over one connection: MAIL, RCPT, DATA, content, and what the server answers to each (RFC 5321 3.3,
+RFC 2920, RFC 2033).
+
+The order of things is Postfix's. Commands are sent in bursts; when all of a burst are answered, the course is
+corrected: a refused sender, no accepted recipient or a refused DATA lead to RSET. What is said to whom is known from
+`SmtpClient`, which never takes a reply for that of another command.
+"""
+
+from typing import Protocol
+
+from postwarden.deliver.body import Body
+from postwarden.deliver.smtp import commands, reasons
+from postwarden.deliver.smtp.content import Encoder, encode
+from postwarden.deliver.smtp.downgrade import Downgrade, needs_downgrade
+from postwarden.deliver.smtp.session import Session
+from postwarden.ipc.records import Job
+from postwarden.mail.session import TlsFacts
+from postwarden.mail.status import Status
+from postwarden.wire.smtp_replies import RemoteReply
+from postwarden.wire.smtp_states import END
+
+_BURST = 4096
+"""Bytes of commands that are sent before the first of them is answered, as Postfix does: a server that refuses the
+sender is not told of a thousand recipients first."""
+_PIECE = 1 << 16
+_PIECES_A_TURN = 4
+
+
+class Owner(Protocol):
+    """Who keeps the books of a delivery."""
+
+    job: Job
+    body: Body
+    left: list[int]
+    """Indices of the recipients that this transaction is for."""
+
+    def refused(self, recipients: list[int], status: Status, *, whole_server: bool = False) -> None: ...
+
+    def delivered(self, recipients: list[int], status: Status) -> None: ...
+
+    def transferring(self) -> None:
+        """Content begins."""
+
+    def stale(self) -> None:
+        """The connection had been used before and turned out to be dead: nothing was said about this message."""
+
+    def over(self, *, complete: bool) -> None:
+        """Nothing more will be said. `complete`: the server was talked to as long as there was something to say."""
+
+
+class Transaction:
+    """A `Phase`."""
+
+    __slots__ = (
+        "_accepted",
+        "_at",
+        "_body_at",
+        "_converter",
+        "_encoder",
+        "_heard",
+        "_lines",
+        "_mail_refused",
+        "_owner",
+        "_producing",
+        "_recipients",
+        "_replies",
+        "_session",
+        "_told",
+    )
+
+    def __init__(self, session: Session, owner: Owner) -> None:
+        self._session = session
+        self._owner = owner
+        self._recipients = owner.left
+        self._lines: list[tuple[str, bytes]] = []
+        self._at = 0
+        """The next of `_lines` to be sent."""
+        self._heard = False
+        """Something of it was answered."""
+        self._told = 0
+        """Recipients whose RCPT was answered."""
+        self._replies = 0
+        """Replies to END so far (LMTP)."""
+        self._mail_refused = False
+        self._accepted: list[int] = []
+        self._encoder: Encoder | None = None
+        self._converter: Downgrade | None = None
+        self._body_at = 0
+        self._producing = False
+
+    def begin(self) -> None:
+        session, job = self._session, self._owner.job
+        session.uses += 1
+        offered = session.offered
+        if 0 < offered.size_limit < job.size:
+            self._never_mind(reasons.too_big(session.host, job.size, offered.size_limit))
+        elif job.smtputf8 and not offered.smtputf8 and _needs_smtputf8(job, self._recipients):
+            self._never_mind(reasons.no_smtputf8(session.host))
+        elif self._prepare():
+            session.phase = self
+            self._push()
+
+    def _prepare(self) -> bool:
+        """Write down the commands; False when an address makes that impossible."""
+        session, job, owner = self._session, self._owner.job, self._owner
+        offered, profile = session.offered, session.profile
+        quote = profile.quote
+        # Postfix: conversion would make the announced size wrong.
+        announce = offered.eight_bit or not profile.convert
+        try:
+            lines = [("MAIL", commands.mail(job, offered, announce_size=announce, quote=quote))]
+        except commands.UnfitAddress:
+            self._never_mind(Status("5.1.7", "bad sender address syntax", reasons.relay(session.host)))
+            return False
+        fit = []
+        for index in self._recipients:
+            try:
+                lines.append(("RCPT", commands.rcpt(job.recipients[index], offered, quote=quote)))
+                fit.append(index)
+            except commands.UnfitAddress:
+                owner.refused([index], Status("5.1.3", "bad recipient address syntax", reasons.relay(session.host)))
+        if not fit:
+            session.release()
+            owner.over(complete=True)
+            return False
+        lines.append(("DATA", b"DATA"))
+        if profile.xforward and offered.xforward:
+            lines[:0] = [("XFORWARD", line) for line in commands.xforward(job, offered)]
+        self._recipients = fit
+        self._lines = lines
+        return True
+
+    def _never_mind(self, status: Status) -> None:
+        """Refuse the message ourselves; the connection is as good as it was."""
+        self._owner.refused(list(self._recipients), status)
+        self._session.release()
+        self._owner.over(complete=True)
+
+    # Phase
+
+    def answered(self, event: str, reply: RemoteReply) -> None:
+        self._heard = True
+        if event == "RCPT":
+            self._rcpt_answered(reply)
+        elif event == "MAIL":
+            if not 200 <= reply.code < 300 and self._sender_refused(reply):
+                return
+        elif event == "DATA":
+            self._data_answered(reply)
+            return
+        elif event == END:
+            self._end_answered(reply)
+            return
+        if not self._session.client.awaited:
+            self._push()
+
+    def broken(self, status: Status) -> None:
+        session, owner = self._session, self._owner
+        if not self._heard and session.uses > 1:
+            owner.stale()
+            return
+        owner.refused(self._unsettled(), self._why(status), whole_server=True)
+        owner.over(complete=False)
+
+    def drained(self) -> None:
+        if self._producing:
+            self._produce()
+
+    def secured(self, tls: TlsFacts) -> None:
+        return
+
+    # envelope
+
+    def _push(self) -> None:
+        """All that was sent is answered: correct the course, or send the next burst."""
+        session, lines, at = self._session, self._lines, self._at
+        event, line = lines[at]
+        if self._mail_refused or (event == "DATA" and not self._accepted):
+            self._abort()
+            return
+        send = session.client.send
+        out = send(event, line)
+        at += 1
+        if session.offered.pipelining:
+            parts, size = [out], len(out)
+            for event, line in lines[at:]:
+                size += len(line) + 2
+                if size > _BURST:
+                    break
+                parts.append(send(event, line))
+                at += 1
+            out = b"".join(parts)
+        self._at = at
+        session.write(out)
+        session.await_reply()
+
+    def _sender_refused(self, reply: RemoteReply) -> bool:
+        """True when this is over."""
+        session = self._session
+        if reply.code == 421 and session.uses > 1:
+            # An old connection that the server is tired of is no verdict on this message.
+            session.phase = None
+            session.end(None)
+            self._owner.stale()
+            return True
+        self._mail_refused = True
+        self._owner.refused(list(self._recipients), reasons.said(session.host, "MAIL", reply))
+        return False
+
+    def _rcpt_answered(self, reply: RemoteReply) -> None:
+        index = self._recipients[self._told]
+        self._told += 1
+        if self._mail_refused:
+            return
+        if 200 <= reply.code < 300:
+            self._accepted.append(index)
+        else:
+            self._owner.refused([index], reasons.said(self._session.host, "RCPT", reply))
+
+    def _data_answered(self, reply: RemoteReply) -> None:
+        if 300 <= reply.code < 400:
+            self._content()
+            return
+        if self._accepted:
+            self._owner.refused(self._accepted, reasons.said(self._session.host, "DATA", reply))
+        self._abort()
+
+    def _abort(self) -> None:
+        """All recipients are settled and the server has nothing: make it forget the transaction."""
+        self._session.reset()
+        self._owner.over(complete=True)
+
+    # content
+
+    def _content(self) -> None:
+        session, owner = self._session, self._owner
+        job, profile = owner.job, session.profile
+        if not self._accepted:
+            self._finish(b"")
+            return
+        owner.transferring()
+        converts = profile.convert and not session.offered.eight_bit and needs_downgrade(job.head)
+        if isinstance(owner.body, bytes) and not converts:
+            self._finish(encode(job.head + owner.body, profile.line_limit))
+            return
+        self._encoder = Encoder(profile.line_limit)
+        self._converter = Downgrade(profile.nesting_limit) if converts else None
+        session.stage = reasons.BODY
+        self._producing = True
+        session.write(self._encoded(job.head))
+        self._produce()
+
+    def _produce(self) -> None:
+        """Send pieces while the server takes them; a turn of the loop for others after every few."""
+        session = self._session
+        session.expect(session.profile.transfer_timeout)
+        for _ in range(_PIECES_A_TURN):
+            if session.gone or session.congested_now:
+                return
+            try:
+                piece = self._piece()
+            except (OSError, EOFError):
+                self._unreadable()
+                return
+            if not piece:
+                self._producing = False
+                session.stage = ""
+                rest = self._converter.finish() if self._converter is not None else b""
+                assert self._encoder is not None
+                self._finish(self._encoder.feed(rest) + self._encoder.finish())
+                return
+            session.write(self._encoded(piece))
+        session.clock.call_soon(self._produce_more)
+
+    def _produce_more(self) -> None:
+        if self._producing and not self._session.gone:
+            self._produce()
+
+    def _piece(self) -> bytes:
+        body, at = self._owner.body, self._body_at
+        piece = body[at : at + _PIECE] if isinstance(body, bytes) else body.read(at, _PIECE)
+        self._body_at += len(piece)
+        return piece
+
+    def _encoded(self, piece: bytes) -> bytes:
+        assert self._encoder is not None
+        return self._encoder.feed(piece if self._converter is None else self._converter.feed(piece))
+
+    def _unreadable(self) -> None:
+        """There is no way to take back a message but to break the connection."""
+        self._session.end(reasons.unreadable(self._session.host))
+
+    def _finish(self, data: bytes) -> None:
+        """Send the last of the content and its dot, and wait for the verdict."""
+        session = self._session
+        client = session.client
+        if client.unasked:
+            session.end(self._early())
+            return
+        replies = max(len(self._accepted), 1) if session.profile.lmtp else 1
+        session.write(data + client.send(END, b".", replies))
+        session.await_reply()
+
+    def _early(self) -> Status:
+        """A verdict on content that had not ended: a refusal may be meant, an acceptance can't be."""
+        host, reply = self._session.host, self._session.client.early()
+        if reply is not None and reply.code >= 400:
+            return reasons.said(host, END, reply)
+        return reasons.out_of_step(host, "a reply came before the end of the message")
+
+    def _why(self, status: Status) -> Status:
+        """A server that broke off in the middle of the content may have said why."""
+        if self._producing:
+            reply = self._session.client.early()
+            if reply is not None and reply.code >= 400:
+                return reasons.said(self._session.host, END, reply)
+        return status
+
+    def _end_answered(self, reply: RemoteReply) -> None:
+        session, owner = self._session, self._owner
+        accepted = self._accepted
+        if not session.profile.lmtp:
+            settled = accepted
+        else:
+            settled = accepted[self._replies : self._replies + 1]
+            self._replies += 1
+        if settled:
+            if 200 <= reply.code < 300:
+                owner.delivered(settled, reasons.done(session.host, reply))
+            else:
+                owner.refused(settled, reasons.said(session.host, END, reply))
+        if not session.client.awaited:
+            session.release()
+            owner.over(complete=True)
+
+    def _unsettled(self) -> list[int]:
+        """Recipients about whom the server has not had its last word."""
+        if self._mail_refused:
+            return []
+        return self._accepted[self._replies :] + self._recipients[self._told :]
+
+
+def _needs_smtputf8(job: Job, recipients: list[int]) -> bool:
+    """The client asked for SMTPUTF8, and an address or a header makes use of it (RFC 6531 3.6)."""
+    if not (job.sender.isascii() and job.head.isascii()):
+        return True
+    return not all(job.recipients[index].address.isascii() for index in recipients)

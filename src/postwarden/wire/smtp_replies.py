@@ -1,0 +1,142 @@
+"""Replies of a remote SMTP server: bytes in, values out (RFC 5321 4.2, RFC 2034).
+
+What remote servers really send is forgiven as Postfix forgives it: a bare LF ends a line, a line that is no reply is
+skipped (but remembered, since such a server can't be trusted with another message on this connection), a text that is
+too long is cut. Nothing that is read here grows without bound.
+"""
+
+import re
+
+from msgspec import Struct
+
+LINE_LIMIT = 2048
+"""Bytes of one line, and of the text of a whole reply, that are kept; Postfix's line_length_limit."""
+REPLY_LIMIT = 1 << 20
+"""Bytes of one reply that are read at all. Postfix has no such limit, so that a server which never comes to the last
+line holds a connection as long as it likes to."""
+
+_ENHANCED = re.compile(r" *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![^ ])")
+_CLASSES = "245"
+
+
+class RemoteReply(Struct, frozen=True):
+    """`status` is the enhanced code that came along, `n.0.0` where none or one of another class did, and 5.5.0 where
+    the reply's own class says nothing of success or failure. `text` has all lines with their codes, parted by "\\n".
+    """
+
+    code: int
+    status: str
+    text: str
+    garbled: bool = False
+    """Lines that are no reply came before it."""
+
+    @property
+    def line(self) -> str:
+        """In one line, as it is logged and put into a DSN."""
+        return self.text.replace("\n", " ") if "\n" in self.text else self.text
+
+
+class EndlessReply(Exception):
+    """More than REPLY_LIMIT bytes, and still no last line."""
+
+
+class ReplyReader:
+    """Cuts what a server sends into replies. `feed`, then `next` until it gives None."""
+
+    __slots__ = ("_at", "_buffer", "_garbled", "_kept", "_lines", "_seen", "_skipping")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._at = 0
+        self._lines: list[str] = []
+        self._kept = 0
+        self._seen = 0
+        self._garbled = False
+        self._skipping = False
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is left of what was fed."""
+        return self._at == len(self._buffer) and not self._lines and not self._skipping
+
+    def clear(self) -> None:
+        """Forget what was read and not yet given out: what came in clear before TLS must not count under it."""
+        self.__init__()  # type: ignore[misc]
+
+    def feed(self, data: bytes) -> None:
+        if self._skipping:
+            end = data.find(b"\n")
+            if end < 0:
+                self._count(len(data))
+                return
+            self._count(end)
+            self._skipping = False
+            data = data[end:]
+        self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
+        self._at = 0
+
+    def next(self) -> RemoteReply | None:
+        """The next whole reply. Raises EndlessReply, as `feed` does."""
+        buffer = self._buffer
+        while True:
+            end = buffer.find(b"\n", self._at)
+            if end < 0:
+                break
+            line = buffer[self._at : end]
+            self._at = end + 1
+            reply = self._line(_printable(line))
+            if reply is not None:
+                return reply
+            self._count(len(line))
+        if len(buffer) - self._at > LINE_LIMIT:
+            # The code is at the beginning; of the rest of such a line only the end matters.
+            self._buffer = buffer[self._at : self._at + LINE_LIMIT]
+            self._at = 0
+            self._skipping = True
+        return None
+
+    def _count(self, size: int) -> None:
+        self._seen += size + 1
+        if self._seen > REPLY_LIMIT:
+            raise EndlessReply
+
+    def _line(self, line: str) -> RemoteReply | None:
+        if self._kept < LINE_LIMIT:
+            self._lines.append(line)
+            self._kept += len(line) + 1
+        if line[:3].isdigit() and len(line) >= 3 and line[:3].isascii():
+            mark = line[3:4]
+            if mark == "-":
+                return None
+            if mark in ("", " "):
+                return self._reply(line)
+        self._garbled = True
+        return None
+
+    def _reply(self, last: str) -> RemoteReply:
+        lines = self._lines
+        text = last if len(lines) == 1 else "\n".join(lines)
+        garbled = self._garbled
+        self._lines = []
+        self._kept = self._seen = 0
+        self._garbled = False
+        digit = last[0]
+        if digit not in _CLASSES:
+            status = "5.5.0"
+        else:
+            match = _ENHANCED.match(last, 4)
+            status = match[1] if match is not None and match[1][0] == digit else digit + ".0.0"
+        return RemoteReply(int(last[:3]), status, text, garbled)
+
+
+def _printable(line: bytes) -> str:
+    """A line as text: without CR at its end and without what follows a NUL; what can't be printed becomes `?`."""
+    if len(line) > LINE_LIMIT:
+        line = line[:LINE_LIMIT]
+    line = line.rstrip(b"\r")
+    if b"\0" in line:
+        line = line[: line.index(b"\0")]
+    text = line.decode("utf-8", "replace")
+    if text.isprintable():
+        return text if line.isascii() else text.replace("\ufffd", "?")
+    return "".join(c if c.isprintable() and c != "\ufffd" else "?" for c in text)
