@@ -1,0 +1,68 @@
+"""READ FIRST: the way of a message. Each function joins the stages of one role in mail order; wiring only.
+
+    receiver:  receive -> policy -> content -> spool                  `receiver`
+    courier:   spool -> schedule -> routing as far as the next hop    `roles.courier`, over `schedule.courier`
+    carrier:   routing from next hop to hosts -> deliver              `carrier`
+    agent:     deliver to mailboxes                                   `roles.agent`, over `deliver.local`
+
+A stage never imports another: what it needs it declares as a Protocol, and gets it here.
+"""
+
+from collections.abc import Callable
+
+from postwarden.config.settings import Settings
+from postwarden.config.view import view
+from postwarden.deliver.smtp.deliverer import SmtpDeliverer
+from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
+from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.mail.events import Warn
+from postwarden.net.clock import Clock
+from postwarden.net.dial import Dial
+from postwarden.net.log import Log
+from postwarden.net.names import Names
+from postwarden.routing.finder import HostFinder
+from postwarden.routing.params import LmtpRoutingParams, SmtpRoutingParams, compile_lmtp, compile_smtp
+
+
+class Surroundings:
+    """What a process has: time, log, names, connections. The same for every stage in it."""
+
+    def __init__(self, clock: Clock, log: Log, names: Names, dial: Dial) -> None:
+        self.clock = clock
+        self.log = log
+        self.names = names
+        self.dial = dial
+
+
+def carrier(
+    settings: Settings, around: Surroundings, tls: Callable[[str], ClientTls | None]
+) -> dict[str, SmtpDeliverer]:
+    """A deliverer for each master.cf entry whose command is smtp or lmtp; `tls(service)` makes its side of TLS.
+    Raises ConfigError."""
+    own = settings.own_addresses()
+    deliverers = {}
+    for service in settings.services:
+        if service.type == "inet" or service.command not in ("smtp", "lmtp"):
+            continue
+        lmtp = service.command == "lmtp"
+        if lmtp:
+            profile = lmtp_profile(view(LmtpParams, settings, service.key))
+            routing = compile_lmtp(view(LmtpRoutingParams, settings, service.key))
+        else:
+            profile = smtp_profile(view(SmtpParams, settings, service.key))
+            routing = compile_smtp(view(SmtpRoutingParams, settings, service.key))
+        log_name = settings.text("syslog_name", service.key)
+
+        def warn(text: str, program: str = service.command, log_name: str = log_name) -> None:
+            around.log.emit(program, Warn(text), log_name)
+
+        deliverers[service.name] = SmtpDeliverer(
+            profile,
+            HostFinder(routing, around.names.dns, around.names.native, own=own, warn=warn),
+            around.dial,
+            clock=around.clock,
+            log=around.log,
+            tls=tls(service.key),
+            log_name=log_name,
+        )
+    return deliverers

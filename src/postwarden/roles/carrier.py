@@ -1,0 +1,123 @@
+"""The carrier: takes jobs from the courier, delivers them by SMTP or LMTP, and answers one outcome a recipient.
+
+It keeps nothing. A carrier that dies leaves jobs that the courier gives to another.
+"""
+
+import os
+import socket
+
+from postwarden import pipeline
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.config.values import split
+from postwarden.deliver.body import FileBody
+from postwarden.ipc.channel import Channel
+from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer
+from postwarden.mail.status import Status, Timing
+from postwarden.net.dial import SocketDial
+from postwarden.net.names import open_names
+from postwarden.net.tls_client import TlsClient, TlsSettings, TlsSettingsError
+from postwarden.roles.life import Life, run
+
+_LINGER = 0.2
+"""How long a drained carrier still reads jobs that were on their way to it."""
+
+
+class Carrier:
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._channel: Channel[Job] | None = None
+        settings = life.settings
+        names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
+        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop))
+        self._deliverers = pipeline.carrier(settings, around, lambda service: client_tls(settings, service, life.files))
+        self._open = 0
+        self._draining = False
+        life.ready()
+
+    def link(self, link: Link, sock: socket.socket) -> None:
+        """To the courier; after its restart to the new one, which knows nothing of the old one's jobs."""
+        channel: Channel[Job] = Channel(sock, ToDeliverer, self._job, lambda _: self._unlinked(channel))
+        self._channel = channel
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Never asked for: a reload starts new carriers."""
+
+    def drain(self, at_once: bool) -> None:
+        self._draining = True
+        for deliverer in self._deliverers.values():
+            deliverer.close()
+        self._life.clock.call_later(_LINGER, self._end_if_idle)
+
+    def flush(self) -> None:
+        """The courier's affair."""
+
+    def _job(self, job: Job, fds: list[int]) -> None:
+        channel = self._channel
+        self._open += 1
+
+        def done(outcome: Outcome) -> None:
+            self._open -= 1
+            if channel is not None:
+                channel.send(outcome)
+            if self._draining:
+                self._life.clock.call_soon(self._end_if_idle)
+
+        deliverer = self._deliverers.get(job.transport)
+        if deliverer is None:
+            for fd in fds:
+                os.close(fd)
+            done(_no_such_transport(job, self._life.clock.now()))
+            return
+        body = job.body if job.body is not None else FileBody(fds[0], job.body_offset, job.body_size)
+        deliverer.deliver(job, body, done)
+
+    def _unlinked(self, channel: Channel[Job]) -> None:
+        if self._channel is channel:
+            self._channel = None
+
+    def _end_if_idle(self) -> None:
+        if self._open:
+            return
+        if self._channel is not None and self._channel.waiting:
+            self._life.clock.call_later(0.01, self._end_if_idle)
+            return
+        self._life.finish()
+
+
+def client_tls(settings: Settings, service: str, files: dict[str, str]) -> TlsClient | None:
+    """The client's side of TLS of one transport; None where it is not wanted. `files` tells what to open in place of a
+    file that only root may read. Raises ConfigError."""
+    found = settings.find_service(service)
+    prefix = f"{found.command if found else 'smtp'}_tls_"
+
+    def text(name: str) -> str:
+        return settings.text(prefix + name, service)
+
+    if text("security_level") in ("", "none") and not (
+        settings.value(prefix.replace("tls_", "use_tls"), service)
+        or settings.value(prefix.replace("tls_", "enforce_tls"), service)
+    ):
+        return None
+    cert = text("cert_file")
+    key = text("key_file") or cert
+    cert, key = files.get(cert, cert), files.get(key, key)
+    excluded = split(text("exclude_ciphers"))
+    also = split(text("mandatory_exclude_ciphers"))
+    may = TlsSettings(split(text("protocols")), text("ciphers"), excluded, cert, key)
+    must = TlsSettings(split(text("mandatory_protocols")), text("mandatory_ciphers"), excluded + also, cert, key)
+    try:
+        return TlsClient(may, must)
+    except TlsSettingsError as error:
+        raise ConfigError(settings.origin(prefix + "security_level", service), str(error)) from error
+
+
+def _no_such_transport(job: Job, now: float) -> Outcome:
+    """Postfix's words for a transport that master.cf does not have."""
+    status = Status("4.3.0", f"mail transport unavailable: {job.transport}")
+    return Outcome(job.job_id, (status,) * len(job.recipients), Timing(now, 0, now), status)
+
+
+def main(control: socket.socket) -> int:
+    """Be a carrier until the master says otherwise."""
+    return run(control, Carrier)

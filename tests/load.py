@@ -1,0 +1,68 @@
+"""Load with a memory: which messages were answered with 250, and which of them arrived."""
+
+import smtplib
+import threading
+from collections import Counter
+
+from tests.whole import Sink
+
+
+class Load:
+    """`senders` threads, each with one session after the other, each message with a name of its own."""
+
+    def __init__(self, port: int, senders: int = 8, recipients: int = 1, size: int = 2000) -> None:
+        self.port = port
+        self.recipients = recipients
+        self.body = "x" * 70 + "\r\n"
+        self.lines = size // 72
+        self.accepted: set[str] = set()
+        self.in_doubt: set[str] = set()
+        """Sent whole, but the answer never came: may arrive or not."""
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(senders)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a sender hangs"
+
+    def _run(self, sender: int) -> None:
+        number = 0
+        while not self._over.is_set():
+            try:
+                with smtplib.SMTP("127.0.0.1", self.port, timeout=20) as client:
+                    for _ in range(20):
+                        if self._over.is_set():
+                            return
+                        number += 1
+                        self._send(client, f"{sender}-{number}")
+            except (OSError, smtplib.SMTPException):
+                self._over.wait(0.02)
+
+    def _send(self, client: smtplib.SMTP, name: str) -> None:
+        client.ehlo_or_helo_if_needed()
+        if client.mail("load@sender.example")[0] != 250:
+            return
+        for n in range(self.recipients):
+            if client.rcpt(f"r{n}@sink.example")[0] != 250:
+                client.rset()
+                return
+        self.in_doubt.add(name)
+        code, _ = client.data(f"Subject: {name}\r\nX-Name: {name}\r\n\r\n" + self.body * self.lines)
+        self.in_doubt.discard(name)
+        if code == 250:
+            self.accepted.add(name)
+
+
+def arrived(sink: Sink) -> Counter[tuple[str, str]]:
+    """How often each (message name, recipient) came."""
+    found: Counter[tuple[str, str]] = Counter()
+    for _, recipients, content in list(sink.messages):
+        name = content.partition(b"\r\nX-Name: ")[2].partition(b"\r\n")[0].decode()
+        found.update((name, recipient) for recipient in recipients)
+    return found
