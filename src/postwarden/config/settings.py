@@ -53,6 +53,10 @@ class Settings(Struct, frozen=True):
                 return override
         return self.entries.get(name)
 
+    def find_override(self, name: str, service: str) -> Entry | None:
+        """What `-o` says in the entry of that service."""
+        return self._service(service).overrides.get(name)
+
     def origin(self, name: str, service: str = "") -> Origin:
         entry = self.entry(name, service)
         return BUILT_IN if entry is None else entry.origin
@@ -122,9 +126,10 @@ class Settings(Struct, frozen=True):
             return names.networks(self.system, style, chosen, self._items("inet_protocols", service))
         if name == "config_directory":
             return self.config_directory
-        if name == "process_name":
+        if name in ("process_name", "service_name"):
             found = self.find_service(service) if service else None
-            return found.command if found else "postwarden"
+            other = "postwarden" if name == "process_name" else ""
+            return other if found is None else found.command if name == "process_name" else found.name
         parameter = find(name)
         return None if parameter is None else parameter.default
 

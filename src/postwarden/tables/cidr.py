@@ -1,12 +1,11 @@
 """cidr: tables, cidr_table(5): network patterns for client addresses."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
 from postwarden.tables.network import Network, NetworkError, address_bits
-from postwarden.tables.rules import Groups, Pattern, Step, parse_rules, run
-from postwarden.tables.source import SourceTable, read
+from postwarden.tables.rules import Groups, Pattern, RuleTable, Step, parse_rules, run
 from postwarden.tables.table import Found
 
 
@@ -23,20 +22,13 @@ class CidrPattern:
         return (key,) if bits is not None and self.network.holds(bits) else None
 
 
-class CidrTable(SourceTable):
+class CidrTable(RuleTable):
     """A key that is no address is not found."""
 
-    fixed = False
+    _plan: "Plan | None" = None
 
-    def __init__(self, name: str, file: str) -> None:
-        """Raises ConfigError with file and line."""
-        self._steps: list[Step] = []
-        self._plan: Plan | None = None
-        super().__init__(name, (file,))
-
-    def _load(self) -> None:
-        file = self._files[0]
-        steps = parse_cidr_table(read(file), file)
+    def _compile(self, lines: Iterable[Origin]) -> None:
+        steps = cidr_rules(lines)
         self._steps, self._plan = steps, plan(steps)
 
     def _find(self, key: str) -> Found | None:
@@ -48,7 +40,7 @@ class CidrTable(SourceTable):
         else:
             hit = run(self._steps, key)
             step = hit[0] if hit else None
-        return None if step is None else Found(step.value or "", key, self.name, step.origin)
+        return None if step is None else self._found(step, key, step.value or "")
 
 
 class Plan:
@@ -76,9 +68,9 @@ def plan(steps: Sequence[Step]) -> Plan | None:
     return Plan(steps, networks) if len(networks) == len(steps) else None
 
 
-def parse_cidr_table(data: bytes, file: str) -> list[Step]:
+def cidr_rules(lines: Iterable[Origin]) -> list[Step]:
     """The rules of a cidr table. Raises ConfigError with file and line."""
-    return parse_rules(data, file, _compile)
+    return parse_rules(lines, _compile)
 
 
 def _compile(text: str, origin: Origin) -> tuple[Pattern, str]:

@@ -93,6 +93,8 @@ class IndexTable(SourceTable):
         folded = (key.lower() if self._fold else key).encode("utf-8", "surrogateescape")
         if not folded or len(folded) > 511:
             return None
+        if self._environment is None:
+            raise TableError(self.name, "the index could not be opened again")
         try:
             with self._environment.begin() as transaction:
                 value = transaction.get(folded)

@@ -55,15 +55,15 @@ def open_table(
         return InlineTable(name, rest, origin)
     if kind == "unix":
         return AccountTable(name, rest, origin)
-    file = os.path.join(config_directory, rest)
+    file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
     if kind in ("hash", "btree", "lmdb"):
         return open_indexed(name, file, aliases, fold=fold)
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":
-        return RegexpTable(name, file)
+        return RegexpTable(name, file, origin)
     if kind == "cidr":
-        return CidrTable(name, file)
+        return CidrTable(name, file, origin)
     raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported table type: {kind}')}")
 
 

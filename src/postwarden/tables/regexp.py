@@ -1,31 +1,23 @@
 """regexp: tables, regexp_table(5)."""
 
 import re
+from collections.abc import Iterable
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
 from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, RegexError
-from postwarden.tables.rules import Groups, Pattern, Step, parse_rules, run
-from postwarden.tables.source import SourceTable, read
+from postwarden.tables.rules import Groups, Pattern, RuleTable, Step, parse_rules, run
 from postwarden.tables.table import Found, TableError
 
 _REFERENCE = re.compile(r"\$(?:\$|\{(\d+)\}|\((\d+)\)|(\d+)|)")
 _FLAGS = {"i": ICASE, "x": EXTENDED, "m": NEWLINE}
 
 
-class RegexpTable(SourceTable):
+class RegexpTable(RuleTable):
     """`/pattern/flags text`. Keys are whole: no part of an address or a domain is ever looked up."""
 
-    fixed = False
-
-    def __init__(self, name: str, file: str) -> None:
-        """Raises ConfigError with file and line."""
-        self._steps: list[Step] = []
-        super().__init__(name, (file,))
-
-    def _load(self) -> None:
-        file = self._files[0]
-        self._steps = parse_regexp_table(read(file), file)
+    def _compile(self, lines: Iterable[Origin]) -> None:
+        self._steps = regexp_rules(lines)
 
     def _find(self, key: str) -> Found | None:
         try:
@@ -35,12 +27,12 @@ class RegexpTable(SourceTable):
         if hit is None:
             return None
         step, groups = hit
-        return Found(_substitute(step.value or "", groups), key, self.name, step.origin)
+        return self._found(step, key, _substitute(step.value or "", groups))
 
 
-def parse_regexp_table(data: bytes, file: str) -> list[Step]:
+def regexp_rules(lines: Iterable[Origin]) -> list[Step]:
     """The rules of a regexp table. Raises ConfigError with file and line."""
-    steps = parse_rules(data, file, compile_regexp)
+    steps = parse_rules(lines, compile_regexp)
     for step in steps:
         _check_references(step)
     return steps

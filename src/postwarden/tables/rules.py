@@ -1,13 +1,17 @@
 """Tables that are a list of patterns, tried in order, with if ... endif round some: regexp: and cidr:."""
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.lines import logical_lines
+from postwarden.config.values import split
 from postwarden.mail.decision import Origin
+from postwarden.tables.source import SourceTable, read
+from postwarden.tables.table import Found
 
 Groups = Sequence[str | None]
 """What a pattern matched: the whole first, then its groups."""
@@ -33,11 +37,11 @@ Compile = Callable[[str, Origin], tuple[Pattern, str]]
 """Reads a pattern at the start of a text; gives it and what is left. Raises ConfigError."""
 
 
-def parse_rules(data: bytes, file: str, compile_pattern: Compile) -> list[Step]:
+def parse_rules(lines: Iterable[Origin], compile_pattern: Compile) -> list[Step]:
     """The steps of a table. Raises ConfigError with file and line."""
     steps: list[Step] = []
     open_ifs: list[Step] = []
-    for origin in logical_lines(data, file):
+    for origin in lines:
         text = origin.text
         word = text.split(None, 1)[0].lower()
         if word == "endif":
@@ -88,3 +92,43 @@ def _step(text: str, origin: Origin, compile_pattern: Compile, *, is_if: bool) -
     if not value:
         raise ConfigError(origin, "no text behind the pattern")
     return Step(pattern, negated, value, origin)
+
+
+class RuleTable(SourceTable):
+    """Base of the tables of this kind. The rules may also stand in the name: `regexp:{{/a/ b}, {/c/ d}}`."""
+
+    fixed = False
+
+    def __init__(self, name: str, file: str, origin: Origin) -> None:
+        """`origin` is where the name was written. Raises ConfigError with file and line."""
+        self._steps: list[Step] = []
+        self._inline = written_out(file, origin) if file.startswith("{") else None
+        super().__init__(name, () if self._inline is not None else (file,))
+
+    def _load(self) -> None:
+        if self._inline is not None:
+            self._compile(self._inline)
+        else:
+            file = self._files[0]
+            self._compile(logical_lines(read(file), file))
+
+    @abstractmethod
+    def _compile(self, lines: Iterable[Origin]) -> None:
+        """Make `lines` the rules of this table, or raise ConfigError and change nothing."""
+
+    def _found(self, step: Step, key: str, value: str) -> Found:
+        return Found(value, key, self.name, step.origin)
+
+
+def written_out(text: str, origin: Origin) -> list[Origin]:
+    """The rules of `{ {rule}, {rule} }` as lines. Raises ConfigError at `origin`."""
+    if not text.endswith("}"):
+        raise ConfigError(origin, f'need "{{ {{rule}}, ... }}" instead of "{text[:60]}"')
+    try:
+        rules = split(text[1:-1])
+    except ValueError as error:
+        raise ConfigError(origin, str(error)) from error
+    for rule in rules:
+        if not (rule.startswith("{") and rule.endswith("}")) or not rule[1:-1].strip():
+            raise ConfigError(origin, f'need "{{rule}}" instead of "{rule[:60]}"')
+    return [Origin(origin.file, origin.line, rule[1:-1].strip()) for rule in rules]

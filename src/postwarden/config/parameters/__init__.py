@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from msgspec import structs
+
 from postwarden.config.parameters import (
     addressing,
     content,
@@ -20,8 +22,9 @@ from postwarden.config.parameters import (
     transports,
 )
 from postwarden.config.parameters.kinds import Kind, Parameter, Standing
+from postwarden.config.parameters.standing import standing
 
-__all__ = ["PATTERNS", "TABLE", "Kind", "Parameter", "Standing", "find"]
+__all__ = ["PATTERNS", "TABLE", "Kind", "Parameter", "Standing", "find", "standing"]
 
 _AREAS = (
     system.PARAMETERS,
@@ -50,14 +53,5 @@ def find(name: str) -> Parameter | None:
         return known
     for pattern in PATTERNS:
         if name.endswith(pattern.name) and len(name) > len(pattern.name):
-            return Parameter(
-                name,
-                pattern.kind,
-                pattern.default,
-                pattern.low,
-                pattern.high,
-                unit=pattern.unit,
-                standing=pattern.standing,
-                reason=pattern.reason,
-            )
+            return structs.replace(pattern, name=name)
     return None

@@ -38,9 +38,8 @@ class Parameter(Struct, frozen=True):
     """0: no upper bound."""
     unit: str = "s"
     """Of a time that is written without one."""
-    standing: Standing = Standing.NOT_YET
-    reason: str = ""
-    """Why it has no effect; for REFUSED: the cure."""
+    works: bool = False
+    """Only of a pattern; the others are in `standing`."""
 
 
 def text(name: str, default: str = "") -> Parameter:

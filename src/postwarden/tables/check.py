@@ -1,0 +1,78 @@
+"""What an operator should hear of a configuration and its tables before they are used."""
+
+import re
+from collections.abc import Iterator
+
+from postwarden.config.check import problems as config_problems
+from postwarden.config.errors import ConfigError, Problem
+from postwarden.config.parameters import TABLE, Kind, Standing, standing
+from postwarden.config.settings import Settings
+from postwarden.config.values import split
+from postwarden.mail.decision import Origin
+from postwarden.tables.indexed import IndexTable
+from postwarden.tables.matching import MatchList
+from postwarden.tables.opening import NOT_HERE, Tables
+from postwarden.tables.source import SourceTable
+
+MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
+
+_TYPED = re.compile(r"(?:proxy:)?(?:hash|btree|lmdb|texthash|regexp|cidr|unix|inline|static):\S.*")
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Everything wrong or strange in main.cf, master.cf and the tables that they name: errors, then it can't be
+    started, and warnings."""
+    found = config_problems(settings)
+    tables = Tables.of(settings)
+    seen: set[tuple[str, str]] = set()
+    for service in ("", *(s.key for s in settings.services if s.overrides)):
+        for name in TABLE:
+            if not service or settings.find_override(name, service):
+                found += _parameter(settings, name, service, tables, seen)
+    return list(dict.fromkeys(found))
+
+
+def _parameter(
+    settings: Settings, name: str, service: str, tables: Tables, seen: set[tuple[str, str]]
+) -> Iterator[Problem]:
+    kind = TABLE[name].kind
+    if kind not in (Kind.MAPS, Kind.LIST):
+        return
+    try:
+        items = split(settings.text(name, service))
+    except (ConfigError, ValueError):
+        return  # config.check has said it
+    origin = settings.origin(name, service)
+    status = standing(TABLE[name])[0]
+    works = status is Standing.WORKS
+    if status is Standing.NO_EFFECT or not (works or settings.entry(name, service)):
+        return
+    if name in MATCH_LISTS:
+        yield from _match_list(name, items, origin, tables)
+        return
+    for item in items:
+        if (kind is Kind.MAPS or _TYPED.fullmatch(item)) and (item, name) not in seen:
+            seen.add((item, name))
+            yield from _table(name, item, origin, tables, works=works)
+
+
+def _match_list(name: str, items: tuple[str, ...], origin: Origin, tables: Tables) -> Iterator[Problem]:
+    try:
+        MatchList(name, items, tables, origin)
+    except ConfigError as error:
+        yield Problem(error.origin, "error", error.text if name in error.text else f"parameter {name}: {error.text}")
+
+
+def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool) -> Iterator[Problem]:
+    """A table of a parameter that does nothing yet can't stop the start."""
+    try:
+        table = tables.table(item, origin)
+    except ConfigError as error:
+        at_fault = works or error.origin != origin or item.partition(":")[0] not in NOT_HERE
+        severity = "error" if at_fault else "warning"
+        yield Problem(error.origin, severity, f"parameter {name}: {error.text}")
+        return
+    if isinstance(table, SourceTable) and table.fault:
+        yield Problem(origin, "warning", f"parameter {name}: {table.fault}: what needs it will be put off")
+    if isinstance(table, IndexTable) and table.outdated():
+        yield Problem(origin, "warning", f"{item}: the index is older than its source: run postmap or postalias")
