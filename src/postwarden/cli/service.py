@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from postwarden.config.check import problems
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.mail.events import Event, Fatal, Notice, Warn
@@ -17,6 +16,7 @@ from postwarden.roles import lock
 from postwarden.roles.handover import LogTarget
 from postwarden.roles.privileges import NoSuchUser, look_up, raise_open_files
 from postwarden.spool.layout import spool_directory
+from postwarden.tables.check import problems
 
 _PROGRAM = "postfix-script"
 _STOP_LIMIT = 90.0

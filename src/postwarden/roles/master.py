@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from postwarden.config.check import problems
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.ipc.records import Flush, Handed, Link, Listener, Ready, Reconfigure, Refused, Report, Start, ToMaster
@@ -30,6 +29,7 @@ from postwarden.roles.handover import Handover, LogTarget
 from postwarden.roles.listeners import bind, listeners
 from postwarden.roles.notify import notify
 from postwarden.roles.restarts import Restarts
+from postwarden.tables.check import problems
 
 _GENERATIONS = 3
 _STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0}
