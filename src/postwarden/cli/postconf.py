@@ -14,7 +14,7 @@ from postwarden.config.settings import Settings, load
 
 USAGE = "usage: postconf [-c config_dir] [-dfhHnopx] [-M] [-m] [-o name=value] [name...]"
 TYPES = ("btree", "cidr", "hash", "inline", "lmdb", "proxy", "regexp", "static", "texthash", "unix")
-TRANSPORT_COMMANDS = ("smtp", "lmtp", "local", "virtual", "pipe")
+TRANSPORT_COMMANDS = ("smtp", "lmtp", "local", "virtual", "pipe", "error")
 _COLUMNS = (0, 11, 17, 25, 33, 41, 49, 57)
 """Where the fields of an entry begin; one that is too long moves the next, not all."""
 
@@ -102,7 +102,7 @@ def _known(settings: Settings, options: Options) -> set[str]:
         return {n for n in settings.entries if find(n) or _referenced(settings, n)} | elsewhere
     known = set(TABLE)
     for service in settings.services:
-        if service.command in (*TRANSPORT_COMMANDS, "spawn"):
+        if service.command in (*TRANSPORT_COMMANDS, "spawn") and service.name != "retry":
             timed = service.command in ("pipe", "spawn")
             for pattern in PATTERNS:
                 if timed if pattern.name == "_time_limit" else service.command != "spawn":
@@ -133,7 +133,7 @@ def _folded(line: str) -> str:
     rows: list[str] = []
     row = ""
     for word in line.split():
-        if row and len(row) + 1 + len(word) > 78:
+        if row and len(row) + 1 + len(word) > 79:
             rows.append(row)
             row = "    " + word
         else:
@@ -145,10 +145,10 @@ def show_services(settings: Settings, names: list[str], options: Options) -> Non
     """Print master.cf entries: those of the given `name` or `name/type`, or all."""
     for service in settings.services:
         if not names or service.name in names or service.key in names:
-            print(_row(service))
+            print(_row(service, fold=options.fold))
 
 
-def _row(service: Service) -> str:
+def _row(service: Service, *, fold: bool) -> str:
     columns = (
         service.name, service.type, service.private, service.unprivileged, service.chroot, service.wakeup,
         service.maxproc,
@@ -157,8 +157,17 @@ def _row(service: Service) -> str:
     for column, start in zip(columns, _COLUMNS, strict=False):
         row = (f"{row} " if row else "").ljust(start) + column
     row = f"{row} ".ljust(_COLUMNS[-1])
-    command = [service.command]
+    overrides = []
     for name, entry in service.overrides.items():
         spaced = any(c.isspace() for c in entry.value)
-        command += ["-o", f"{{ {name} = {entry.value} }}" if spaced else f"{name}={entry.value}"]
-    return f"{row}{' '.join([*command, *service.arguments])}"
+        overrides.append(f"-o {{ {name} = {entry.value} }}" if spaced else f"-o {name}={entry.value}")
+    if not fold:
+        return " ".join([row + service.command, *overrides, *service.arguments])
+    rows = [row + service.command, *(f"    {override}" for override in overrides)]
+    for word in service.arguments:
+        own_line = rows[-1].startswith("    -o")
+        if not own_line and len(rows[-1]) + 1 + len(word) <= 79:
+            rows[-1] += f" {word}"
+        else:
+            rows.append(f"    {word}")
+    return "\n".join(rows)
