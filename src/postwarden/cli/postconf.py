@@ -102,7 +102,7 @@ def _known(settings: Settings, options: Options) -> set[str]:
         return {n for n in settings.entries if find(n) or _referenced(settings, n)} | elsewhere
     known = set(TABLE)
     for service in settings.services:
-        if service.command in (*TRANSPORT_COMMANDS, "spawn") and service.name != "retry":
+        if service.command in (*TRANSPORT_COMMANDS, "spawn"):
             timed = service.command in ("pipe", "spawn")
             for pattern in PATTERNS:
                 if timed if pattern.name == "_time_limit" else service.command != "spawn":
@@ -124,6 +124,7 @@ def _print(name: str, value: str, options: Options) -> None:
     if options.only_names:
         print(name)
         return
+    value = " ".join(value.split())
     label = "" if options.no_names else f"{name} = " if value else f"{name} ="
     print(_folded(label + value) if options.fold else label + value)
 
@@ -133,7 +134,7 @@ def _folded(line: str) -> str:
     rows: list[str] = []
     row = ""
     for word in line.split():
-        if row and len(row) + 1 + len(word) > 79:
+        if row and len(row) + 1 + len(word) > 80:
             rows.append(row)
             row = "    " + word
         else:
@@ -166,7 +167,7 @@ def _row(service: Service, *, fold: bool) -> str:
     rows = [row + service.command, *(f"    {override}" for override in overrides)]
     for word in service.arguments:
         own_line = rows[-1].startswith("    -o")
-        if not own_line and len(rows[-1]) + 1 + len(word) <= 79:
+        if not own_line and len(rows[-1]) + 1 + len(word) <= 80:
             rows[-1] += f" {word}"
         else:
             rows.append(f"    {word}")
