@@ -28,7 +28,7 @@ from postwarden.spool.files import DiskFiles, Files
 from postwarden.spool.layout import incoming, spool_directory
 from postwarden.spool.params import SpoolParams
 from postwarden.spool.queueid import QueueIds
-from postwarden.spool.segment import FIXED_SIZE, Meta, seal_record
+from postwarden.spool.segment import MARKER_SIZE, Meta, seal_record
 from postwarden.spool.segmentfile import SegmentFile
 from postwarden.spool.writer import GroupWriter, Writer
 
@@ -145,7 +145,7 @@ class Draft:
     def _submit(self, meta: Meta) -> None:
         body, head = self.body, self.head
         self.prefix = seal_record(meta, head, len(body), crc32(body, crc32(head)))
-        self.length = FIXED_SIZE + len(self.prefix) + len(head) + len(body)
+        self.length = MARKER_SIZE + len(self.prefix) + len(head) + len(body)
         self._appender.submit(self)
 
     def finished(self, fault: Reply | None) -> Stored | None:

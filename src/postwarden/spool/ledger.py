@@ -1,15 +1,51 @@
-"""The courier's side of the spool."""
+"""The courier's side of the spool: which messages live, and where.
 
+A message lives in exactly one place: as a record of a segment until that record is settled, or as a row of queue.db.
+Facts about a record are rows of the journal in queue.db; receivers' files are only read, and unlinked when all that is
+in them is settled. Crash points:
+
+    outcome known, not committed     the delivery is repeated after a restart: at most the open deliveries and one
+                                     commit group
+    commit                           SQLite's: whole or absent. One transaction holds all of a `Change`: final
+                                     recipients, the report about them, the new due time. A message that moves is
+                                     inserted and its record settled in the same one, so it is never in both places
+                                     and never in neither
+    committed, segment not unlinked  unlinked after the next start, since the journal says that all of it is settled
+    unlinked, journal not cleaned    rows of segments that do not exist are dropped at the start. The order matters: a
+                                     journal cleaned before the directory is synced could bring all its mail back
+    body file                        unlinked after the commit that ends its last message; a crash between leaves
+                                     garbage, see `garbage`
+
+What receivers tell over their channels is only a faster way to what is on disk: a record that was never told is found
+behind the cursor of its segment (`live`) once the segment has no writer, which the kernel tells by its lock.
+
+`due` on the loop reads committed rows. So a message counts as held until the commit that puts it away is through, and
+it is not handed out twice.
+"""
+
+import sqlite3
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from functools import partial
 
 from postwarden.ipc.records import Stored
-from postwarden.mail.events import Event
+from postwarden.mail.events import Event, Failure, Warn
+from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
+from postwarden.net.clock import Clock
+from postwarden.spool.files import DiskFiles, Files
+from postwarden.spool.layout import instance_of, is_body, spool_directory
+from postwarden.spool.ledgerwriter import LedgerWriter, Work
+from postwarden.spool.live import LiveSegment
 from postwarden.spool.params import SpoolParams
-from postwarden.spool.values import Change, Content, Entry, Key
+from postwarden.spool.queuedb import GROWN, Delete, Drop, Insert, Load, Operation, Settle, Unlink, Update
+from postwarden.spool.queueid import COURIER, QueueIds
+from postwarden.spool.queuerows import QueueRows
+from postwarden.spool.schema import State
+from postwarden.spool.segment import Gap
+from postwarden.spool.shelf import Shelf
 
-if TYPE_CHECKING:
-    from postwarden.net.clock import Clock
+MOVE_AFTER = 60.0
+_BATCH = 200
+Done = Callable[[tuple[Entry, ...]], None]
 
 
 class Ledger:
@@ -18,74 +54,366 @@ class Ledger:
     def __init__(
         self,
         params: SpoolParams,
-        clock: "Clock",
+        clock: Clock,
         post: Callable[..., object],
         on_event: Callable[[Event], None],
+        *,
+        files: Files | None = None,
+        grown: int = GROWN,
     ) -> None:
         """`post` is `loop.call_soon_threadsafe`. Nothing is opened before `recover`."""
+        self._clock = clock
+        self._emit = on_event
+        self._files = files or DiskFiles()
+        self._grown = grown
+        self._spool = spool_directory(params.queue_directory)
+        self._shelf = Shelf(self._spool, clock)
+        self._writer = LedgerWriter(self._spool, self._files, post, on_event, self._replaced)
+        self._rows = QueueRows(self._spool, self._damaged, self._writer.broken)
+        self._held: dict[int, Entry] = {}
+        """Messages in queue.db that the courier holds, by row."""
+        self._moving: dict[int, tuple[LiveSegment, int]] = {}
+        """Rows that are not committed yet, and where their content is until then."""
+        self._next_row = 1
+        self.new_queue_id = QueueIds(clock.now, COURIER, long=params.enable_long_queue_ids).new
+
+    # taking up
 
     def recover(self) -> Iterator[Entry]:
         """Open the queue, then yield what lives in it, oldest first, read page by page as the iterator is driven.
 
-        It is `due` in a loop: who is full stops early and calls `due` when there is room."""
-        raise NotImplementedError
+        It is `due` in a loop: who is full stops early and calls `due` when there is room. Raises OSError and
+        sqlite3.Error when the queue can't be opened."""
+        self._files.make_directory(self._spool)
+        journal = self._writer.open(self._grown)
+        self._rows.open()
+        self._next_row = self._rows.last() + 1
+        self._shelf.open(journal)
+        self._writer.forget(self._shelf.gone(journal))
+        return self._recovered()
+
+    def _recovered(self) -> Iterator[Entry]:
+        while page := self.due(self._clock.now()):
+            yield from page
 
     def take(self, stored: Stored, instance: int = -1) -> Entry | None:
         """A receiver's message, now held by the courier. None: known already, or older ones of that segment come first
         and it will follow through `due`. `instance` is the receiver's, from its Link: a record that names
         another's segment raises SpoolError."""
-        raise NotImplementedError
+        segment = self._segment(stored, instance)
+        if stored.offset == segment.cursor and not segment.settled:
+            return segment.take(stored)
+        segment.extend(stored.offset + stored.length)
+        return None
 
     def set_aside(self, stored: Stored, instance: int = -1) -> None:
         """The courier is full: the message waits on disk and comes with `due`. Costs no memory."""
-        raise NotImplementedError
+        self._segment(stored, instance).extend(stored.offset + stored.length)
+
+    def _segment(self, stored: Stored, instance: int) -> LiveSegment:
+        number = stored.segment
+        segment = self._shelf.segments.get(number)
+        if segment is None:
+            segment = self._shelf.find(number)
+        if instance >= 0 and instance_of(number) != instance:
+            raise SpoolError(f"receiver {instance} speaks of segment {number:016x}, which is not its own")
+        if segment is None:
+            raise SpoolError(f"segment {number:016x} does not exist")
+        if stored.body_file and not is_body(stored.body_file):
+            raise SpoolError(f"receiver {instance} names a body file that can't be")
+        return segment
 
     def due(self, now: float, limit: int = 500) -> tuple[Entry, ...]:
         """Up to `limit` messages that nobody holds and whose time has come: set aside, found on disk, deferred until
         now. They are held from now on. Empty: nothing (more) is due."""
-        raise NotImplementedError
+        # Half of the page for each, as qmgr(8) takes turns: new mail must not starve the old, nor the old the new.
+        found = self._due_rows(now, (limit + 1) // 2)
+        for segment in self._shelf.waiting():
+            if len(found) >= limit:
+                return tuple(found)
+            found += segment.read(limit - len(found), partial(self._gap, segment))
+        self._shelf.collect_garbage(self._body_files, self._writer.submit_unlink)
+        if len(found) < limit:
+            found += self._due_rows(now, limit - len(found))
+        return tuple(found)
+
+    def _due_rows(self, now: float, limit: int) -> list[Entry]:
+        found = self._rows.due(now, limit, self._held)
+        for entry in found:
+            self._held[entry.key[1]] = entry
+        return found
+
+    def _body_files(self) -> set[str]:
+        """That some message needs."""
+        files = self._rows.body_files()
+        for segment in self._shelf.segments.values():
+            files.update([entry.body_file for entry in segment.held.values()])
+        files.update([entry.body_file for entry in self._held.values()])
+        return files
 
     def next_due(self) -> float | None:
         """When the next put-away message is due; 0 if something waits already; None if nothing does."""
-        raise NotImplementedError
+        if next(self._shelf.waiting(), None) is not None:
+            return 0.0
+        return self._rows.next_due(self._held)
 
     def flush(self) -> None:
         """Make `due` hand out all deferred messages once, whatever their time."""
-        raise NotImplementedError
+        self._rows.flush(self._next_row - 1)
+
+    def linked(self, instance: int) -> None:
+        """A channel to this receiver stands: what it stored before (while no courier listened) comes with `due`."""
+        self._shelf.look(instance, written=True)
+
+    def sealed(self, segment: int) -> None:
+        """A receiver's SegmentSealed."""
+        self._shelf.look(instance_of(segment))
+
+    def orphan(self, instance: int) -> None:
+        """A receiver ended: what it stored and never told comes with `due`."""
+        self._shelf.look(instance)
+
+    # content
 
     def content(self, key: Key) -> Content:
-        """Head and body of a held message. Raises Damaged."""
-        raise NotImplementedError
+        """Head and body of a held message. Raises Damaged, OSError."""
+        number, at = key
+        if not number and at in self._moving:
+            segment, at = self._moving[at]
+        elif not number:
+            return self._rows.content(at)
+        else:
+            segment = self._shelf.segments[number]
+        entry = segment.held.get(at) or self._held[key[1]]
+        head, body = segment.content(at)
+        if not entry.body_file:
+            return Content(head, body)
+        return Content(head, None, self._rows.open_body(entry.body_file), 0, entry.body_size)
 
-    def settle(self, change: Change, done: Callable[[tuple[Entry, ...]], None]) -> None:
-        """Make `change` durable with the next commit group, then call `done` with the entries of the spawned messages,
-        which the courier then holds. The entry's fields change at once. A fault of the disk is reported, and tried
-        again until it works or the process ends; `done` is never called for what is not durable."""
-        raise NotImplementedError
+    # settling
 
     @property
     def failing(self) -> bool:
         """queue.db can't be written now: begin no deliveries, since each could be repeated after a crash."""
-        raise NotImplementedError
+        return self._writer.failing
 
-    def new_queue_id(self) -> str:
-        raise NotImplementedError
+    def settle(self, change: Change, done: Done) -> None:
+        """Make `change` durable with the next commit group, then call `done` with the entries of the spawned messages,
+        which the courier then holds. The entry's fields change at once. A fault of the disk is reported, and tried
+        again until it works or the process ends; `done` is never called for what is not durable."""
+        key = change.key
+        segment = self._shelf.segments.get(key[0])
+        entry = self._held.get(key[1]) if segment is None else segment.held.get(key[1])
+        if entry is None:
+            raise SpoolError(f"nobody holds message {key}")
+        operations: list[Operation] = []
+        spawned = tuple([self._spawn(new, entry, operations) for new in change.spawned])
+        if change.finals:
+            finals = {index for index, _ in change.finals}
+            entry.open = tuple([index for index in entry.open if index not in finals])
+        if change.deferred:
+            entry.reasons.update(change.deferred)
+        if change.due and entry.open:
+            entry.attempts += 1
+            entry.due = change.due
+        if segment is not None:
+            self._settle_record(segment, entry, change, operations)
+        else:
+            self._settle_row(entry, change, operations)
+        leaves = not entry.open or change.due > 0
+        settled = partial(self._settled, segment, key, entry if leaves else None, spawned, done)
+        self._writer.submit(Work(operations, settled))
 
-    def linked(self, instance: int) -> None:
-        """A channel to this receiver stands: what it stored before (while no courier listened) comes with `due`."""
-        raise NotImplementedError
+    def _settle_record(self, segment: LiveSegment, entry: Entry, change: Change, operations: list[Operation]) -> None:
+        offset = entry.key[1]
+        if not entry.open:
+            operations.append(Settle(segment.number, offset, None))
+            if entry.body_file:
+                operations.append(Unlink(entry.body_file))
+        elif change.due:
+            self._move(segment, entry, operations)
+        elif change.finals:
+            operations.append(Settle(segment.number, offset, tuple([index for index, _ in change.finals])))
 
-    def sealed(self, segment: int) -> None:
-        """A receiver's SegmentSealed."""
-        raise NotImplementedError
+    def _settle_row(self, entry: Entry, change: Change, operations: list[Operation]) -> None:
+        row = entry.key[1]
+        if not entry.open:
+            operations.append(Delete(row, entry.content))
+        elif change.due or change.finals:
+            operations.append(Update(row, entry.due, _state(entry)))
 
-    def orphan(self, instance: int) -> None:
-        """A receiver ended: what it stored and never told comes with `due`."""
-        raise NotImplementedError
+    def _move(self, segment: LiveSegment, entry: Entry, operations: list[Operation]) -> None:
+        """From its segment to queue.db: the row and the end of the record in one transaction."""
+        offset = entry.key[1]
+        row = self._new_row()
+        load: Load
+        if entry.head is not None and entry.body is not None:
+            load = partial(_given, entry.head, entry.body)
+        else:
+            load = partial(self._load, segment, entry.envelope.queue_id, offset)
+        operations.append(
+            Insert(row, entry.due, entry.envelope, _state(entry), load, 0, entry.body_file, entry.body_size)
+        )
+        operations.append(Settle(segment.number, offset, None))
+        entry.key = (0, row)
+        entry.content = row
+        self._held[row] = entry
+        self._moving[row] = (segment, offset)
+
+    def _load(self, segment: LiveSegment, queue_id: str, offset: int) -> tuple[bytes, bytes] | None:
+        """On the writer's thread."""
+        record = segment.file.record(offset)
+        content = segment.file.content(record) if record is not None else None
+        if content is None:
+            self._writer.tell(
+                Failure(f"{queue_id}: the content is lost: {segment.file.path}, offset {offset}, is damaged")
+            )
+        return content
+
+    def _spawn(self, new: NewMessage, parent: Entry, operations: list[Operation]) -> Entry:
+        row = self._new_row()
+        envelope = new.envelope
+        entry = Entry((0, row), envelope, tuple(range(len(envelope.recipients))), len(new.head), len(new.body))
+        entry.head = new.head
+        entry.content = row
+        if new.body_of is None:
+            entry.body = new.body
+            load: Load = partial(_given, new.head, new.body)
+        else:
+            if new.body_of != parent.key:
+                raise SpoolError("a forward has the body of the message that it is settled with")
+            entry.body, entry.body_size = parent.body, parent.body_size
+            load = self._forwarded(new.head, parent, entry)
+        body = entry.content if entry.content != row else 0
+        operations.append(Insert(row, 0.0, envelope, _state(entry), load, body, entry.body_file, entry.body_size))
+        self._held[row] = entry
+        return entry
+
+    def _forwarded(self, head: bytes, parent: Entry, entry: Entry) -> Load:
+        """How the writer gets the content of a forward: its own head, its parent's body."""
+        number, at = parent.key
+        entry.body_file = parent.body_file
+        if not number:
+            entry.content = parent.content
+            return partial(_given, head, b"")
+        if parent.body is not None or parent.body_file:
+            return partial(_given, head, parent.body or b"")
+        segment = self._shelf.segments[number]
+        queue_id = entry.envelope.queue_id
+
+        def load() -> tuple[bytes, bytes] | None:
+            content = self._load(segment, queue_id, at)
+            return (head, content[1]) if content is not None else None
+
+        return load
+
+    def _new_row(self) -> int:
+        row = self._next_row
+        self._next_row += 1
+        return row
+
+    def _settled(
+        self, segment: LiveSegment | None, key: Key, leaving: Entry | None, spawned: tuple[Entry, ...], done: Done
+    ) -> None:
+        """The change is durable."""
+        if leaving is not None:
+            if segment is not None:
+                segment.held.pop(key[1], None)
+            number, row = leaving.key
+            if not number:
+                self._held.pop(row, None)
+                self._moving.pop(row, None)
+                if leaving.open:
+                    self._rows.put_away(leaving.due)
+        done(spawned)
+
+    # house-keeping
 
     def sweep(self, now: float) -> None:
         """Call about every 5 s: moves what is alive a minute after sealing into queue.db, unlinks settled segments."""
-        raise NotImplementedError
+        self._shelf.look_everywhere()
+        self._writer.sweep()
+        moment = self._clock.monotonic()
+        for number, path in self._shelf.leftovers():
+            self._writer.submit(Work([Drop(number, path)], _nothing))
+        for segment in list(self._shelf.segments.values()):
+            if segment.finished:
+                self._drop(segment)
+            elif segment.sealed_at is not None and moment - segment.sealed_at >= MOVE_AFTER and not segment.moving:
+                self._empty(segment, now)
+
+    def _drop(self, segment: LiveSegment) -> None:
+        if not segment.dropped:
+            segment.dropped = True
+            self._writer.submit(Work([Drop(segment.number, segment.file.path)], partial(self._shelf.remove, segment)))
+
+    def _empty(self, segment: LiveSegment, now: float) -> None:
+        """Move a batch; the next when it is through."""
+        operations: list[Operation] = []
+        here = [entry for entry in segment.held.values() if entry.open and entry.key[0]]
+        entries = here[:_BATCH]
+        unheld: list[Entry] = []
+        if len(entries) < _BATCH:
+            unheld = list(segment.read(_BATCH - len(entries), partial(self._gap, segment)))
+        for entry in unheld:
+            entry.due = now
+        offsets = [entry.key[1] for entry in (*entries, *unheld)]
+        for entry in (*entries, *unheld):
+            self._move(segment, entry, operations)
+        if not offsets:
+            return
+        segment.moving = True
+        self._writer.submit(Work(operations, partial(self._moved, segment, offsets, entries, unheld)))
+
+    def _moved(self, segment: LiveSegment, offsets: list[int], held: list[Entry], unheld: list[Entry]) -> None:
+        segment.moving = False
+        for offset in offsets:
+            segment.held.pop(offset, None)
+        for entry in held:
+            self._moving.pop(entry.content, None)
+        for entry in unheld:
+            self._moving.pop(entry.content, None)
+            self._held.pop(entry.content, None)
+            self._rows.put_away(entry.due)
+        if segment.finished:
+            self._drop(segment)
+        elif offsets:
+            self._empty(segment, self._clock.now())
+
+    def _gap(self, segment: LiveSegment, gap: Gap, settled: int) -> None:
+        """Bytes in which no record could be read: said with the place, since nothing else is left to name."""
+        size = gap.stop - gap.start
+        where = f"{segment.file.path}: {size} bytes at {gap.start}"
+        if segment.sealed_at is not None and gap.stop >= segment.end:
+            text = "hold no whole record: a write that was not finished (and not answered with 250), or damage"
+        else:
+            self._shelf.damaged.add(instance_of(segment.number))
+            text = f"are damaged; messages in them are lost, except {settled} that were done with"
+        self._emit(Warn(f"{where} {text}"))
+
+    def _damaged(self, text: str) -> None:
+        self._emit(Failure(text))
+
+    def _replaced(self) -> None:
+        try:
+            self._rows.open()
+        except sqlite3.Error as error:
+            self._damaged(f"queue.db: {error}")
 
     def close(self) -> None:
         """Wait until all that was settled is durable, then close. Blocks."""
+        self._writer.close()
+        self._rows.close()
+        self._shelf.close()
+
+
+def _state(entry: Entry) -> State:
+    return State(entry.open, entry.attempts, {n: entry.reasons[n] for n in entry.open if n in entry.reasons})
+
+
+def _given(head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    return head, body
+
+
+def _nothing() -> None:
+    return

@@ -31,7 +31,8 @@ from postwarden.spool.layout import SegmentName
 HEAD_SIZE = 64
 _LENGTHS = struct.Struct(">IIII")
 _CRC = struct.Struct(">I")
-FIXED_SIZE = 8 + _LENGTHS.size + _CRC.size
+MARKER_SIZE = 8
+_FIXED_SIZE = MARKER_SIZE + _LENGTHS.size + _CRC.size
 _MAX_META = 16 << 20
 _STEP = 256 << 10
 _SECTOR = 4096
@@ -105,26 +106,26 @@ class Segment:
             return None
 
     def _record(self, offset: int) -> Record | None:
-        fixed = os.pread(self._fd, FIXED_SIZE, offset)
-        if len(fixed) < FIXED_SIZE or fixed[:8] != self._marker:
+        fixed = os.pread(self._fd, _FIXED_SIZE, offset)
+        if len(fixed) < _FIXED_SIZE or fixed[:8] != self._marker:
             return None
         meta_size, head_size, body_size, content_crc = _LENGTHS.unpack_from(fixed, 8)
         if meta_size > _MAX_META:
             return None
-        encoded = os.pread(self._fd, meta_size, offset + FIXED_SIZE)
+        encoded = os.pread(self._fd, meta_size, offset + _FIXED_SIZE)
         if zlib.crc32(encoded, zlib.crc32(fixed[8:24])) != _CRC.unpack_from(fixed, 24)[0]:
             return None
         try:
             meta = _decode(encoded)
         except msgspec.MsgspecError:
             return None
-        head_at = offset + FIXED_SIZE + meta_size
+        head_at = offset + _FIXED_SIZE + meta_size
         length = head_at + head_size + body_size - offset
         return Record(offset, length, meta, head_at, head_size, body_size, content_crc)
 
     def next_record(self, offset: int, stop: int) -> Record | None:
         """The first good record that begins at or behind `offset` and before `stop`."""
-        while stop - offset >= FIXED_SIZE:
+        while stop - offset >= _FIXED_SIZE:
             try:
                 data = os.pread(self._fd, min(_STEP, stop - offset), offset)
             except OSError:  # a bad sector; a mapped file would end the process here with SIGBUS

@@ -1,0 +1,113 @@
+"""A segment as the courier sees it: read once, from front to back, by a cursor.
+
+Records before the cursor were handed out (`held`) or settled before the last start; records behind it wait on disk and
+cost no memory. `end` is how far the file is known to be durable: as far as the receiver has told, or all of it once
+nobody writes it any more.
+"""
+
+from collections.abc import Callable, Iterator
+
+from postwarden.ipc.records import Stored
+from postwarden.mail.queue import Damaged, Entry
+from postwarden.spool.layout import instance_of, is_body
+from postwarden.spool.segment import HEAD_SIZE, Gap, Record, Segment
+
+Finals = dict[int, tuple[int, ...] | None]
+
+
+class LiveSegment:
+    def __init__(self, file: Segment, settled: Finals) -> None:
+        self.file = file
+        self.number = file.name.number
+        self.cursor = HEAD_SIZE
+        self.end = HEAD_SIZE
+        self.held: dict[int, Entry] = {}
+        """By offset."""
+        self.settled = settled
+        """What the journal says of records behind the cursor."""
+        self.sealed_at: float | None = None
+        """Monotonic seconds when it was seen that nobody writes it."""
+        self.moving = False
+        self.dropped = False
+        self.blocked = False
+
+    @property
+    def waiting(self) -> bool:
+        """There is something to read."""
+        return self.cursor < self.end and not self.blocked
+
+    @property
+    def finished(self) -> bool:
+        """Nothing in it is needed any more, if what was settled is durable."""
+        return self.sealed_at is not None and self.cursor >= self.end and not self.held
+
+    def extend(self, end: int) -> None:
+        if end > self.end:
+            self.end = end
+            self.blocked = False
+
+    def seal(self, now: float) -> None:
+        """Nobody writes it: all of the file counts."""
+        if self.sealed_at is None:
+            self.sealed_at = now
+            self.extend(self.file.size())
+            self.blocked = False
+
+    def take(self, stored: Stored) -> Entry:
+        """The record at the cursor, as the receiver told it."""
+        envelope = stored.envelope
+        body_file = f"{instance_of(self.number)}/{stored.body_file}" if stored.body_file else ""
+        body_size = stored.body_size if body_file else envelope.size - len(stored.head)
+        entry = Entry(
+            (self.number, stored.offset), envelope, tuple(range(len(envelope.recipients))), len(stored.head), body_size,
+            head=stored.head, body=stored.body, body_file=body_file,
+        )  # fmt: skip
+        self.cursor = stored.offset + stored.length
+        self.extend(self.cursor)
+        self.blocked = False
+        self.held[stored.offset] = entry
+        return entry
+
+    def read(self, limit: int, gap: Callable[[Gap, int], None]) -> Iterator[Entry]:
+        """Up to `limit` records from the cursor on that are not settled; now held. `gap` is told of bytes that hold
+        no record, and how many settled records lay there."""
+        for found in self.file.scan(self.cursor, self.end, writing=self.sealed_at is None):
+            if isinstance(found, Gap):
+                self.cursor = found.stop
+                lost = [at for at in self.settled if found.start <= at < found.stop]
+                gap(found, len(lost))
+                continue
+            self.cursor = found.offset + found.length
+            finals = self.settled.pop(found.offset, ())
+            if finals is None:
+                continue
+            entry = self._entry(found, finals)
+            if entry is None:
+                gap(Gap(found.offset, self.cursor), 0)
+                continue
+            self.held[found.offset] = entry
+            yield entry
+            limit -= 1
+            if limit <= 0:
+                return
+        # Only a write that is under way is left, if anything: it comes with a longer `end`.
+        self.blocked = self.cursor < self.end
+
+    def _entry(self, record: Record, finals: tuple[int, ...]) -> Entry | None:
+        meta = record.meta
+        if meta.body_file and not is_body(meta.body_file):
+            return None
+        count = len(meta.envelope.recipients)
+        return Entry(
+            (self.number, record.offset), meta.envelope, tuple([n for n in range(count) if n not in finals]),
+            record.head_size, meta.body_size if meta.body_file else record.body_size,
+            body_file=f"{instance_of(self.number)}/{meta.body_file}" if meta.body_file else "",
+        )  # fmt: skip
+
+    def content(self, offset: int) -> tuple[bytes, bytes]:
+        """Head and body of a record; the body is empty if it has a file. Raises Damaged."""
+        record = self.file.record(offset)
+        content = self.file.content(record) if record is not None else None
+        if content is None:
+            raise Damaged(f"the record at {offset} of {self.file.path} is damaged")
+        return content

@@ -1,0 +1,96 @@
+"""queue.db: what is in it and how a row is written.
+
+    message   a message that outlived its segment, or that the courier made; `body` is the row of its body, which
+              several messages may share (forwards)
+    body      the bytes, or the name of the file they are in
+    settled   a journal: what became of records in segments, one row for each segment and commit group
+
+Each row begins with a letter that tells its table, and each blob with the CRC-32 of the rest: SQLite keeps no sums, so
+a zeroed page within a long blob would go unnoticed; and `salvage` can tell rows of a file whose schema is gone.
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.queue import Damaged
+from postwarden.mail.status import Status
+
+PAGE_SIZE = 4096
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS message(
+    id INTEGER PRIMARY KEY, tag TEXT, due REAL, body INTEGER, head_size INTEGER, body_size INTEGER,
+    queue_id TEXT, state BLOB, envelope BLOB, head BLOB);
+CREATE INDEX IF NOT EXISTS message_due ON message(due);
+CREATE INDEX IF NOT EXISTS message_body ON message(body, queue_id);
+CREATE TABLE IF NOT EXISTS body(id INTEGER PRIMARY KEY, tag TEXT, size INTEGER, file TEXT, data BLOB);
+CREATE INDEX IF NOT EXISTS body_file ON body(file) WHERE file IS NOT NULL;
+CREATE TABLE IF NOT EXISTS settled(id INTEGER PRIMARY KEY, tag TEXT, segment INTEGER, changes BLOB);
+"""
+
+COLUMNS = {"message": 10, "body": 5, "settled": 4}
+TAGS = {"message": "M", "body": "B", "settled": "S"}
+
+
+class State(msgspec.Struct, frozen=True, array_like=True):
+    """What changes in a message."""
+
+    open: tuple[int, ...]
+    attempts: int = 0
+    reasons: dict[int, Status] = {}
+
+
+Settled = list[tuple[int, tuple[int, ...] | None]]
+"""Offset of a record, and which recipients are final; None: the whole record is done with."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_state = msgspec.msgpack.Decoder(State).decode
+_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_settled: Callable[[bytes], Settled] = msgspec.msgpack.Decoder(Settled).decode
+T = TypeVar("T")
+
+
+def seal(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4) + data
+
+
+def unseal(blob: object, what: str) -> bytes:
+    """Raises Damaged."""
+    if not isinstance(blob, bytes) or len(blob) < 4 or zlib.crc32(memoryview(blob)[4:]) != int.from_bytes(blob[:4]):
+        raise Damaged(f"queue.db: {what} is damaged")
+    return blob[4:]
+
+
+def seal_state(state: State) -> bytes:
+    return seal(_encode(state))
+
+
+def seal_envelope(envelope: Envelope) -> bytes:
+    return seal(_encode(envelope))
+
+
+def seal_settled(settled: Settled) -> bytes:
+    return seal(_encode(settled))
+
+
+def read_state(blob: object, row: int) -> State:
+    return _read(_state, blob, f"state of message {row}")
+
+
+def read_envelope(blob: object, row: int) -> Envelope:
+    return _read(_envelope, blob, f"envelope of message {row}")
+
+
+def read_settled(blob: object, row: int) -> Settled:
+    return _read(_settled, blob, f"journal row {row}")
+
+
+def _read(decode: Callable[[bytes], T], blob: object, what: str) -> T:
+    try:
+        return decode(unseal(blob, what))
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"queue.db: {what}: {error}") from error
