@@ -1,0 +1,1 @@
+"""`make bench`: Postwarden and Debian's Postfix in turn, on the same machine, directory and settings."""
