@@ -1,0 +1,107 @@
+"""Which recipients of a message leave together, by which transport, to where."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from postwarden.mail.envelope import Recipient
+from postwarden.mail.queue import Entry
+from postwarden.mail.status import Status
+from postwarden.schedule.ports import Resolver
+from postwarden.schedule.scheduler import TransportLimits
+
+RESOLVER_FAILURE = Status("4.3.0", "address resolver failure")
+UNAVAILABLE = Status("4.3.0", "mail transport unavailable")
+DEFERRED_TRANSPORT = Status("4.3.2", "deferred transport")
+
+
+class Group(Struct):
+    """One delivery to be. `key` names its destination in the scheduler."""
+
+    limits: TransportLimits
+    nexthop: str
+    key: str
+    indices: tuple[int, ...]
+    recipients: tuple[Recipient, ...]
+
+
+class Plan(Struct):
+    groups: list[Group]
+    refused: list[tuple[int, Status]]
+    """Recipients for which there is no delivery, and why."""
+
+
+class Planner:
+    """`limits` gives a transport's, None for one that master.cf does not have."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        limits: Callable[[str], TransportLimits | None],
+        *,
+        faults: tuple[type[Exception], ...],
+        delimiter: str = "",
+        deferred_transports: Sequence[str] = (),
+    ) -> None:
+        self._resolve = resolver.resolve
+        self._limits = limits
+        self._faults = faults
+        self._delimiter = delimiter
+        self._deferred = frozenset(deferred_transports)
+
+    def plan(self, entry: Entry) -> Plan:
+        """Raises Pending where the resolver does."""
+        recipients = entry.envelope.recipients
+        if len(entry.open) == 1:
+            index = entry.open[0]
+            found = self._route(recipients[index])
+            if isinstance(found, Status):
+                return Plan([], [(index, found)])
+            limits, nexthop, recipient = found
+            key = self._key(limits, nexthop, recipient.address)
+            return Plan([Group(limits, nexthop, key, (index,), (recipient,))], [])
+        return self._plan_many(entry, recipients)
+
+    def _plan_many(self, entry: Entry, recipients: Sequence[Recipient]) -> Plan:
+        plan = Plan([], [])
+        routes: dict[tuple[str, str], tuple[TransportLimits, str, list[tuple[int, Recipient]]]] = {}
+        for index in entry.open:
+            found = self._route(recipients[index])
+            if isinstance(found, Status):
+                plan.refused.append((index, found))
+                continue
+            limits, nexthop, recipient = found
+            key = self._key(limits, nexthop, recipient.address)
+            routes.setdefault((limits.name, key), (limits, nexthop, []))[2].append((index, recipient))
+        for (_, key), (limits, nexthop, chosen) in routes.items():
+            size = limits.recipients or len(chosen)
+            for at in range(0, len(chosen), size):
+                indices, group = zip(*chosen[at : at + size], strict=True)
+                plan.groups.append(Group(limits, nexthop, key, indices, group))
+        return plan
+
+    def _route(self, recipient: Recipient) -> tuple[TransportLimits, str, Recipient] | Status:
+        try:
+            resolved = self._resolve(recipient.address)
+        except self._faults:
+            return RESOLVER_FAILURE
+        limits = self._limits(resolved.transport)
+        if limits is None:
+            return UNAVAILABLE
+        if resolved.transport in self._deferred:
+            return DEFERRED_TRANSPORT
+        if resolved.recipient != recipient.address:
+            recipient = replace(recipient, address=resolved.recipient)
+        return limits, resolved.nexthop, recipient
+
+    def _key(self, limits: TransportLimits, nexthop: str, address: str) -> str:
+        """A transport of one recipient a delivery has a destination for each mailbox, its extensions included."""
+        if limits.recipients != 1:
+            return nexthop.lower()
+        local = address.rpartition("@")[0] or address
+        for at, sign in enumerate(local):
+            if at and sign in self._delimiter:
+                local = local[:at]
+                break
+        return f"{local}@{nexthop}".lower()

@@ -1,0 +1,89 @@
+"""What the courier needs of others: declared here, handed over by `roles.courier`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from postwarden.ipc.records import Job, Stored
+from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage
+from postwarden.mail.status import Status
+
+
+class Ledger(Protocol):
+    """The courier's side of the spool, as `spool.ledger.Ledger` documents it."""
+
+    def recover(self) -> Iterator[Entry]: ...
+
+    def take(self, stored: Stored, instance: int = -1) -> Entry | None: ...
+
+    def set_aside(self, stored: Stored, instance: int = -1) -> None: ...
+
+    def due(self, now: float, limit: int = 500) -> tuple[Entry, ...]: ...
+
+    def next_due(self) -> float | None: ...
+
+    def flush(self) -> None: ...
+
+    def content(self, key: Key) -> Content:
+        """Raises Damaged; OSError where a descriptor can't be had."""
+
+    def settle(self, change: Change, done: Callable[[tuple[Entry, ...]], None]) -> None: ...
+
+    @property
+    def failing(self) -> bool: ...
+
+    def new_queue_id(self) -> str: ...
+
+    def linked(self, instance: int) -> None: ...
+
+    def sealed(self, segment: int) -> None: ...
+
+    def orphan(self, instance: int) -> None: ...
+
+    def sweep(self, now: float) -> None: ...
+
+
+class Resolution(Protocol):
+    @property
+    def transport(self) -> str: ...
+    @property
+    def nexthop(self) -> str: ...
+    @property
+    def recipient(self) -> str: ...
+
+
+class Resolver(Protocol):
+    def resolve(self, recipient: str) -> Resolution:
+        """Raises TableError (try again later) and Pending (see `mail.decision`)."""
+
+
+class Reporter(Protocol):
+    """Composes the report to the sender of a message that could not be delivered."""
+
+    def wanted(self, envelope: Envelope, failed: Sequence[tuple[int, Status]]) -> bool:
+        """False for the null sender and where no failed recipient asked to be reported."""
+
+    def failure(
+        self, envelope: Envelope, failed: Sequence[tuple[int, Status]], content: Content, queue_id: str
+    ) -> NewMessage:
+        """The report, as a message with that queue id. `content` is closed by the caller."""
+
+
+class Worker(Protocol):
+    """A process that delivers: a carrier or the agent."""
+
+    def send(self, job: Job, fds: Sequence[int]) -> None:
+        """Takes over the descriptors."""
+
+    def congested(self) -> bool:
+        """More bytes wait for it than it is worth to add to."""
+
+
+class Clerk(Protocol):
+    """content.prepare, for the mail that the courier makes itself."""
+
+    def __call__(self, envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]: ...
+
+
+Inside = Callable[[str, str, Recipient], Status]
+"""A transport that needs nobody: (transport name, next hop, recipient) -> outcome. error and discard."""

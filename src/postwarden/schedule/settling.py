@@ -1,0 +1,104 @@
+"""What became of recipients, made durable; and the messages that follow from it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from postwarden.mail.events import Failure, MessageIdSeen, Notice
+from postwarden.mail.queue import Change, Content, Damaged, Entry
+from postwarden.mail.status import Status
+from postwarden.net.log import Log
+from postwarden.schedule.message import Message
+from postwarden.schedule.ports import Ledger
+from postwarden.schedule.spawning import Spawned, Spawner
+
+UNREADABLE = Status("4.3.0", "queue file can't be read")
+
+
+def read(ledger: Ledger, entry: Entry) -> Content:
+    """Head and body, from memory or from the spool. Raises Damaged, OSError."""
+    if entry.head is not None and entry.body is not None:
+        return Content(entry.head, entry.body)
+    return ledger.content(entry.key)
+
+
+@contextmanager
+def closing(content: Content) -> Iterator[Content]:
+    try:
+        yield content
+    finally:
+        if content.fd >= 0:
+            os.close(content.fd)
+
+
+class Settler:
+    """`next_try` gives the due time of a deferred message, `admit` takes up a spawned one, `over` hears that a round of
+    a message has ended and is durable."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        log: Log,
+        *,
+        next_try: Callable[[Entry], float],
+        admit: Callable[[Entry], None],
+        over: Callable[[Message], None],
+    ) -> None:
+        self._ledger = ledger
+        self._emit = log.emit
+        self._next_try = next_try
+        self._admit = admit
+        self._over = over
+        self.busy = 0
+        """Changes that are not durable yet."""
+
+    def settle(self, message: Message, spawner: Spawner, *, last: bool) -> None:
+        """Make what became of recipients durable. Before the `last` time only what is sent."""
+        entry = message.entry
+        spawned: list[Spawned] = []
+        if message.forwards or (last and message.failed):
+            spawned = self._spawn(message, spawner, last=last)
+        finals, message.sent = message.sent, []
+        deferred: tuple[tuple[int, Status], ...] = ()
+        due = 0.0
+        if last:
+            finals += message.failed
+            deferred = tuple(message.deferred)
+            if deferred:
+                due = self._next_try(entry)
+        change = Change(entry.key, tuple(finals), deferred, due, tuple([s.message for s in spawned]))
+        self.busy += 1
+        self._ledger.settle(change, partial(self._settled, message, spawned, last))
+
+    def _spawn(self, message: Message, spawner: Spawner, *, last: bool) -> list[Spawned]:
+        entry = message.entry
+        forwards, message.forwards = message.forwards, []
+        failed = message.failed if last else []
+        if not forwards and not spawner.reports(entry.envelope, failed):
+            return []
+        try:
+            content = read(self._ledger, entry)
+        except (Damaged, OSError) as error:
+            self._emit("qmgr", Failure(f"{entry.envelope.queue_id}: {error}"))
+            _unforward(message, {index for index, _ in forwards})
+            forwards, content = [], Content(b"", b"")
+        with closing(content):
+            return spawner.spawn(entry, forwards, failed, content)
+
+    def _settled(self, message: Message, spawned: list[Spawned], last: bool, entries: tuple[Entry, ...]) -> None:
+        self.busy -= 1
+        for made, entry in zip(spawned, entries, strict=True):
+            envelope = entry.envelope
+            if made.notice:
+                self._emit("bounce", Notice(f"{message.entry.envelope.queue_id}: {made.notice}: {envelope.queue_id}"))
+            self._emit("cleanup", MessageIdSeen(envelope.queue_id, envelope.message_id))
+            self._admit(entry)
+        if last:
+            self._over(message)
+
+
+def _unforward(message: Message, indices: set[int]) -> None:
+    """What can't be read can't be forwarded: those recipients are tried again."""
+    message.sent = [(index, status) for index, status in message.sent if index not in indices]
+    message.deferred += [(index, UNREADABLE) for index in indices]

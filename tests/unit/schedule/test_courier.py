@@ -1,0 +1,555 @@
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from postwarden.config.view import view
+from postwarden.ipc.records import Credit, Forward, Job, Outcome, SlowDown, Stored, ToReceiver
+from postwarden.mail.decision import Pending
+from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.mail.queue import Content, NewMessage
+from postwarden.mail.status import Status, Timing
+from postwarden.net.log import MailLog, MemorySink
+from postwarden.schedule.courier import Courier, Parts
+from postwarden.schedule.message import Delivery
+from postwarden.schedule.params import CourierParams
+from postwarden.schedule.planning import Planner
+from postwarden.schedule.receivers import Sender
+from postwarden.schedule.scheduler import Scheduler
+from postwarden.schedule.spawning import Failed, Spawner
+from postwarden.schedule.transports import transports
+from postwarden.schedule.workers import Crew
+from postwarden.testing.clock import VirtualClock
+from postwarden.testing.config import settings
+from postwarden.testing.ledger import MemoryLedger
+
+SENT = Status("2.0.0", "250 ok", "mx[192.0.2.1]:25")
+BOUNCED = Status("5.1.1", "host mx[192.0.2.1] said: 550 no", "mx[192.0.2.1]:25")
+DEFERRED = Status("4.2.0", "host mx[192.0.2.1] said: 450 later", "mx[192.0.2.1]:25")
+REFUSED = Status("4.4.1", "connect to mx[192.0.2.1]:25: Connection refused")
+START = VirtualClock().now()
+
+
+class Route(Struct):
+    transport: str
+    nexthop: str
+    recipient: str
+
+
+class DomainResolver:
+    """user@transport.nexthop"""
+
+    def resolve(self, recipient: str) -> Route:
+        if recipient.startswith("fault@"):
+            raise LookupError
+        transport, _, nexthop = recipient.rpartition("@")[2].partition(".")
+        return Route(transport, nexthop, recipient)
+
+
+class PlainReporter:
+    def wanted(self, envelope: Envelope, failed: Failed) -> bool:
+        return bool(envelope.sender)
+
+    def failure(self, envelope: Envelope, failed: Failed, content: Content, queue_id: str) -> NewMessage:
+        text = f"{sorted(failed)[0][0]} of {len(failed)}: {failed[0][1].text}".encode()
+        recipients = (Recipient(envelope.sender),)
+        return NewMessage(Envelope(queue_id, START, "", recipients, len(text)), b"", text)
+
+
+class Remote:
+    """A carrier that does nothing by itself."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.fds: list[int] = []
+        self.full = False
+
+    def send(self, job: Job, fds: Sequence[int]) -> None:
+        self.jobs.append(job)
+        self.fds += fds
+
+    def congested(self) -> bool:
+        return self.full
+
+
+class World:
+    def __init__(self, master_cf: str | None = None, **parameters: str) -> None:
+        self.clock = VirtualClock()
+        self.sink = MemorySink()
+        self.log = MailLog(self.sink, "postfix")
+        self.ledger = MemoryLedger(self.clock.call_soon)
+        self.resolver: DomainResolver = DomainResolver()
+        self.fetches: list[tuple[Callable[[], Awaitable[None]], Callable[[], None]]] = []
+        config = settings(**parameters) if master_cf is None else settings("", master_cf, **parameters)
+        params = view(CourierParams, config)
+        self.scheduler: Scheduler[Delivery] = Scheduler(float(params.minimal_backoff_time))
+        for limits in transports(config):
+            self.scheduler.configure(limits)
+        planner = Planner(
+            self, self.scheduler.limits, faults=(LookupError,), delimiter="+", deferred_transports=("relay",)
+        )
+        spawner = Spawner(
+            PlainReporter(),
+            lambda envelope, head: (envelope, head),
+            new_queue_id=self.ledger.new_queue_id,
+            now=self.clock.now,
+            trace=lambda queue_id, now: f"Received: by mx.example.com; id {queue_id}\r\n".encode(),
+        )
+        inside = {
+            "error": lambda name, nexthop, _: Status("5.1.2", nexthop),
+            "discard": lambda *_: Status("2.0.0", "x"),
+        }
+        parts = Parts(
+            self.ledger, self.clock, self.log, planner, spawner, inside, lambda *both: self.fetches.append(both)
+        )
+        self.courier = Courier(parts, self.scheduler, params)
+        self.told: list[ToReceiver] = []
+        self.receiver = Sender(3, self.told.append)
+        self.courier.begin()
+        self.courier.receiver_joined(self.receiver)
+        self.remote, self.crew = self.hire()
+        self.clock.run()
+        self._stored = 0
+
+    def resolve(self, recipient: str) -> Route:
+        return self.resolver.resolve(recipient)
+
+    def hire(self, kind: str = "carrier", generation: int = 1) -> tuple[Remote, Crew]:
+        remote = Remote()
+        crew = Crew(remote, generation)
+        self.courier.worker_joined(kind, crew)
+        return remote, crew
+
+    def store(self, *addresses: str, sender: str = "joe@example.org", body: bytes | None = b"hello\r\n") -> None:
+        self._stored += 1
+        recipients = tuple(Recipient(address) for address in addresses)
+        envelope = Envelope(f"ID{self._stored}", self.clock.now(), sender, recipients, 100)
+        stored = Stored(7, self._stored * 512, 512, envelope, b"Subject: hi\r\n\r\n", body)
+        self.courier.stored(self.receiver, stored)
+
+    def answer(self, job: Job, *results: Status, fault: Status | None = None, crew: Crew | None = None) -> None:
+        timing = Timing(self.clock.now(), 0.0, self.clock.now())
+        self.courier.outcome(crew or self.crew, Outcome(job.job_id, results or (SENT,), timing, fault))
+        self.clock.run()
+
+    def lines(self) -> list[str]:
+        lines = [line.partition("/")[2] for line in self.sink.lines]
+        self.sink.lines.clear()
+        return [line.partition("[")[0] + line.partition("]")[2] for line in lines]
+
+
+def test_a_message_goes_through() -> None:
+    world = World()
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    (job,) = world.remote.jobs
+    assert (job.transport, job.nexthop, job.queue_id) == ("smtp", "example.com", "ID1")
+    assert (job.head, job.body) == (b"Subject: hi\r\n\r\n", b"hello\r\n")
+    assert job.active == world.clock.now()
+    world.answer(job)
+    assert world.ledger.held == {}
+    assert world.ledger.changes[0].finals == ((0, SENT),)
+    assert world.lines() == [
+        "qmgr: ID1: from=<joe@example.org>, size=100, nrcpt=1 (queue active)",
+        "qmgr: ID1: removed",
+    ]
+    assert world.courier.figures == {"active": 0, "waiting": 0, "delivering": 0}
+
+
+def test_nothing_is_removed_before_it_is_durable() -> None:
+    world = World()
+    world.ledger._later = None
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    world.answer(world.remote.jobs[0])
+    assert "qmgr: ID1: removed" not in world.lines()
+    world.ledger.commit()
+    assert world.lines() == ["qmgr: ID1: removed"]
+
+
+def test_recipients_leave_together_by_next_hop() -> None:
+    world = World(smtp_destination_recipient_limit="2")
+    world.store("a@smtp.x.example", "b@smtp.y.example", "c@smtp.X.example", "d@smtp.x.example")
+    world.clock.run()
+    grouped = [(job.nexthop, [r.address[0] for r in job.recipients]) for job in world.remote.jobs]
+    assert grouped == [("x.example", ["a", "c"]), ("y.example", ["b"]), ("x.example", ["d"])]
+
+
+def test_what_is_sent_is_settled_at_once_and_failures_with_their_report() -> None:
+    world = World()
+    world.store("a@smtp.x.example", "b@smtp.y.example", "c@smtp.z.example")
+    world.clock.run()
+    x, y, z = world.remote.jobs
+    world.answer(y, BOUNCED)
+    assert world.ledger.changes == []
+    world.answer(x)
+    assert [c.finals for c in world.ledger.changes] == [((0, SENT),)]
+    world.lines()
+    world.answer(z, DEFERRED)
+    last = world.ledger.changes[1]
+    assert (last.finals, last.deferred) == (((1, BOUNCED),), ((2, DEFERRED),))
+    (report,) = last.spawned
+    assert report.envelope.recipients == (Recipient("joe@example.org"),)
+    assert world.lines() == [
+        "bounce: ID1: sender non-delivery notification: NEW1",
+        "cleanup: NEW1: message-id=",
+        "qmgr: NEW1: from=<>, size=39, nrcpt=1 (queue active)",
+        "error: NEW1: to=<joe@example.org>, relay=none, delay=0, delays=0/0/0/0, dsn=4.3.0, status=deferred"
+        " (mail transport unavailable)",
+    ]
+
+
+def test_the_null_sender_gets_no_report() -> None:
+    world = World()
+    world.store("a@smtp.x.example", sender="")
+    world.clock.run()
+    world.answer(world.remote.jobs[0], BOUNCED)
+    assert world.ledger.changes[0].spawned == ()
+    assert world.lines()[-1] == "qmgr: ID1: removed"
+
+
+def test_soft_bounce_defers() -> None:
+    world = World(soft_bounce="yes")
+    world.store("a@smtp.x.example")
+    world.clock.run()
+    world.answer(world.remote.jobs[0], BOUNCED)
+    assert world.ledger.changes[0].deferred == ((0, BOUNCED),)
+
+
+def test_deferred_mail_is_tried_again_later_and_later() -> None:
+    world = World(queue_run_delay="10s")
+    world.store("a@smtp.x.example")
+    world.clock.run()
+    begun = world.clock.now()
+    tries = []
+    for _ in range(6):
+        world.answer(world.remote.jobs[-1], DEFERRED)
+        count = len(world.remote.jobs)
+        while len(world.remote.jobs) == count:
+            world.clock.advance(10.0)
+        tries.append(round(world.clock.now() - begun))
+    assert tries == [300, 600, 1200, 2400, 4800, 8800]
+
+
+def test_the_calendar_may_jump() -> None:
+    world = World(queue_run_delay="10s")
+    world.store("a@smtp.x.example", "b@smtp.x.example")
+    world.clock.run()
+    world.clock.jump(-10_000_000)
+    world.answer(world.remote.jobs[-1], DEFERRED, SENT)
+    world.clock.advance(320)
+    assert len(world.remote.jobs) == 2
+    world.clock.jump(+100_000_000)
+    world.answer(world.remote.jobs[-1], DEFERRED)
+    world.clock.advance(4020)
+    assert len(world.remote.jobs) == 3
+    assert not any(change.spawned for change in world.ledger.changes)
+
+
+def test_due_times_of_a_clock_that_was_ahead_are_not_believed() -> None:
+    world = World(queue_run_delay="10s")
+    world.store("a@smtp.x.example")
+    world.clock.run()
+    world.answer(world.remote.jobs[-1], DEFERRED)
+    for entry in world.ledger.away.values():
+        entry.due += 1e8
+    world.clock.advance(20)
+    assert len(world.remote.jobs) == 2
+
+
+def test_flush_tries_at_once_even_a_dead_destination() -> None:
+    world = World(initial_destination_concurrency="1")
+    world.store("a@smtp.x.example")
+    world.clock.run()
+    world.answer(world.remote.jobs[0], REFUSED, fault=REFUSED)
+    world.courier.flush()
+    world.clock.run()
+    assert len(world.remote.jobs) == 2
+
+
+def test_a_dead_destination_defers_what_waits_for_it_and_nobody_else() -> None:
+    world = World(initial_destination_concurrency="1")
+    for name in ("a@smtp.dead", "b@smtp.dead", "c@smtp.alive"):
+        world.store(name)
+    world.clock.run()
+    assert [job.nexthop for job in world.remote.jobs] == ["dead", "alive"]
+    world.lines()
+    world.clock.advance(2.0)
+    world.answer(world.remote.jobs[0], REFUSED, fault=REFUSED)
+    assert world.lines() == [
+        "error: ID2: to=<b@smtp.dead>, relay=none, delay=2, delays=0/2/0/0, dsn=4.4.1, status=deferred"
+        " (delivery temporarily suspended: connect to mx[192.0.2.1]:25: Connection refused)"
+    ]
+    world.store("d@smtp.dead")
+    world.clock.run()
+    assert len(world.remote.jobs) == 2
+    assert len(world.ledger.away) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("fault@smtp.x", "dsn=4.3.0, status=deferred (address resolver failure)"),
+        ("a@nowhere.x", "dsn=4.3.0, status=deferred (mail transport unavailable)"),
+        ("a@relay.x", "dsn=4.3.2, status=deferred (deferred transport)"),
+        ("a@error.gone", "dsn=5.1.2, status=bounced (gone)"),
+        ("a@discard.x", "dsn=2.0.0, status=sent (x)"),
+    ],
+)
+def test_what_needs_no_worker_ends_at_once(address: str, status: str) -> None:
+    world = World()
+    world.store(address, sender="")
+    world.clock.run()
+    assert world.remote.jobs == []
+    assert world.lines()[1].endswith(status)
+    assert len(world.ledger.changes) == 1
+
+
+def test_a_resolver_that_waits_holds_up_only_its_message() -> None:
+    world = World()
+
+    class Slow(DomainResolver):
+        known = False
+
+        def resolve(self, recipient: str) -> Route:
+            if recipient.startswith("slow") and not self.known:
+                raise Pending(lambda: None)  # type: ignore[arg-type, return-value]
+            return super().resolve(recipient)
+
+    world.resolver = Slow()
+    world.store("slow@smtp.x")
+    world.store("a@smtp.x")
+    world.clock.run()
+    assert [job.queue_id for job in world.remote.jobs] == ["ID2"]
+    Slow.known = True
+    world.fetches[0][1]()
+    world.clock.run()
+    assert [job.queue_id for job in world.remote.jobs] == ["ID2", "ID1"]
+
+
+def test_jobs_of_a_dead_carrier_are_tried_again_by_another_and_then_deferred() -> None:
+    world = World()
+    for n in range(3):
+        world.store(f"a{n}@smtp.x{n}")
+    world.clock.run()
+    world.answer(world.remote.jobs[0])
+    world.courier.worker_left("carrier", world.crew)
+    second, crew = world.hire()
+    world.clock.run()
+    assert sorted(job.queue_id for job in second.jobs) == ["ID2", "ID3"]
+    assert second.jobs[0].body == b"hello\r\n"
+    world.courier.outcome(crew, Outcome(second.jobs[0].job_id, (SENT,), Timing(0, 0, 0)))
+    world.lines()
+    world.courier.worker_left("carrier", crew)
+    third, _ = world.hire()
+    world.clock.run()
+    assert third.jobs == []
+    assert world.lines()[0].endswith("dsn=4.3.0, status=deferred (unknown mail transport error)")
+    assert len(world.ledger.away) == 1
+    assert world.courier.figures == {"active": 0, "waiting": 0, "delivering": 0}
+
+
+def test_an_outcome_of_a_job_that_nobody_knows_is_nothing() -> None:
+    world = World()
+    world.store("a@smtp.x")
+    world.clock.run()
+    world.courier.outcome(world.crew, Outcome(99, (SENT,), Timing(0, 0, 0)))
+    world.courier.forwarded(world.crew, Forward(99, 0, "", ()))
+    world.courier.forwarded(world.crew, Forward(1, 5, "", ()))
+    assert world.ledger.changes == []
+
+
+@pytest.mark.parametrize("results", [(), (SENT, SENT), (Status("", ""),), (Status("9.9.9", "x"),)])
+def test_a_result_that_makes_no_sense_is_a_deferral(results: tuple[Status, ...]) -> None:
+    world = World()
+    world.store("a@smtp.x")
+    world.clock.run()
+    job = world.remote.jobs[0]
+    world.courier.outcome(world.crew, Outcome(job.job_id, results, Timing(0, 0, 0)))
+    world.clock.run()
+    assert world.ledger.changes[0].deferred[0][1].code == "4.3.0"
+
+
+def test_a_forward_is_stored_with_the_recipient_that_it_settles() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("list@local.here")
+    world.clock.run()
+    (job,) = agent.jobs
+    new = (Recipient("x@smtp.x", "list@local.here"), Recipient("y@smtp.y", "list@local.here"))
+    world.courier.forwarded(crew, Forward(job.job_id, 0, "owner-list@here", new))
+    world.answer(job, SENT, crew=crew)
+    (change,) = world.ledger.changes
+    (made,) = change.spawned
+    assert change.finals == ((0, SENT),)
+    assert (made.envelope.sender, made.envelope.recipients) == ("owner-list@here", new)
+    assert made.body_of == change.key
+    assert made.head == (
+        b"Received: by mx.example.com; id NEW1\r\nDelivered-To: list@local.here\r\nSubject: hi\r\n\r\n"
+    )
+    assert [job.nexthop for job in world.remote.jobs] == ["x", "y"]
+    assert world.remote.jobs[0].body == b"hello\r\n"
+
+
+def test_a_forward_of_a_recipient_that_failed_is_dropped() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("list@local.here")
+    world.clock.run()
+    world.courier.forwarded(crew, Forward(agent.jobs[0].job_id, 0, "", (Recipient("x@smtp.x"),)))
+    world.answer(agent.jobs[0], DEFERRED, crew=crew)
+    assert world.ledger.changes[0].spawned == ()
+
+
+def test_a_mailbox_has_its_own_destination() -> None:
+    world = World(local_destination_concurrency_limit="1", local_initial_destination_concurrency="1")
+    agent, _ = world.hire("agent")
+    for name in ("ann", "ann+list", "bob"):
+        world.store(f"{name}@local.here")
+    world.clock.run()
+    assert [job.recipients[0].address for job in agent.jobs] == ["ann@local.here", "bob@local.here"]
+    assert agent.jobs[0].nexthop == "here"
+
+
+def test_a_big_body_goes_by_descriptor(tmp_path: Path) -> None:
+    world = World()
+    path = tmp_path / "body"
+    path.write_bytes(b"big")
+    world.store("a@smtp.x", "b@smtp.y", body=None)
+    key = (7, 512)
+    world.ledger.held[key].head = None
+    world.ledger.files[key] = str(path)
+    world.clock.run()
+    assert [job.body for job in world.remote.jobs] == [None, None]
+    assert len(set(world.remote.fds)) == 2
+    for fd in world.remote.fds:
+        assert os.read(fd, 10) == b"big"
+        os.close(fd)
+
+
+def test_a_message_that_cant_be_read_is_named_and_deferred() -> None:
+    world = World()
+    world.courier.worker_left("carrier", world.crew)
+    world.store("a@smtp.x")
+    entry = world.ledger.held[(7, 512)]
+    entry.head = entry.body = None
+    world.ledger.damaged.add(entry.key)
+    world.hire()
+    world.clock.run()
+    lines = world.lines()
+    assert lines[1] == "qmgr: error: ID1: (7, 512) can't be read"
+    assert lines[2].endswith("status=deferred (queue file can't be read)")
+
+
+def test_the_active_queue_is_bounded_and_receivers_are_slowed() -> None:
+    world = World(qmgr_message_active_limit="10", smtp_destination_concurrency_limit="5", in_flow_delay="2s")
+    for n in range(100):
+        world.store(f"u{n}@smtp.x")
+    world.clock.run()
+    assert world.courier.figures["active"] == 10
+    assert len(world.ledger.held) == 10
+    assert len(world.ledger.waiting) == 90
+    assert [t for t in world.told if isinstance(t, SlowDown)] == [SlowDown(2.0)]
+    served = 0
+    while world.remote.jobs:
+        world.answer(world.remote.jobs.pop(0))
+        served += 1
+        assert world.courier.figures["active"] <= 10
+    assert served == 100
+    assert world.told[-1] == SlowDown(0.0) or SlowDown(0.0) in world.told
+
+
+def test_a_receiver_that_comes_late_is_slowed_too() -> None:
+    world = World(qmgr_message_active_limit="1")
+    world.store("a@smtp.x")
+    told: list[ToReceiver] = []
+    world.courier.receiver_joined(Sender(4, told.append))
+    assert told == [SlowDown(1.0)]
+
+
+def test_credit_comes_back_when_bodies_have_left() -> None:
+    world = World(smtp_destination_concurrency_limit="0")
+    for _ in range(150):
+        world.store("a@smtp.x")
+    world.clock.run()
+    while world.remote.jobs:
+        world.answer(world.remote.jobs.pop(0))
+    credits = [t for t in world.told if isinstance(t, Credit)]
+    assert credits == [Credit(64, 64 * 7)] * 2
+
+
+def test_a_body_stays_until_the_last_delivery_has_begun() -> None:
+    world = World(initial_destination_concurrency="1")
+    world.store("a@smtp.x")
+    world.store("b@smtp.x", "c@smtp.y")
+    world.clock.run()
+    assert [job.queue_id for job in world.remote.jobs] == ["ID1", "ID2"]
+    entry = world.ledger.held[(7, 1024)]
+    assert entry.body is not None
+    world.answer(world.remote.jobs[0])
+    assert entry.body is None
+
+
+def test_a_receiver_that_died_is_looked_after() -> None:
+    world = World()
+    world.courier.receiver_left(world.receiver)
+    world.clock.run()
+    assert world.ledger.linked_instances == [3]
+    assert world.ledger.orphans == [3]
+
+
+def test_new_carriers_take_over_from_an_older_generation() -> None:
+    world = World()
+    world.store("a@smtp.x")
+    world.clock.run()
+    new, crew = world.hire(generation=2)
+    for _ in range(4):
+        world.store("a@smtp.x")
+    world.clock.run()
+    assert (len(world.remote.jobs), len(new.jobs)) == (1, 4)
+    world.answer(world.remote.jobs[0])
+    assert "qmgr: ID1: removed" in world.lines()
+    world.courier.worker_left("carrier", crew)
+    world.clock.run()
+    assert len(world.remote.jobs) == 5
+
+
+def test_the_least_busy_carrier_gets_the_next_job_and_a_congested_one_none() -> None:
+    world = World()
+    second, _ = world.hire()
+    for n in range(6):
+        world.store(f"a@smtp.x{n}")
+    world.clock.run()
+    assert (len(world.remote.jobs), len(second.jobs)) == (3, 3)
+    world.remote.full = True
+    for n in range(6, 9):
+        world.store(f"a@smtp.x{n}")
+    world.clock.run()
+    assert (len(world.remote.jobs), len(second.jobs)) == (3, 6)
+
+
+def test_no_deliveries_begin_while_the_ledger_cant_write() -> None:
+    world = World()
+    world.ledger.failing = True
+    world.store("a@smtp.x")
+    world.clock.run()
+    assert world.remote.jobs == []
+    world.ledger.failing = False
+    world.clock.advance(5.0)
+    assert len(world.remote.jobs) == 1
+
+
+def test_drain_ends_with_what_is_in_hand() -> None:
+    world = World(initial_destination_concurrency="1")
+    world.store("a@smtp.x")
+    world.store("b@smtp.x")
+    world.clock.run()
+    ended: list[bool] = []
+    world.courier.drain(lambda: ended.append(True))
+    world.clock.run()
+    assert ended == []
+    world.answer(world.remote.jobs[0])
+    assert ended[0]
+    assert len(world.remote.jobs) == 1
