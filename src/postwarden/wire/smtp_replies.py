@@ -101,7 +101,7 @@ class ReplyReader:
             raise EndlessReply
 
     def _line(self, line: str) -> RemoteReply | None:
-        if self._kept < LINE_LIMIT:
+        if self._kept < LINE_LIMIT and (line or self._lines):
             self._lines.append(line)
             self._kept += len(line) + 1
         if line[:3].isdigit() and len(line) >= 3 and line[:3].isascii():

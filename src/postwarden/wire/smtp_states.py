@@ -9,8 +9,8 @@ A step is an event in a state. Events are the commands by their verb, and four t
 to the content of DATA) and `LAST` (a BDAT that says LAST).
 
 Two rules carry the security of the whole:
-- Content is accepted in `RCPT` and `CHUNKS` only, and `RCPT` is reached only by a recipient that was accepted after a
-  sender that was accepted. There is no other way in, whatever failed before.
+- Content is accepted in `RCPT` and `CHUNKS` only (`SPOILED` throws away what it gets), and `RCPT` is reached only by a
+  recipient that was accepted after a sender that was accepted. There is no other way in, whatever failed before.
 - What ends a transaction, well or badly (END, LAST, a refused DATA or BDAT, RSET, EHLO, TLS), leads out of all states
   that have one. There is nothing to reset: the transaction is a value that exists only in `MAIL`, `RCPT`, `DATA` and
   `CHUNKS`.
@@ -39,16 +39,19 @@ class State(IntEnum):
     """354 was said; content follows, up to its final dot."""
     CHUNKS = 7
     """At least one BDAT without LAST was accepted."""
-    HANDSHAKE = 8
+    SPOILED = 8
+    """A BDAT was refused: there is no transaction any more, and the chunks that the client had pipelined are thrown
+    away, up to LAST, RSET or EHLO (RFC 3030 2)."""
+    HANDSHAKE = 9
     """220 was said to STARTTLS."""
-    LOGIN = 9
+    LOGIN = 10
     """334 was said to AUTH."""
-    CLOSED = 10
+    CLOSED = 11
 
 
 BANNER, TLS, END, LAST = "<banner>", "<tls>", "<end>", "<last>"
 
-_ANYWHERE = (State.GREETED, State.READY, State.MAIL, State.RCPT, State.CHUNKS)
+_ANYWHERE = (State.GREETED, State.READY, State.MAIL, State.RCPT, State.CHUNKS, State.SPOILED)
 _IDLE = (State.GREETED, State.READY)
 
 
@@ -66,25 +69,29 @@ def _steps() -> dict[State, dict[str, tuple[State, State]]]:
         for verb in ("EHLO", "HELO", "LHLO"):
             # RFC 5321 4.1.4: a refused EHLO changes nothing.
             step[verb] = (s.READY, state)
-        for verb in ("NOOP", "VRFY", "EXPN", "HELP", "ETRN"):
+        for verb in ("NOOP", "VRFY", "EXPN", "HELP"):
             step[verb] = (state, state)
         step["RSET"] = (idle, idle)
         step["QUIT"] = (s.CLOSED, s.CLOSED)
     for state in _IDLE:
         step = table[state]
         step["MAIL"] = (s.MAIL, state)
-        step["STARTTLS"] = (s.HANDSHAKE, state)
+        step["ETRN"] = (state, state)
         step["AUTH"] = (state, state)
         step["XFORWARD"] = (state, state)
         # What XCLIENT says replaces the client: the session begins anew, with a banner.
         step["XCLIENT"] = (s.CONNECTED, state)
     table[s.LOGIN]["AUTH"] = (s.READY, s.READY)
+    for state in (*_IDLE, s.MAIL, s.RCPT):
+        table[state]["STARTTLS"] = (s.HANDSHAKE, state)
     for state in (s.MAIL, s.RCPT):
         table[state]["RCPT"] = (s.RCPT, state)
     table[s.RCPT]["DATA"] = (s.DATA, s.READY)
     for state in (s.RCPT, s.CHUNKS):
-        table[state]["BDAT"] = (s.CHUNKS, s.READY)
+        table[state]["BDAT"] = (s.CHUNKS, s.SPOILED)
         table[state][LAST] = (s.READY, s.READY)
+    table[s.SPOILED]["BDAT"] = (s.SPOILED, s.SPOILED)
+    table[s.SPOILED][LAST] = (s.READY, s.READY)
     return table
 
 

@@ -18,13 +18,18 @@ def test_every_step_leads_to_a_state_that_exists() -> None:
 def test_content_is_legal_only_after_an_accepted_recipient() -> None:
     for state in State:
         assert legal(state, "DATA") == (state is State.RCPT)
-        assert legal(state, "BDAT") == legal(state, LAST) == (state in (State.RCPT, State.CHUNKS))
+        assert legal(state, "BDAT") == legal(state, LAST) == (state in (State.RCPT, State.CHUNKS, State.SPOILED))
 
 
 def test_a_refused_content_command_ends_the_transaction() -> None:
     for state, steps in STEPS.items():
         for event in CONTENT & set(steps):
-            assert after(state, event, 550) is State.READY
+            assert after(state, event, 550) in (State.READY, State.SPOILED)
+
+
+def test_a_spoiled_sequence_of_chunks_accepts_nothing() -> None:
+    for event in STEPS[State.SPOILED]:
+        assert after(State.SPOILED, event, 250) not in IN_TRANSACTION
 
 
 def test_no_transaction_survives_a_new_hello() -> None:
@@ -44,10 +49,11 @@ def test_a_refused_banner_leaves_only_quit() -> None:
     assert set(STEPS[State.REFUSED]) == {"QUIT"}
 
 
-def test_starttls_inside_a_transaction_is_out_of_order() -> None:
+def test_starttls_ends_a_transaction_and_xclient_waits_for_its_end() -> None:
     for state in IN_TRANSACTION:
-        assert not legal(state, "STARTTLS")
+        assert after(state, "STARTTLS", 220) not in IN_TRANSACTION - {state}
         assert not legal(state, "XCLIENT")
+    assert after(State.RCPT, "STARTTLS", 220) is State.HANDSHAKE
 
 
 def test_verbs_are_words() -> None:
@@ -64,7 +70,7 @@ def test_content_is_reached_only_through_mail_and_rcpt(steps: list[tuple[str, in
         before, allowed = state, legal(state, event)
         state = after(state, event, code)
         accepted = allowed and code < 400
-        if accepted and event in ("DATA", "BDAT", LAST):
+        if accepted and event in ("DATA", "BDAT", LAST) and before is not State.SPOILED:
             assert mail and rcpt
         if before not in IN_TRANSACTION and state in IN_TRANSACTION:
             assert event == "MAIL"
