@@ -7,8 +7,8 @@
             <random>.body                     a body too big for a record
             *.new                             a segment in the making; never read
 
-The number of a segment holds the second of its making, the instance of its maker and 18 random bits: unique within the
-directory across receivers and restarts, in the order of time, and it tells which receiver may speak of it.
+The number of a segment holds the time of its making in 1/1024 s, the instance of its maker and 8 random bits: unique
+within the directory across receivers and restarts, in the order of time, and it tells which receiver may speak of it.
 """
 
 import os
@@ -17,7 +17,7 @@ import secrets
 from typing import NamedTuple
 
 _INSTANCE_BITS = 10
-_RANDOM_BITS = 18
+_RANDOM_BITS = 8
 INSTANCES = 1 << _INSTANCE_BITS
 _SEGMENT = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.segment")
 _BODY = re.compile(r"[0-9a-f]{32}\.body")
@@ -42,7 +42,7 @@ def incoming(spool: str, instance: int) -> str:
 
 
 def new_segment(now: float, instance: int) -> SegmentName:
-    number = (int(now) << _INSTANCE_BITS | instance) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    number = (int(now * 1024) << _INSTANCE_BITS | instance) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
     return SegmentName(number, secrets.token_bytes(8))
 
 

@@ -342,6 +342,10 @@ class Ledger:
             elif segment.sealed_at is not None and moment - segment.sealed_at >= MOVE_AFTER and not segment.moving:
                 self._empty(segment, now)
 
+    def barrier(self, passed: Callable[[], None]) -> None:
+        """Call `passed` when all that was asked for until now is durable."""
+        self._writer.submit(Work([], passed))
+
     def _drop(self, segment: LiveSegment) -> None:
         if not segment.dropped:
             segment.dropped = True

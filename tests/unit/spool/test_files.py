@@ -1,0 +1,51 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from postwarden.spool.files import DiskFiles, locked
+
+
+def test_write_more_buffers_than_one_call_takes(tmp_path: Path) -> None:
+    files = DiskFiles()
+    path = str(tmp_path / "f")
+    fd = files.create(path)
+    parts = [b"%d;" % n for n in range(3000)]
+    files.write(fd, parts)
+    files.sync(fd)
+    files.close(fd)
+    assert Path(path).read_bytes() == b"".join(parts)
+
+
+def test_a_short_write_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = DiskFiles()
+    fd = files.create(str(tmp_path / "f"))
+    monkeypatch.setattr(os, "writev", lambda fd, parts: os.write(fd, b"".join(parts)[:3]))
+    files.write(fd, [b"abcd", b"efgh"])
+    assert (tmp_path / "f").read_bytes() == b"abcdefgh"
+    files.close(fd)
+
+
+def test_lock_lasts_as_long_as_the_file_is_open(tmp_path: Path) -> None:
+    files = DiskFiles()
+    path = str(tmp_path / "f")
+    fd = files.create(path)
+    assert locked(path)
+    files.close(fd)
+    assert not locked(path)
+
+
+def test_create_never_takes_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("link", "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(FileExistsError):
+            DiskFiles().create(str(tmp_path / name))
+
+
+def test_directories(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c"
+    DiskFiles().make_directory(str(path))
+    DiskFiles().make_directory(str(path))
+    assert path.is_dir()
+    assert path.stat().st_mode & 0o777 == 0o700
