@@ -1,0 +1,238 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postwarden.bounce.params import BounceParams
+from postwarden.bounce.report import Reports
+from postwarden.bounce.text import external, fold, from_xtext
+from postwarden.config.view import view
+from postwarden.mail.envelope import Envelope, Notify, Recipient
+from postwarden.mail.queue import Content
+from postwarden.mail.status import Status
+from postwarden.testing.config import settings as config
+
+NOW = 1795407160.0
+REJECTED = Status(
+    "5.1.1",
+    "host 127.0.0.1[127.0.0.1] said: 550-5.1.1 <x> no such user 550 5.1.1 try elsewhere (in reply to RCPT TO command)",
+    "127.0.0.1[127.0.0.1]:9825",
+    "127.0.0.1",
+    "550-5.1.1 <x> no such user\n550 5.1.1 try elsewhere",
+)
+NO_HOST = Status(
+    "5.4.4", "Host or domain name not found. Name service error for name=loop.example type=A: Host not found"
+)
+HEAD = b"Subject: hi\r\nFrom: joe@ret.example\r\n\r\n"
+POSTFIX = """\
+Received: by mx.example.com (Postfix)
+	id 289CB21681B; Mon, 23 Nov 2026 04:12:40 +0000 (UTC)
+Date: Mon, 23 Nov 2026 04:12:40 +0000 (UTC)
+From: Mail Delivery System <MAILER-DAEMON@mx.example.com>
+Subject: Undelivered Mail Returned to Sender
+To: joe@ret.example
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status;
+	boundary="2626A216819.1795407160/mx.example.com"
+Content-Transfer-Encoding: 8bit
+Message-Id: <20261123041240.289CB21681B@mx.example.com>
+
+This is a MIME-encapsulated message.
+
+--2626A216819.1795407160/mx.example.com
+Content-Description: Notification
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+This is the mail system at host mx.example.com.
+
+I'm sorry to have to inform you that your message could not
+be delivered to one or more recipients. It's attached below.
+
+For further assistance, please send mail to postmaster.
+
+If you do so, please include this problem report. You can
+delete your own text from the attached returned message.
+
+                   The mail system
+
+<a@sink.example>: host 127.0.0.1[127.0.0.1] said: 550-5.1.1 <x> no such user
+    550 5.1.1 try elsewhere (in reply to RCPT TO command)
+
+<c@loop.example>: Host or domain name not found. Name service error for
+    name=loop.example type=A: Host not found
+
+--2626A216819.1795407160/mx.example.com
+Content-Description: Delivery report
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.com
+X-Postfix-Queue-ID: 2626A216819
+X-Postfix-Sender: rfc822; joe@ret.example
+Arrival-Date: Mon, 23 Nov 2026 04:12:40 +0000 (UTC)
+
+Final-Recipient: rfc822; a@sink.example
+Original-Recipient: rfc822;a@sink.example
+Action: failed
+Status: 5.1.1
+Remote-MTA: dns; 127.0.0.1
+Diagnostic-Code: smtp; 550-5.1.1 <x> no such user 550 5.1.1 try elsewhere
+
+Final-Recipient: rfc822; c@loop.example
+Original-Recipient: rfc822;c@loop.example
+Action: failed
+Status: 5.4.4
+Diagnostic-Code: X-Postfix; Host or domain name not found. Name service error
+    for name=loop.example type=A: Host not found
+
+--2626A216819.1795407160/mx.example.com
+Content-Description: Undelivered Message
+Content-Type: message/rfc822
+Content-Transfer-Encoding: 8bit
+
+Return-Path: <joe@ret.example>
+Subject: hi
+From: joe@ret.example
+
+hello
+.dot
+
+--2626A216819.1795407160/mx.example.com--
+"""
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def reports(**parameters: str) -> Reports:
+    return Reports(view(BounceParams, config(mail_name="Postfix", **parameters)), lambda: NOW)
+
+
+def envelope(*recipients: Recipient, sender: str = "joe@ret.example", size: int = 305, **more: object) -> Envelope:
+    return Envelope("2626A216819", NOW, sender, recipients, size, **more)  # type: ignore[arg-type]
+
+
+def report(message: Envelope, *statuses: Status, content: Content | None = None, **parameters: str) -> str:
+    made = reports(**parameters).failure(
+        message, list(enumerate(statuses)), content or Content(HEAD, b"hello\r\n.dot\r\n"), "289CB21681B"
+    )
+    assert made.envelope.size == len(made.head) + len(made.body)
+    assert made.head.endswith(b"\r\n\r\n")
+    whole = made.head + made.body
+    assert b"\n" not in whole.replace(b"\r\n", b"")
+    return whole.decode().replace("\r\n", "\n")
+
+
+def test_it_is_what_postfix_writes() -> None:
+    message = envelope(Recipient("a@sink.example"), Recipient("c@loop.example"))
+    assert report(message, REJECTED, NO_HOST) == POSTFIX
+
+
+def test_its_envelope() -> None:
+    made = reports().failure(envelope(Recipient("a@x")), [(0, REJECTED)], Content(HEAD, b""), "289CB21681B")
+    assert made.envelope.sender == ""
+    assert made.envelope.recipients == (Recipient("joe@ret.example", notify=Notify.NEVER),)
+    assert made.envelope.message_id == "<20261123041240.289CB21681B@mx.example.com>"
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "wanted"),
+    [
+        ("joe@x", 0, True),
+        ("", 0, False),
+        ("joe@x", Notify.NEVER, False),
+        ("joe@x", Notify.SUCCESS, False),
+        ("joe@x", Notify.FAILURE | Notify.DELAY, True),
+    ],
+)
+def test_who_is_told(sender: str, notify: int, wanted: bool) -> None:
+    message = envelope(Recipient("a@x", notify=notify), sender=sender)
+    assert reports().wanted(message, [(0, REJECTED)]) is wanted
+
+
+def test_only_recipients_that_notify_are_named() -> None:
+    text = report(envelope(Recipient("secret@x", notify=Notify.NEVER), Recipient("b@x")), REJECTED, REJECTED)
+    assert "secret@x" not in text
+    assert "Final-Recipient: rfc822; b@x\n" in text
+
+
+def test_dsn_parameters_come_back_decoded() -> None:
+    recipient = Recipient("a@x", "alias@y", orcpt="rfc822;or+2Big@x.example")
+    text = report(envelope(recipient, envid="foo+2Bbar", ret="HDRS"), REJECTED)
+    assert "Reporting-MTA: dns; mx.example.com\nOriginal-Envelope-Id: foo+bar\nX-Postfix-Queue-ID" in text
+    assert "Original-Recipient: rfc822;or+ig@x.example\n" in text
+    assert "<a@x> (expanded from <alias@y>): host" in text
+    assert "Content-Description: Undelivered Message Headers\nContent-Type: text/rfc822-headers\n" in text
+    assert "hello" not in text
+    assert text.endswith("From: joe@ret.example\n\n--2626A216819.1795407160/mx.example.com--\n")
+
+
+def test_a_large_message_comes_back_as_headers() -> None:
+    text = report(envelope(Recipient("a@x"), size=50001), REJECTED)
+    assert "text/rfc822-headers" in text
+    assert "hello" not in text
+
+
+def test_a_body_in_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(b"xxfrom the file")
+    fd = os.open(path, os.O_RDONLY)
+    content = Content(HEAD, None, fd, 2, 13)
+    assert "\nfrom the file\n\n--" in report(envelope(Recipient("a@x")), REJECTED, content=content)
+    assert "from the file" not in report(envelope(Recipient("a@x")), REJECTED, content=content, bounce_size_limit="10")
+    os.close(fd)
+
+
+def test_a_body_that_cant_be_read_is_left_out() -> None:
+    text = report(envelope(Recipient("a@x")), REJECTED, content=Content(HEAD, None, -1, 0, 5))
+    assert "Undelivered Message Headers" in text
+
+
+def test_smtputf8() -> None:
+    text = report(envelope(Recipient("ü@x"), sender="joé@ret.example", smtputf8=True), REJECTED)
+    assert "To: joé@ret.example\n" in text
+    assert "Content-Type: message/global-delivery-status\nContent-Transfer-Encoding: 8bit\n" in text
+    assert "Content-Type: message/global\n" in text
+    assert "Final-Recipient: utf-8; ü@x\n" in text
+
+
+def test_addresses_are_quoted_where_they_must_be() -> None:
+    assert external("a b@x.example") == '"a b"@x.example'
+    assert external('a"\\@x') == '"a\\"\\\\"@x'
+    assert external("plain.name+ext@x") == "plain.name+ext@x"
+    assert external("a..b@x") == '"a..b"@x'
+    assert external("postmaster") == "postmaster"
+
+
+def test_a_remote_server_cant_make_header_lines() -> None:
+    evil = Status("5.0.0", "550 x\r\nBcc: victim@x", "mx", "mx", "550 x\r\n\r\n--boundary\nInjected: yes")
+    text = report(
+        envelope(Recipient("a@x\r\nX-Evil: 1", orcpt="rfc822;a+0D+0AX-Evil: 2"), envid="+0D+0AX-Evil: 3"), evil
+    )
+    for line in text.splitlines():
+        assert not line.startswith(("Bcc:", "Injected:", "X-Evil", "--boundary"))
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=400))
+def test_fold_keeps_the_words(text: str) -> None:
+    data = fold(text)
+    lines = data.decode("utf-8", "surrogateescape").split("\r\n")
+    assert lines.pop() == ""
+    assert all(len(line) <= 79 or " " not in line.strip(" ") for line in lines)
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert "\r" not in "".join(lines)
+    assert "\n" not in "".join(lines)
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=100))
+def test_xtext_never_makes_a_line(text: str) -> None:
+    assert not set(from_xtext(text + "+0D+0A+00")) & set("\r\n\0")
