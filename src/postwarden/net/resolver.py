@@ -127,7 +127,7 @@ class StubResolver:
             if chase.steps <= _MAX_ALIASES:
                 self._chase(chase)
                 return
-            result = Answer(Outcome.NXDOMAIN, chase.name, chase.kind, ttl=_FAILURE_TTL)
+            result = Answer(Outcome.LOOP, chase.name, chase.kind, ttl=_FAILURE_TTL)
         self._settle(chase, chase.finish(result, config.trust_ad))
 
     def _settle(self, chase: "_Chase", answer: Answer) -> None:

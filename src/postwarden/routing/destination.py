@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from postwarden.mail.hostname import valid_address, valid_hostname
+
 
 class Destination(Struct, frozen=True):
     """One place to go to."""
@@ -35,8 +37,8 @@ def parse_destination(text: str, default_port: str, ports: Mapping[str, int]) ->
             port = default_port
     if host[:5].lower() == "ipv6:":
         host = host[5:]
-    if not host:
-        raise ValueError("no host")
+    if host.isascii() and not valid_hostname(host) and not valid_address(host):
+        raise ValueError("valid hostname or network address required")
     return Destination(host, _port(port, ports), text.startswith("["))
 
 

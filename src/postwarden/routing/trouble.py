@@ -16,18 +16,28 @@ _REASONS = {
 _CODES = {
     Outcome.NXDOMAIN: "5.4.4",
     Outcome.NODATA: "5.4.4",
+    Outcome.LOOP: "5.4.4",
     Outcome.FAILED: "5.4.3",
     Outcome.INVALID: "5.4.4",
     Outcome.TEMPFAIL: "4.4.3",
 }
 # When two address families fail differently: a definite "no" yields to what might be mended.
-_RANK = {Outcome.NXDOMAIN: 0, Outcome.NODATA: 0, Outcome.FAILED: 1, Outcome.INVALID: 2, Outcome.TEMPFAIL: 3}
+_RANK = {
+    Outcome.NXDOMAIN: 0,
+    Outcome.NODATA: 0,
+    Outcome.LOOP: 0,
+    Outcome.FAILED: 1,
+    Outcome.INVALID: 2,
+    Outcome.TEMPFAIL: 3,
+}
 
 
 def lookup_trouble(answer: Answer) -> Status:
     """Why this answer is of no use."""
     kind = Kind(answer.kind).name
-    if answer.outcome is Outcome.INVALID:
+    if answer.outcome is Outcome.LOOP:
+        text = f"Name server loop for {answer.name}"
+    elif answer.outcome is Outcome.INVALID:
         text = f"Name service error for name={answer.name} type={kind}: Malformed or unexpected name server reply"
     else:
         text = (

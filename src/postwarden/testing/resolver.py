@@ -141,7 +141,7 @@ class FakeResolver:
                 secure = secure and result.authenticated
                 return structs.replace(result, name=name, authenticated=secure, ttl=min(ttl, result.ttl))
             target, secure, ttl = result.target, secure and result.authenticated, min(ttl, result.ttl)
-        return Answer(Outcome.NXDOMAIN, name, kind)
+        return Answer(Outcome.LOOP, name, kind)
 
 
 def _bound(done: Done, answer: Answer) -> Callable[[], None]:

@@ -19,11 +19,13 @@ class Outcome(Enum):
     """The name exists, and has no record of this kind."""
     NXDOMAIN = "no such name"
     TEMPFAIL = "temporary failure"
-    """No server answered, or the answer was SERVFAIL: ask again later."""
+    """No server answered, or each failed or refused (SERVFAIL, NOTIMP, REFUSED): ask again later."""
     FAILED = "failed"
-    """The servers refuse the question (FORMERR, NOTIMP, REFUSED)."""
+    """The servers do not understand the question, or answer with a code that nobody knows."""
     INVALID = "invalid"
     """There are records, and none is well formed."""
+    LOOP = "loop"
+    """The aliases lead in a circle, or do not end."""
 
 
 class Answer(Struct, frozen=True):
@@ -42,7 +44,8 @@ class Answer(Struct, frozen=True):
 
     @property
     def missing(self) -> bool:
-        return self.outcome in (Outcome.NXDOMAIN, Outcome.NODATA)
+        """There is no such record: what is asked for next when there is no MX."""
+        return self.outcome in (Outcome.NXDOMAIN, Outcome.NODATA, Outcome.LOOP)
 
 
 class Alias(Struct, frozen=True):
@@ -51,6 +54,15 @@ class Alias(Struct, frozen=True):
     target: str
     ttl: int
     authenticated: bool
+
+
+_OUTCOMES: dict[int, Outcome] = {
+    Rcode.NOERROR: Outcome.NODATA,
+    Rcode.NXDOMAIN: Outcome.NXDOMAIN,
+    Rcode.SERVFAIL: Outcome.TEMPFAIL,
+    Rcode.NOTIMP: Outcome.TEMPFAIL,
+    Rcode.REFUSED: Outcome.TEMPFAIL,
+}
 
 
 def interpret(message: Message, name: str, kind: int) -> Answer | Alias:
@@ -67,8 +79,10 @@ def interpret(message: Message, name: str, kind: int) -> Answer | Alias:
         if alias is None:
             break
         current, ttl = str(alias.data), min(ttl, alias.ttl)
-        if not valid_hostname(current, wildcard=True):
+        if message.rcode == Rcode.NOERROR and not valid_hostname(current, wildcard=True):
             return Answer(Outcome.INVALID, name, kind, (), current, ttl=ttl)
+    else:
+        return Answer(Outcome.LOOP, name, kind, (), current, ttl=ttl)
     if message.rcode == Rcode.NOERROR and current.lower() != name.lower() and not _ends_here(message, current):
         return Alias(current, ttl, message.authenticated)
     return _nothing(message, Answer(Outcome.NODATA, name, kind, (), current, message.authenticated, ttl))
@@ -99,9 +113,7 @@ def _ends_here(message: Message, current: str) -> bool:
 
 
 def _nothing(message: Message, answer: Answer) -> Answer:
-    outcome = {Rcode.NOERROR: Outcome.NODATA, Rcode.NXDOMAIN: Outcome.NXDOMAIN, Rcode.SERVFAIL: Outcome.TEMPFAIL}.get(
-        Rcode(message.rcode) if message.rcode <= Rcode.REFUSED else Rcode.REFUSED, Outcome.FAILED
-    )
+    outcome = _OUTCOMES.get(message.rcode, Outcome.FAILED)
     if outcome in (Outcome.TEMPFAIL, Outcome.FAILED):
         return Answer(outcome, answer.name, answer.kind)
     soa = next((record for record in message.authority if record.kind == Kind.SOA), None)

@@ -145,7 +145,7 @@ def test_aliases_without_their_target_are_asked_again() -> None:
 
 def test_a_loop_of_aliases_ends() -> None:
     bench = Bench("a.example CNAME b.example\nb.example CNAME a.example")
-    assert bench.ask("a.example").outcome in (Outcome.NXDOMAIN, Outcome.NODATA)
+    assert bench.ask("a.example").outcome is Outcome.LOOP
     assert len(bench.network.log) <= 12
 
 
@@ -211,7 +211,7 @@ def test_the_next_server_helps_when_one_refuses(rcode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rcode", "outcome"), [("SERVFAIL", Outcome.TEMPFAIL), ("REFUSED", Outcome.FAILED), ("NOTIMP", Outcome.FAILED)]
+    ("rcode", "outcome"), [("SERVFAIL", Outcome.TEMPFAIL), ("REFUSED", Outcome.TEMPFAIL), ("FORMERR", Outcome.FAILED)]
 )
 def test_refused_by_all(rcode: str, outcome: Outcome) -> None:
     bench = Bench(f"example.com {rcode}")

@@ -25,7 +25,10 @@ null.example MX 0 .
 tlsa.example TLSA 3 1 1 aabb
 broken.example SERVFAIL
 refused.example REFUSED
+malformed.example FORMERR
 silent.example TIMEOUT
+circle.example CNAME circle2.example
+circle2.example CNAME circle.example
 dangling.example CNAME nowhere.example
 """ + "\n".join(f"big.example A 10.1.{n // 200}.{n % 200}" for n in range(400))
 
@@ -79,9 +82,11 @@ def test_answers(run: Callable[..., None]) -> None:
         ("none.example", Outcome.NXDOMAIN),
         ("example.com", Outcome.NODATA),
         ("broken.example", Outcome.TEMPFAIL),
-        ("refused.example", Outcome.FAILED),
+        ("refused.example", Outcome.TEMPFAIL),
         ("silent.example", Outcome.TEMPFAIL),
+        ("malformed.example", Outcome.FAILED),
         ("dangling.example", Outcome.NXDOMAIN),
+        ("circle.example", Outcome.LOOP),
         ("a..b", Outcome.NXDOMAIN),
     ],
 )

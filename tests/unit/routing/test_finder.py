@@ -32,6 +32,9 @@ half.example MX 20 gone.example
 mixed.example MX 10 gone.example
 mixed.example MX 20 second.example.com
 refused.example REFUSED
+malformed.example FORMERR
+circle.example CNAME circle2.example
+circle2.example CNAME circle.example
 halfbroken.example MX:SERVFAIL
 halfbroken.example A 192.0.2.4
 numeric.example MX 10 192.0.2.9
@@ -136,13 +139,16 @@ NOT_FOUND = "Host or domain name not found. Name service error for name="
         ("broken.example", f"4.4.3 {NOT_FOUND}broken.example type=MX: Host not found, try again"),
         ("[broken.example]", f"4.4.3 {NOT_FOUND}broken.example type=AAAA: Host not found, try again"),
         ("halfbroken.example", f"4.4.3 {NOT_FOUND}halfbroken.example type=MX: Host not found, try again"),
-        ("refused.example", f"5.4.3 {NOT_FOUND}refused.example type=MX: Non-recoverable error"),
+        ("refused.example", f"4.4.3 {NOT_FOUND}refused.example type=MX: Host not found, try again"),
+        ("malformed.example", f"5.4.3 {NOT_FOUND}malformed.example type=MX: Non-recoverable error"),
+        ("circle.example", "5.4.4 Name server loop for circle.example"),
         ("null.example", "5.1.0 Domain null.example does not accept mail (nullMX)"),
         ("dead.example", f"5.4.4 {NOT_FOUND}gone.example type=AAAA: Host not found"),
         ("noaddress.example", f"4.4.3 {NOT_FOUND}broken.example type=AAAA: Host not found, try again"),
         ("half.example", f"4.4.4 {NOT_FOUND}gone.example type=AAAA: Host not found"),
-        ("a..b", "5.4.4 Name service error for a..b: invalid host or domain name"),
-        ("[-x-]", "5.4.4 Name service error for -x-: invalid host or domain name"),
+        ("a..b", "4.3.5 server configuration error: valid hostname or network address required in destination: a..b"),
+        ("[-x-]", "4.3.5 server configuration error: valid hostname or network address required in destination: "
+         "[-x-]"),
         ("loop.example", "5.4.6 mail for loop.example loops back to myself"),
         ("[me.example]", "5.4.6 mail for me.example loops back to myself"),
         ("me.example", "5.4.6 mail for me.example loops back to myself"),
