@@ -1,0 +1,1 @@
+"""Delivery to mailboxes of this machine, as local(8) does it."""

@@ -1,0 +1,73 @@
+"""The transport `local`: one job in, one outcome a recipient out."""
+
+from collections.abc import Callable
+
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.deliver.body import Body
+from postwarden.deliver.local.delivery import Delivery
+from postwarden.deliver.local.expansion import Expander, Step
+from postwarden.deliver.local.files import Files
+from postwarden.deliver.local.letter import Letter
+from postwarden.deliver.local.lists import AliasTables
+from postwarden.deliver.local.locks import Locker, plan
+from postwarden.deliver.local.params import LocalParams
+from postwarden.deliver.local.ports import Resolver, Surroundings
+from postwarden.deliver.local.rights import of
+from postwarden.ipc.records import Forward, Job, Outcome
+from postwarden.mail.status import Status, Timing
+
+
+class LocalDeliverer:
+    """Delivers to users, aliases and files of this machine. It blocks while it writes."""
+
+    def __init__(self, expander: Expander, around: Surroundings) -> None:
+        self._expander = expander
+        self._around = around
+
+    def deliver(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
+        """The outcome of the job. `forwarded` is called before, for each recipient that became others."""
+        handed = self._around.now()
+        letter = Letter(job.sender, job.head, body)
+        results: list[Status] = []
+        for index, recipient in enumerate(job.recipients):
+            delivery = Delivery(job, index, letter, self._around.now, handed)
+            self._expander.deliver(delivery, Step(recipient.address, job.sender))
+            status, forwards, events = delivery.finish()
+            for event in events:
+                self._around.emit(event)
+            for forward in forwards:
+                forwarded(forward)
+            results.append(status)
+        return Outcome(job.job_id, tuple(results), Timing(handed, handed, self._around.now()))
+
+
+def local_deliverer(
+    settings: Settings,
+    service: str,
+    params: LocalParams,
+    around: Surroundings,
+    aliases: AliasTables,
+    resolver: Resolver,
+) -> LocalDeliverer:
+    """Raises ConfigError for a configuration that mail could not be delivered by."""
+    locking = plan(
+        params.mailbox_delivery_lock,
+        params.deliver_lock_attempts,
+        params.deliver_lock_delay,
+        params.stale_lock_time,
+        settings.origin("mailbox_delivery_lock", service),
+    )
+    try:
+        account = around.accounts.by_name(params.default_privs)
+    except OSError as error:
+        raise ConfigError(settings.origin("default_privs", service), str(error)) from error
+    if account is None:
+        text = f"default_privs: unknown user: {params.default_privs}"
+        raise ConfigError(settings.origin("default_privs", service), text)
+    if account.uid == 0 or account.gid == 0:
+        text = f"default_privs: {params.default_privs} is privileged: name a user that owns nothing"
+        raise ConfigError(settings.origin("default_privs", service), text)
+    locker = Locker(locking, around.now, around.sleep)
+    files = Files(params, around, locker, of(account))
+    return LocalDeliverer(Expander(params, around, aliases, resolver, files), around)

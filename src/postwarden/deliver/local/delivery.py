@@ -1,0 +1,95 @@
+"""One recipient of a job, from its first look-up to its outcome."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from postwarden.deliver.local.letter import Letter
+from postwarden.ipc.records import Forward, Job
+from postwarden.mail.envelope import Recipient
+from postwarden.mail.events import Delivered, Event
+from postwarden.mail.status import Status
+
+
+class Place(Protocol):
+    @property
+    def address(self) -> str: ...
+    @property
+    def sender(self) -> str: ...
+
+
+class Delivery:
+    """Collects what became of all that one recipient expands to.
+
+    The job's recipient has one status. Where some of an expansion was delivered and another address of it failed, that
+    address is handed back to the courier: it is then tried, and reported, as a recipient of its own, and what was
+    delivered is not delivered again.
+    """
+
+    def __init__(self, job: Job, index: int, letter: Letter, now: Callable[[], float], handed: float) -> None:
+        self.job = job
+        self.index = index
+        self.recipient: Recipient = job.recipients[index]
+        self.letter = letter
+        self._now = now
+        self._handed = handed
+        self._seen: set[tuple[str, str, str]] = set()
+        self._notes: list[tuple[str, str, Status, float]] = []
+        self._forwards: list[tuple[str, str]] = []
+
+    def first(self, what: str, who: str, where: str) -> bool:
+        """False when this was delivered to, or expanded, before."""
+        key = (what, who, where.lower())
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def note(self, place: Place, status: Status) -> None:
+        status = replace(status, relay=self.job.transport)
+        self._notes.append((place.address, place.sender, status, self._now()))
+
+    def forward(self, place: Place) -> None:
+        if self.first("forward", place.sender, place.address):
+            self._forwards.append((place.sender, place.address))
+
+    def finish(self) -> tuple[Status, list[Forward], list[Event]]:
+        """The recipient's status, its forwards if it is final, and what is to be logged."""
+        failed = [note for note in self._notes if note[2].code[0] != "2"]
+        if failed and (self._forwards or len(failed) < len(self._notes)):
+            own = self.recipient.address.lower()
+            self._forwards += [(sender, address) for address, sender, _, _ in failed if address.lower() != own]
+            self._notes = [note for note in self._notes if note not in failed or note[0].lower() == own]
+        status = self._status()
+        forwards = self._records() if status.code[0] != "4" else []
+        return status, forwards, [self._event(note) for note in self._notes]
+
+    def _status(self) -> Status:
+        for kind in "452":
+            for _, _, status, _ in self._notes:
+                if status.code[0] == kind:
+                    return status
+        return Status("2.0.0", "forwarded" if self._forwards else "alias expanded", self.job.transport)
+
+    def _records(self) -> list[Forward]:
+        by_sender: dict[str, list[Recipient]] = {}
+        given = self.recipient
+        for sender, address in self._forwards:
+            by_sender.setdefault(sender, []).append(
+                Recipient(address, given.original or given.address, given.orcpt, given.notify)
+            )
+        return [Forward(self.job.job_id, self.index, sender, tuple(to)) for sender, to in by_sender.items()]
+
+    def _event(self, note: tuple[str, str, Status, float]) -> Delivered:
+        address, _, status, done = note
+        job, given = self.job, self.recipient
+        original = given.original or given.address
+        delays = (
+            max(job.active - job.arrival, 0.0),
+            max(self._handed - job.active, 0.0),
+            0.0,
+            max(done - self._handed, 0.0),
+        )
+        shown = original if original.lower() != address.lower() else ""
+        return Delivered(job.queue_id, address, shown, status, delays)

@@ -1,0 +1,307 @@
+"""From a recipient to mailboxes, files and other recipients: what local(8) calls the delivery switch.
+
+Aliases come first, then the mailbox. An alias that leads to a local user is delivered at once; one with an owner, a
+list from a file, and every address elsewhere is handed back to the courier, so that each of those recipients has a
+status of its own.
+"""
+
+import os
+import stat
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from postwarden.addressing.aliases import Destination, Kind, destinations, include_lines
+from postwarden.deliver.local.delivery import Delivery
+from postwarden.deliver.local.files import Files
+from postwarden.deliver.local.lists import AliasTables, UnknownOwner
+from postwarden.deliver.local.params import LocalParams
+from postwarden.deliver.local.ports import Account, NotPermitted, Resolver, Surroundings
+from postwarden.deliver.local.rights import TRUSTED, Rights, of
+from postwarden.mail.decision import Pending
+from postwarden.mail.events import Warn
+from postwarden.mail.status import Status
+from postwarden.tables.keys import split_extension
+from postwarden.tables.table import TableError
+
+_DEPTH = 50
+"""Aliases within aliases. Each costs some eight frames of Python's stack."""
+
+_UNAVAILABLE = Status("4.3.0", "alias database unavailable")
+_MISCONFIGURED = Status("5.3.5", "mail system configuration error")
+
+
+class Step(Struct, frozen=True):
+    """Where the expansion stands."""
+
+    address: str
+    """The recipient now, with its domain."""
+    sender: str
+    depth: int = 0
+    owner: str = ""
+    """Who answers for the list that this came from: not empty forbids direct delivery."""
+    rights: Rights = TRUSTED
+    source: str = ""
+    """`alias`, `include`, or empty: what allow_mail_to_files and _commands ask."""
+    within: str = ""
+    """Name of the alias that is being expanded, in lower case: in its own list it means the user."""
+    extension: str = ""
+    """Not matched yet, with its delimiter: propagate_unmatched_extensions may add it to what an alias lists."""
+
+
+class Expander:
+    def __init__(
+        self, params: LocalParams, around: Surroundings, aliases: AliasTables, resolver: Resolver, files: Files
+    ) -> None:
+        self._params = params
+        self._around = around
+        self._aliases = aliases
+        self._resolver = resolver
+        self._files = files
+
+    def deliver(self, delivery: Delivery, step: Step) -> None:
+        """One recipient of this machine. What became of it is noted in `delivery`."""
+        if not delivery.first("recipient", str(step.depth), step.address):
+            return
+        if delivery.letter.delivered_to(step.address):
+            delivery.note(step, Status("5.4.6", f"mail forwarding loop for {step.address}"))
+            return
+        local = _local_part(step.address)
+        user, extension = split_extension(local, self._params.recipient_delimiter)
+        if "/" in extension:
+            self._warn(f"{delivery.job.queue_id}: address with illegal extension: {local}")
+            extension = ""
+        if not user:
+            delivery.note(step, Status("5.1.3", f'null username in "{step.address}"'))
+        elif local.startswith("\\"):
+            self._to_user(delivery, replace(step, address=step.address[1:]), user[1:])
+        elif not self._by_alias(delivery, step, (local, user), extension):
+            self._without_alias(delivery, step, user)
+
+    def _without_alias(self, delivery: Delivery, step: Step, user: str) -> None:
+        if (step.owner and step.owner.lower() != user) or step.source == "include":
+            delivery.forward(step)
+        else:
+            self._to_user(delivery, step, user)
+
+    # Aliases
+
+    def _by_alias(self, delivery: Delivery, step: Step, names: tuple[str, str], extension: str) -> bool:
+        """Whether there was an alias: first of the whole local part, then of the user."""
+        local, user = names
+        if self._alias(delivery, replace(step, extension=""), local):
+            return True
+        if not extension:
+            return False
+        unmatched = extension if "alias" in self._params.propagate_unmatched_extensions else ""
+        return self._alias(delivery, replace(step, extension=unmatched), user)
+
+    def _alias(self, delivery: Delivery, step: Step, name: str) -> bool:
+        if step.within == name:
+            return False
+        try:
+            found = self._aliases.find(name)
+        except TableError as error:
+            self._warn(str(error))
+            delivery.note(step, _UNAVAILABLE)
+            return True
+        if found is None:
+            return False
+        if step.depth >= _DEPTH:
+            self._warn(f"alias database loop for {name}")
+            delivery.note(step, Status("5.4.6", f"alias database loop for {name}"))
+            return True
+        try:
+            rights = self._rights_of_table(found.table)
+            step = self._owned(replace(step, rights=rights, source="alias", within=name, depth=step.depth + 1), name)
+        except UnknownOwner as error:
+            self._warn(str(error))
+            delivery.note(step, Status("4.3.0", "cannot find alias database owner"))
+            return True
+        except TableError as error:
+            self._warn(str(error))
+            delivery.note(step, _UNAVAILABLE)
+            return True
+        self._each(delivery, step, destinations(found.value))
+        return True
+
+    def _rights_of_table(self, table: str) -> Rights:
+        uid = self._aliases.owner(table)
+        if uid == 0:
+            return TRUSTED
+        account = self._account_of(uid)
+        if account is None:
+            raise UnknownOwner(f"cannot find alias database owner for {table}")
+        return of(account)
+
+    def _owned(self, step: Step, name: str) -> Step:
+        """owner-NAME becomes the sender, and each recipient of the list a message's of its own. Raises TableError."""
+        if self._params.owner_request_special and (owner := self._aliases.find("owner-" + name)):
+            listed = owner.value if self._params.expand_owner_alias else "owner-" + name
+            first = next((d.value for d in destinations(listed) if d.kind is Kind.ADDRESS), "owner-" + name)
+            try:
+                sender = self._resolver.resolve(first).recipient
+            except Pending:
+                raise TableError(owner.table, f"{first}: no answer in time") from None
+            return replace(step, owner=sender, sender=sender)
+        return replace(step, owner="") if self._params.reset_owner_alias else step
+
+    def _each(self, delivery: Delivery, step: Step, listed: list[Destination]) -> None:
+        for destination in listed:
+            match destination.kind:
+                case Kind.ADDRESS:
+                    self._to_address(delivery, step, destination.value or "MAILER-DAEMON")
+                case Kind.FILE:
+                    self._to_file(delivery, step, destination.value)
+                case Kind.COMMAND:
+                    text = f"delivery to a command is not available in this version: {destination.value}"
+                    delivery.note(step, Status("4.3.0", text))
+                case Kind.INCLUDE:
+                    self._include(delivery, step, destination.value)
+
+    def _to_address(self, delivery: Delivery, step: Step, address: str) -> None:
+        mark = "\\" if address.startswith("\\") else ""
+        try:
+            resolved = self._resolver.resolve(_extended(address[len(mark) :], step.extension))
+        except (TableError, Pending) as error:
+            self._warn(f"{address}: {error}")
+            delivery.note(replace(step, address=address), Status("4.3.0", "address resolver failure"))
+            return
+        step = replace(step, address=mark + resolved.recipient)
+        if resolved.transport == delivery.job.transport:
+            self.deliver(delivery, step)
+        else:
+            delivery.forward(replace(step, address=resolved.recipient))
+
+    def _to_file(self, delivery: Delivery, step: Step, path: str) -> None:
+        if not delivery.first("file", str(step.rights.uid), path):
+            return
+        if step.source not in self._params.allow_mail_to_files:
+            delivery.note(step, Status("5.7.1", "mail to file is restricted"))
+            return
+        delivery.note(step, self._files.append(delivery, step.rights, path, step))
+
+    # Lists in files
+
+    def _include(self, delivery: Delivery, step: Step, path: str) -> None:
+        if not delivery.first("include", str(step.rights.uid), path):
+            return
+        try:
+            state, text = self._read_list(step.rights, path)
+            rights = self._rights_of_list(step.rights, path, state)
+        except NotPermitted as error:
+            delivery.note(step, Status("4.3.5", str(error)))
+            return
+        except UnknownOwner as error:
+            self._warn(str(error))
+            delivery.note(step, Status("4.3.5", _MISCONFIGURED.text))
+            return
+        except (OSError, UnicodeError) as error:
+            self._warn(_why_no_list(path, error))
+            delivery.note(step, _MISCONFIGURED)
+            return
+        extension = step.extension if "include" in self._params.propagate_unmatched_extensions else ""
+        inner = replace(
+            step,
+            source="include",
+            rights=rights,
+            extension=extension,
+            owner=step.owner or step.address,
+            within=_local_part(step.address),
+            depth=step.depth + 1,
+        )
+        for line in include_lines(text):
+            self._each(delivery, inner, destinations(line))
+
+    def _read_list(self, rights: Rights, path: str) -> tuple[os.stat_result, bytes]:
+        if not path.startswith("/"):
+            raise OSError(0, "uses a relative path")
+        with self._around.identity.acting_as(rights.uid, rights.gid), open(path, "rb", opener=_without_waiting) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise OSError(0, "is not a regular file")
+            if state.st_mode & stat.S_IWOTH:
+                raise OSError(0, "is world writable")
+            return state, file.read()
+
+    def _rights_of_list(self, rights: Rights, path: str, state: os.stat_result) -> Rights:
+        """A list in root's alias has the rights of its owner, lest the owner get hold of default_privs. A list in a
+        user's alias keeps that user's rights: naming somebody's file must not lend his rights."""
+        if rights.uid != 0 or state.st_uid == 0:
+            return rights
+        account = self._account_of(state.st_uid)
+        if account is None:
+            raise UnknownOwner(f"{path}: cannot find :include: file owner username")
+        return of(account)
+
+    # Mailboxes
+
+    def _to_user(self, delivery: Delivery, step: Step, user: str) -> None:
+        if not delivery.first("mailbox", "", user):
+            return
+        try:
+            account = self._around.accounts.by_name(user)
+        except OSError as error:
+            self._warn(f"error looking up passwd info for {user}: {error.strerror}")
+            delivery.note(step, Status("4.0.0", "user lookup error"))
+            return
+        status = self._elsewhere(account is not None)
+        if status is None:
+            status = self._files.mailbox(delivery, account, step) if account else self._unknown(user)
+        delivery.note(step, status)
+
+    def _elsewhere(self, known: bool) -> Status | None:
+        """What main.cf wants instead of a mailbox, and this version does not have: the mail waits for it."""
+        p = self._params
+        names = ["mailbox_transport_maps", "mailbox_transport"]
+        names += (
+            ["mailbox_command_maps", "mailbox_command"]
+            if known
+            else ["fallback_transport_maps", "fallback_transport", "luser_relay"]
+        )
+        for name in names:
+            if getattr(p, name):
+                return Status("4.3.5", f"{name} is not available in this version")
+        return None
+
+    def _unknown(self, user: str) -> Status:
+        if user in ("mailer-daemon", "postmaster"):
+            self._warn(f"required alias not found: {user}")
+            return Status("2.0.0", "discarded")
+        return Status("5.1.1", f'unknown user: "{user}"')
+
+    def _account_of(self, uid: int) -> Account | None:
+        try:
+            return self._around.accounts.by_uid(uid)
+        except OSError as error:
+            raise UnknownOwner(f"uid {uid}: {error.strerror}") from error
+
+    def _warn(self, text: str) -> None:
+        self._around.emit(Warn(text))
+
+
+def _local_part(address: str) -> str:
+    local, at, _ = address.rpartition("@")
+    return (local if at else address).lower()
+
+
+def _extended(address: str, extension: str) -> str:
+    if not extension:
+        return address
+    local, at, domain = address.rpartition("@")
+    return f"{local}{extension}@{domain}" if at else address + extension
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a FIFO must not wait for somebody to write into it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _why_no_list(path: str, error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return f":include: file {path} is not UTF-8"
+    if not path.startswith("/"):
+        return f":include:{path} {error.strerror}"
+    if not error.errno:
+        return f":include: file {path} {error.strerror}"
+    return f"unable to lookup :include: file {path}: {error.strerror}"
