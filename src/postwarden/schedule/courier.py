@@ -20,7 +20,7 @@ from postwarden.net.clock import Clock, Timer
 from postwarden.net.log import Log
 from postwarden.schedule.message import Delivery, Message
 from postwarden.schedule.params import CourierParams
-from postwarden.schedule.planning import Plan, Planner
+from postwarden.schedule.planning import RESOLVER_FAILURE, Plan, Planner
 from postwarden.schedule.ports import Inside, Ledger
 from postwarden.schedule.receivers import Inflow, Sender
 from postwarden.schedule.scheduler import Destination, Scheduler
@@ -34,6 +34,8 @@ _CLASSES = frozenset("245")
 _DEATHS = 2
 """Workers that a delivery may take down before it is deferred: it might be what kills them."""
 _PAGE = 500
+_ROUNDS = 10_000
+"""Facts that the addresses of one message may have to be looked up for; more is an endless loop."""
 _SWEEP = 5.0
 
 
@@ -71,8 +73,7 @@ class Courier:
         self._draining: Callable[[], None] | None = None
         self._timer: Timer | None = None
         self._wake_at = 0.0
-        # Due times are kept in a time of our own, which does not jump when the clock is set.
-        self._epoch = self._clock.now() - self._clock.monotonic()
+        self._latest = (self._clock.now(), self._clock.monotonic())
         self._scanned = 0.0
 
     # life
@@ -104,7 +105,11 @@ class Courier:
         return {"active": self._active, "waiting": self._scheduler.waiting, "delivering": self._jobs}
 
     def _time(self) -> float:
-        return self._epoch + self._clock.monotonic()
+        """Seconds since the epoch for due times: goes on as before when the calendar is set back."""
+        latest, at = self._latest
+        monotonic = self._clock.monotonic()
+        self._latest = (max(self._clock.now(), latest + monotonic - at), monotonic)
+        return self._latest[0]
 
     def _scan(self) -> None:
         """The queue run: what is due by now may become active."""
@@ -167,12 +172,14 @@ class Courier:
         self._emit("qmgr", Queued(envelope.queue_id, envelope.sender, envelope.size, len(entry.open)))
         self._plan(message)
 
-    def _plan(self, message: Message) -> None:
+    def _plan(self, message: Message, rounds: int = 0) -> None:
         try:
             plan = self._parts.planner.plan(message.entry)
         except Pending as pending:
-            self._parts.fetch(pending.fetch, partial(self._plan, message))
-            return
+            if rounds < _ROUNDS:
+                self._parts.fetch(pending.fetch, partial(self._plan, message, rounds + 1))
+                return
+            plan = Plan([], [(index, RESOLVER_FAILURE) for index in message.entry.open])
         self._start(message, plan)
 
     def _start(self, message: Message, plan: Plan) -> None:

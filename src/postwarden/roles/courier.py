@@ -1,0 +1,182 @@
+"""The courier: owns the queue, hands out deliveries, settles what became of them. No network.
+
+What it decides is in `schedule.courier`; this is its process: channels to receivers, carriers and the agent, the
+ledger, and its configuration, which is swapped in place.
+"""
+
+import asyncio
+import socket
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from postwarden import pipeline
+from postwarden.config.settings import Settings
+from postwarden.config.view import view
+from postwarden.ipc.channel import Channel
+from postwarden.ipc.records import (
+    FromDeliverer,
+    FromReceiver,
+    Job,
+    Link,
+    Outcome,
+    Stored,
+)
+from postwarden.mail.events import Event, Failure, Fatal
+from postwarden.mail.queue import SpoolError
+from postwarden.roles.life import Life, run
+from postwarden.schedule.courier import Courier, Parts
+from postwarden.schedule.message import Delivery
+from postwarden.schedule.params import CourierParams
+from postwarden.schedule.receivers import Sender
+from postwarden.schedule.scheduler import Scheduler
+from postwarden.schedule.transports import transports
+from postwarden.schedule.workers import Crew
+from postwarden.spool.ledger import Ledger
+from postwarden.spool.params import SpoolParams
+
+_CONGESTED = 8 << 20
+_REPORT = 10.0
+
+
+class CourierRole:
+    def __init__(self, life: Life, build: Callable[..., Parts]) -> None:
+        """`build(settings, ledger, scheduler, …)` is `pipeline.courier`. Raises ConfigError."""
+        self._life = life
+        self._build = build
+        settings = life.settings
+        params = view(CourierParams, settings)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ledger = Ledger(
+            view(SpoolParams, settings), life.clock, life.loop.call_soon_threadsafe, partial(self._told, "qmgr")
+        )
+        self._scheduler: Scheduler[Delivery] = Scheduler(float(params.minimal_backoff_time))
+        self._configure(settings)
+        self.courier = Courier(self._parts(settings), self._scheduler, params)
+        self._over = False
+        try:
+            self.courier.begin()
+        except (OSError, sqlite3.Error) as error:
+            life.log.emit("qmgr", Fatal(f"the queue can't be opened: {error}"))
+            life.log.flush()
+            raise SystemExit(1) from error
+        life.ready()
+        self._report()
+
+    # settings
+
+    def reconfigure(self, settings: Settings) -> None:
+        parts, params = self._parts(settings), view(CourierParams, settings)
+        self._configure(settings)
+        self.courier.reconfigure(parts, params)
+
+    def _configure(self, settings: Settings) -> None:
+        for limits in transports(settings):
+            self._scheduler.configure(limits)
+
+    def _parts(self, settings: Settings) -> Parts:
+        life = self._life
+        return self._build(settings, self._ledger, self._scheduler, clock=life.clock, log=life.log, fetch=self._fetch)
+
+    # channels
+
+    def link(self, link: Link, sock: socket.socket) -> None:
+        if link.role == "receiver":
+            self._link_receiver(link, sock)
+        elif link.role in ("carrier", "agent"):
+            self._link_worker(link, sock)
+        else:
+            sock.close()
+
+    def _link_receiver(self, link: Link, sock: socket.socket) -> None:
+        courier = self.courier
+
+        def record(record: FromReceiver, fds: list[int]) -> None:
+            if isinstance(record, Stored):
+                try:
+                    courier.stored(sender, record)
+                except SpoolError as error:
+                    self._told("qmgr", Failure(f"receiver {link.instance}: {error}"))
+                    channel.close()
+            else:
+                courier.sealed(record)
+
+        def close(error: Exception | None) -> None:
+            self._lost(link, error)
+            courier.receiver_left(sender)
+
+        channel: Channel[FromReceiver] = Channel(sock, FromReceiver, record, close)
+        sender = Sender(link.instance, channel.send)
+        courier.receiver_joined(sender)
+
+    def _link_worker(self, link: Link, sock: socket.socket) -> None:
+        courier = self.courier
+
+        def record(record: FromDeliverer, fds: list[int]) -> None:
+            if isinstance(record, Outcome):
+                courier.outcome(crew, record)
+            else:
+                courier.forwarded(crew, record)
+
+        def close(error: Exception | None) -> None:
+            self._lost(link, error)
+            courier.worker_left(link.role, crew)
+
+        channel: Channel[FromDeliverer] = Channel(sock, FromDeliverer, record, close)
+        crew = Crew(_Remote(channel), link.generation)
+        courier.worker_joined(link.role, crew)
+
+    def _lost(self, link: Link, error: Exception | None) -> None:
+        if error is not None:
+            self._told("qmgr", Failure(f"channel to {link.role} {link.instance}: {error}"))
+
+    # life
+
+    def flush(self) -> None:
+        self.courier.flush()
+
+    def drain(self, at_once: bool) -> None:
+        self.courier.drain(self._drained)
+
+    def _drained(self) -> None:
+        if not self._over:
+            self._over = True
+            self._ledger.close()
+            self._life.finish()
+
+    def _report(self) -> None:
+        self._life.report(self.courier.figures)
+        self._life.clock.call_later(_REPORT, self._report)
+
+    def _told(self, program: str, event: Event) -> None:
+        self._life.log.emit(program, event)
+
+    def _fetch(self, fetch: Callable[[], Awaitable[None]], done: Callable[[], None]) -> None:
+        async def run() -> None:
+            try:
+                await fetch()
+            except Exception as error:  # a fetch keeps its errors as facts: this is a bug of ours, and mail goes on
+                self._told("qmgr", Failure(f"internal error: {error!r}"))
+            done()
+
+        task = self._life.loop.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Remote:
+    """A carrier or the agent, behind its channel."""
+
+    def __init__(self, channel: Channel[FromDeliverer]) -> None:
+        self._channel = channel
+
+    def send(self, job: Job, fds: Sequence[int]) -> None:
+        self._channel.send(job, fds)
+
+    def congested(self) -> bool:
+        return self._channel.waiting > _CONGESTED
+
+
+def main(control: socket.socket) -> int:
+    """Be the courier until the master says otherwise."""
+    return run(control, lambda life: CourierRole(life, pipeline.courier))
