@@ -1,0 +1,33 @@
+"""What rewriting and resolving read of main.cf."""
+
+from msgspec import Struct
+
+
+class RewriteParams(Struct, frozen=True):
+    myorigin: str
+    mydomain: str
+    append_at_myorigin: bool
+    append_dot_mydomain: bool
+    swap_bangpath: bool
+    allow_percent_hack: bool
+    recipient_delimiter: str
+
+
+class ResolveParams(Struct, frozen=True):
+    myhostname: str
+    mydestination: tuple[str, ...]
+    relay_domains: tuple[str, ...]
+    virtual_alias_domains: tuple[str, ...]
+    virtual_mailbox_domains: tuple[str, ...]
+    transport_maps: tuple[str, ...]
+    parent_domain_matches_subdomains: tuple[str, ...]
+    proxy_interfaces: tuple[str, ...]
+    local_transport: str
+    virtual_transport: str
+    relay_transport: str
+    default_transport: str
+    relayhost: str
+    recipient_delimiter: str
+    resolve_numeric_domain: bool
+    resolve_null_domain: bool
+    resolve_dequoted_address: bool
