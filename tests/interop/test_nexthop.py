@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import re
 import smtplib
-import socket
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.nameserver import NameServer
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import until
 
@@ -19,8 +17,6 @@ from postwarden.net.clock import LoopClock
 from postwarden.net.names import open_names
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import Routing
-from postwarden.testing.dns_server import serve_forever
-from postwarden.testing.resolver import Zone
 from postwarden.wire.dns import Kind
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
@@ -72,29 +68,14 @@ NEXTHOPS = [
 ]  # fmt: skip
 
 
-class Server:
-    def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((SERVER, 53))
-        zone = Zone(ZONE)
-        self._thread = threading.Thread(target=serve_forever, args=(self.socket, zone.reply), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """The thread sits in recvfrom, which a close alone does not end."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-
-
 @pytest.fixture
-def server() -> Iterator[None]:
-    server = Server()
-    yield
+def server() -> Iterator[NameServer]:
+    server = NameServer(ZONE, SERVER)
+    yield server
     server.close()
 
 
-def ask_postfix(base: Path) -> list[str]:
+def ask_postfix(server: NameServer, base: Path) -> list[str]:
     domains = {f"d{n}.test": nexthop for n, nexthop in enumerate(NEXTHOPS)}
     table = "".join(f"{domain} smtp:{nexthop}\n" for domain, nexthop in domains.items())
     (base / "transport").write_text(table)
@@ -107,21 +88,7 @@ def ask_postfix(base: Path) -> list[str]:
         bounce_queue_lifetime="0",
         smtp_destination_concurrency_limit="5",
     )
-    (base / "resolv.conf").write_text(f"nameserver {SERVER}\noptions timeout:2 attempts:2\n")
-    script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
-    words = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        script,
-        f"{base}/resolv.conf",
-        "postfix",
-        "-c",
-        str(postfix.etc),
-        "start",
-    ]
-    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    server.start(postfix, base)
     found: dict[str, str] = {}
 
     def looked() -> bool:
@@ -158,8 +125,8 @@ def ask_ourselves() -> list[str]:
     return asyncio.run(main())
 
 
-def test_we_say_what_postfix_says(server: None, tmp_path: Path) -> None:
-    ours, theirs = ask_ourselves(), ask_postfix(tmp_path)
+def test_we_say_what_postfix_says(server: NameServer, tmp_path: Path) -> None:
+    ours, theirs = ask_ourselves(), ask_postfix(server, tmp_path)
     differences = [
         f"{nexthop}\n  postfix {their}\n  we      {our}"
         for nexthop, our, their in zip(NEXTHOPS, ours, theirs, strict=True)

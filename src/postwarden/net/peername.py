@@ -86,7 +86,7 @@ def _judge(address: str, name: str, found: Answer) -> PeerName:
     warning = f"hostname {name} does not resolve to address {address}"
     if found.outcome is Outcome.TEMPFAIL:
         return PeerName(UNKNOWN, name, TEMPORARY, FOUND, f"{warning}: Temporary failure in name resolution")
-    if found.outcome is Outcome.NODATA:
+    if found.outcome in (Outcome.NODATA, Outcome.LOOP):
         warning += ": No address associated with hostname"
     elif found.outcome is not Outcome.FOUND:
         warning += ": Name or service not known"

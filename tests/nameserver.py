@@ -1,0 +1,38 @@
+"""A name server that real Postfix can be made to ask: port 53 of a loopback address, and a resolv.conf that only it
+sees. Needs root."""
+
+import contextlib
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+from tests.realpostfix import RealPostfix
+
+from postwarden.testing.dns_server import serve_forever
+from postwarden.testing.resolver import Zone
+
+
+class NameServer:
+    def __init__(self, zone: str, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 53))
+        self._thread = threading.Thread(target=serve_forever, args=(self._socket, Zone(zone).reply), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """The thread sits in recvfrom, which a close alone does not end."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
+
+    def start(self, postfix: RealPostfix, base: Path) -> None:
+        """Start Postfix in a mount namespace where resolv.conf names this server."""
+        (base / "resolv.conf").write_text(f"nameserver {self.address}\noptions timeout:2 attempts:2\n")
+        script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+        words = ["unshare", "--mount", "sh", "-c", script, f"{base}/resolv.conf"]
+        words += ["postfix", "-c", str(postfix.etc), "start"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr + postfix.log()
