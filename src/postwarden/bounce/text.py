@@ -2,12 +2,11 @@
 
 import re
 
+from postwarden.mail.address import external as address_form
 from postwarden.mail.events import printable
 
 _WIDTH = 79
 _INDENT = "    "
-_ATOM = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*\Z")
-_SPECIAL = re.compile(r'(["\\])')
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 
 
@@ -27,13 +26,8 @@ def fold(text: str) -> bytes:
 
 
 def external(address: str) -> str:
-    """An internal address in RFC 5321 4.1.2 form: the local part quoted where it has to be."""
-    local, at, domain = address.rpartition("@")
-    if not at:
-        local, domain = domain, ""
-    if not _ATOM.match(local):
-        local = '"' + _SPECIAL.sub(r"\\\1", local) + '"'
-    return printable(f"{local}{at}{domain}")
+    """As `mail.address` writes it, without what could make a line of its own."""
+    return printable(address_form(address))
 
 
 def from_xtext(text: str) -> str:

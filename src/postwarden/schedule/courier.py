@@ -6,11 +6,12 @@ qmgr_message_active_limit messages are in memory, the others wait in the ledger.
 The core judges nothing that it is told by a carrier beyond its form: a result that makes no sense is a deferral.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
 
+from postwarden.config.errors import Problem
 from postwarden.ipc.records import Forward, Job, Outcome, SegmentSealed, Stored
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Delivered, Failure, Queued, Removed
@@ -51,6 +52,8 @@ class Parts(Struct, frozen=True):
     """Command of a transport that the courier itself performs (error, discard) -> how."""
     fetch: Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
     """Await the first, then call the second, whatever came of it."""
+    refresh: Callable[[], Sequence[Problem]]
+    """Look at the tables: to be called once a second."""
 
 
 class Courier:
@@ -83,6 +86,7 @@ class Courier:
         self._ledger.recover()
         self._scan()
         self._sweep()
+        self._refresh()
 
     def reconfigure(self, parts: Parts, params: CourierParams) -> None:
         """From now on; deliveries in progress end as they began."""
@@ -119,6 +123,11 @@ class Courier:
         if due is not None and due > self._scanned + self._params.maximal_backoff_time:
             self._ledger.flush()  # was put away before the clock was set back
         self._look()
+
+    def _refresh(self) -> None:
+        for problem in self._parts.refresh():
+            self._emit("qmgr", Failure(f"{problem.origin}: {problem.text}"))
+        self._clock.call_later(1.0, self._refresh)
 
     def _sweep(self) -> None:
         self._ledger.sweep(self._time())
@@ -191,7 +200,7 @@ class Courier:
             delivery = Delivery(message, (group.limits.name, group.nexthop), group.indices, group.recipients)
             inside = self._parts.inside.get(group.limits.pool)
             if inside is not None:
-                self._perform(delivery, inside)
+                self._perform(delivery, inside, group.limits.pool)
                 continue
             destination = self._scheduler.add(delivery, group.limits.name, group.key)
             if isinstance(destination, Status):
@@ -201,10 +210,10 @@ class Courier:
         self._part_done(message)
         self._soon()
 
-    def _perform(self, delivery: Delivery, inside: Inside) -> None:
+    def _perform(self, delivery: Delivery, inside: Inside, program: str) -> None:
         message = delivery.message
         for index, recipient in zip(delivery.indices, delivery.recipients, strict=True):
-            self._log_here(message, index, inside(delivery.transport, delivery.nexthop, recipient), delivery.transport)
+            self._log_here(message, index, inside(delivery.transport, delivery.nexthop, recipient), program)
         self._unqueue(message)
         message.pending -= 1
 

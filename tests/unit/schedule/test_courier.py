@@ -102,7 +102,7 @@ class World:
             "discard": lambda *_: Status("2.0.0", "x"),
         }
         parts = Parts(
-            self.ledger, self.clock, self.log, planner, spawner, inside, lambda *both: self.fetches.append(both)
+            self.ledger, self.clock, self.log, planner, spawner, inside, lambda *both: self.fetches.append(both), list
         )
         self.courier = Courier(parts, self.scheduler, params)
         self.told: list[ToReceiver] = []
