@@ -2,6 +2,7 @@
 is not known, what we say is not heard by others (smtp_tls_security_level may and encrypt)."""
 
 import ssl
+import warnings
 
 from msgspec import Struct
 
@@ -60,16 +61,21 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.options |= ssl.OP_NO_COMPRESSION
     try:
-        _limit_versions(context, settings.protocols)
-        grade = _GRADES.get(settings.ciphers.lower())
-        if grade is None:
-            raise TlsSettingsError(f"no such cipher grade: {settings.ciphers}")
-        context.set_ciphers(":".join([grade, *(f"!{name}" for name in settings.exclude)]))
+        limit(context, settings)
         if settings.cert_file and settings.cert_file != "none":
             context.load_cert_chain(settings.cert_file, settings.key_file or settings.cert_file)
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS client: {error}") from error
     return context
+
+
+def limit(context: ssl.SSLContext, settings: TlsSettings) -> None:
+    """Allow the protocols and ciphers that `settings` names. Raises TlsSettingsError, ssl.SSLError."""
+    _limit_versions(context, settings.protocols)
+    grade = _GRADES.get(settings.ciphers.lower())
+    if grade is None:
+        raise TlsSettingsError(f"no such cipher grade: {settings.ciphers}")
+    context.set_ciphers(":".join([grade, *(f"!{name}" for name in settings.exclude)]))
 
 
 def _limit_versions(context: ssl.SSLContext, protocols: tuple[str, ...]) -> None:
@@ -96,4 +102,7 @@ def _limit_versions(context: ssl.SSLContext, protocols: tuple[str, ...]) -> None
         allowed = [v for v in allowed if v in chosen]
     if not allowed:
         raise TlsSettingsError(f"no TLS protocol is left by: {' '.join(protocols)}")
-    context.minimum_version, context.maximum_version = allowed[0], allowed[-1]
+    with warnings.catch_warnings():
+        # TLS 1.0 and 1.1 are deprecated, and better than the clear text that opportunistic TLS falls back to.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = allowed[0], allowed[-1]

@@ -1,0 +1,32 @@
+"""Running the coroutine of a `mail.decision.Pending` from code that has none: one task, one callback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+
+class Waiting(Protocol):
+    def wait(self, fetch: Callable[[], Awaitable[None]], done: Callable[[Exception | None], None]) -> None:
+        """Run `fetch()`, then call `done` once, from the loop, with what it raised."""
+
+
+class LoopWaiting:
+    """On the running asyncio loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        # The loop itself keeps only weak references to tasks.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wait(self, fetch: Callable[[], Awaitable[None]], done: Callable[[Exception | None], None]) -> None:
+        task = self._loop.create_task(self._run(fetch, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, fetch: Callable[[], Awaitable[None]], done: Callable[[Exception | None], None]) -> None:
+        try:
+            await fetch()
+        except Exception as error:
+            done(error)
+        else:
+            done(None)
