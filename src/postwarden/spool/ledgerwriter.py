@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from postwarden.mail.events import Event, Failure, Notice
-from postwarden.mail.queue import Damaged
 from postwarden.spool.files import Files
 from postwarden.spool.live import Finals
 from postwarden.spool.queuedb import Drop, Operation, QueueWriter, Unlink
@@ -57,18 +56,21 @@ class LedgerWriter:
         self._grown = grown
         try:
             journal = self._db.open(grown)
-        except (Damaged, sqlite3.DatabaseError) as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
             journal = self._salvage(error)
+        for text in self._db.damage:
+            self.tell(Failure(text))
         if grown:
             self._reserve.fill(grown)
         self._writer = GroupWriter[Work, bool](self._commit, self._finished, self._post, "ledger")
         return journal
 
     def forget(self, segments: Sequence[int]) -> None:
-        """Only between `open` and the first work."""
-        self._db.forget(segments)
+        """Only between `open` and the first work. On a full disk it is left to the next start."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._db.forget(segments)
 
     def submit(self, work: Work) -> None:
         assert self._writer is not None
@@ -131,7 +133,7 @@ class LedgerWriter:
                 unused = self._db.apply(operations)
             except sqlite3.OperationalError as error:
                 self._refused(error)
-            except (sqlite3.DatabaseError, Damaged) as error:
+            except sqlite3.DatabaseError as error:
                 self._mend(error)
             else:
                 if self.failing:
@@ -146,7 +148,7 @@ class LedgerWriter:
             self.tell(Failure(f"queue.db can't be written: {error}; deliveries wait"))
         if not self._reserve.release() and self._pause.wait(_PAUSE):
             raise _Ended()
-        with contextlib.suppress(sqlite3.Error, OSError, Damaged):
+        with contextlib.suppress(sqlite3.Error, OSError):
             self._db.open(0)
 
     def _mend(self, error: Exception) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from postwarden.mail.envelope import Envelope
+from postwarden.mail.queue import Damaged
 from postwarden.spool.salvage import finish
 from postwarden.spool.schema import (
     PAGE_SIZE,
@@ -107,10 +108,10 @@ def grow(db: sqlite3.Connection, size: int = GROWN) -> None:
     free = db.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_SIZE
     pieces = max(size - free, 0) // _PIECE
     with transaction(db):
-        for _ in range(pieces):
-            db.execute("INSERT INTO body(tag, data) VALUES('', zeroblob(?))", (_PIECE,))
+        for n in range(pieces):
+            db.execute("INSERT INTO body(id, tag, data) VALUES(?, '', zeroblob(?))", (-1 - n, _PIECE))
     if pieces:
-        db.execute("DELETE FROM body WHERE tag = ''")
+        db.execute("DELETE FROM body WHERE id < 0")
         db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
@@ -135,28 +136,35 @@ class QueueWriter:
         self._db: sqlite3.Connection | None = None
         self._journal: dict[int, list[int]] = {}
         self._next_journal = 1
+        self.damage: list[str] = []
+        """What `open` could not read."""
 
     def open(self, grown: int = GROWN) -> dict[int, dict[int, tuple[int, ...] | None]]:
-        """Open or create; what the journal says: segment -> offset -> finals. Raises sqlite3.Error, OSError,
-        Damaged."""
+        """Open or create; what the journal says: segment -> offset -> finals. Raises sqlite3.Error,
+        OSError."""
         self.close()
         finish(self.path)
         db = self._db = connect(self.path)
         db.executescript(TABLES)
-        db.execute("DELETE FROM body WHERE tag = ''")
-        if grown:
-            with contextlib.suppress(sqlite3.OperationalError):  # full: the reserve is for that
-                grow(db, grown)
+        with contextlib.suppress(sqlite3.OperationalError):  # full: the reserve is for that
+            db.execute("DELETE FROM body WHERE id < 0")
+            grow(db, grown)
         return self._read_journal(db)
 
     def _read_journal(self, db: sqlite3.Connection) -> dict[int, dict[int, tuple[int, ...] | None]]:
         journal: dict[int, dict[int, tuple[int, ...] | None]] = {}
         self._journal.clear()
+        self.damage.clear()
         for row, segment, changes in db.execute("SELECT id, segment, changes FROM settled ORDER BY id"):
             self._journal.setdefault(segment, []).append(row)
             self._next_journal = row + 1
+            try:
+                changed = read_settled(changes, row)
+            except Damaged as error:
+                self.damage.append(f"{error}: some messages of segment {segment:016x} may be delivered again")
+                continue
             settled = journal.setdefault(segment, {})
-            for offset, finals in read_settled(changes, row):
+            for offset, finals in changed:
                 before = settled.get(offset, ())
                 settled[offset] = None if finals is None or before is None else before + finals
         return journal

@@ -74,8 +74,16 @@ def _rows(pages: Pages, numbers: Iterable[int], tables: dict[str, dict[int, Row]
     for number in sorted(numbers):
         for row in pages.rows(number):
             for name, found in tables.items():
-                if len(row.values) == COLUMNS[name] and row.values[1] == TAGS[name]:
+                if len(row.values) == COLUMNS[name] and row.values[1] == TAGS[name] and _sound(name, row):
                     found.setdefault(row.rowid, row)
+
+
+def _sound(name: str, row: Row) -> bool:
+    """Columns that are compared have the kinds that they must have; blobs have sums of their own."""
+    values = row.values
+    if name == "message":
+        return isinstance(values[2], (int, float)) and all(isinstance(values[n], int) for n in (3, 4, 5))
+    return isinstance(values[2], int)
 
 
 def _write(path: str, tables: dict[str, dict[int, Row]]) -> None:

@@ -1,8 +1,9 @@
 """Writing segments: the one file that a receiver's commits go to. Runs on the writer's thread.
 
-Making a segment: create `x.new`, lock it, write the head line, sync it, rename it to its name, sync the directory. Only
-then may a record go into it. The courier looks at final names only, so it never sees a segment without its lock, and a
-segment without a lock has no writer any more: that is what "sealed" means, whatever happened to the process.
+Making a segment: create `x.new`, lock it, write the head line, rename it to its name, sync the directory. Only then may
+a record go into it, whose sync takes the head line along. The courier looks at final names only, so it never sees a
+segment without its lock, and a segment without a lock has no writer any more: that is what "sealed" means, whatever
+happened to the process.
 
 After a fault nothing is known of what the failed write left (Linux marks pages clean after a failed sync, so a second
 sync may report success for bytes that are lost). So the segment is cut back to what is durable, as far as that works,
@@ -50,7 +51,6 @@ class SegmentFile:
         fd = files.create(draft)
         try:
             files.write(fd, [head_line(name)])
-            files.sync(fd)
             files.rename(draft, final)
             draft = final
             files.sync_directory(self.directory)

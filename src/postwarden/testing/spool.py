@@ -74,8 +74,8 @@ class Spool:
         self._open.append(appender)
         return appender
 
-    def ledger(self) -> Ledger:
-        ledger = Ledger(self.params, self.clock, self.pump.post, self.events.append, files=self.files, grown=0)
+    def ledger(self, grown: int = 0) -> Ledger:
+        ledger = Ledger(self.params, self.clock, self.pump.post, self.events.append, files=self.files, grown=grown)
         self._open.append(ledger)
         return ledger
 
@@ -100,14 +100,13 @@ class Spool:
         """Sweep until what it sets off is over."""
         for _ in range(times):
             ledger.sweep(self.clock.now())
-            ledger.barrier(self._passed)
-            self._waiting = True
-            self.pump.until(lambda: not self._waiting)
+            self.barrier(ledger)
 
-    _waiting = False
-
-    def _passed(self) -> None:
-        self._waiting = False
+    def barrier(self, ledger: Ledger) -> None:
+        """Wait until what the ledger was asked for is durable."""
+        passed: list[int] = []
+        ledger.barrier(lambda: passed.append(1))
+        self.pump.until(lambda: passed)
 
     def body(self, ledger: Ledger, entry: Entry) -> bytes:
         content = ledger.content(entry.key)
