@@ -1,6 +1,8 @@
 """`python -m bench [--quick] [--rows single,kept] [--only postwarden] [--stages]`"""
 
 import argparse
+import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -16,6 +18,7 @@ POSTFIX_SESSIONS = 90
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     options = _options()
     chosen = options.rows.split(",") if options.rows else [row.name for row in (*ROWS, *MEMORY_ROWS)]
     unknown = set(chosen) - {row.name for row in (*ROWS, *MEMORY_ROWS)}
@@ -40,7 +43,7 @@ def main() -> int:
             if memory_row.name in chosen:
                 failed |= not _memory_row(memory_row, systems, directory / "run")
     finally:
-        directory.rmdir()
+        shutil.rmtree(directory, ignore_errors=True)
     return 1 if failed else 0
 
 

@@ -185,11 +185,11 @@ class Running:
             self._process.wait()
 
     def _await_greeting(self) -> None:
-        for _ in range(300):
-            if self._process.poll() is not None:
-                break
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with socket.create_connection(("127.0.0.1", self._instance.port), 5) as sock:
+                    sock.settimeout(5)
                     if sock.recv(3) == b"220":
                         return
             except OSError:

@@ -1,0 +1,67 @@
+"""The benchmark's own parts: its load and sink reach each other, its name server agrees with itself."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.dns import reply
+from bench.instance import free_port
+from bench.processes import Tree
+from bench.rows import Result
+
+from postwarden.net.peername import PeerName, PeerNames
+from postwarden.routing.finder import HostFinder
+from postwarden.routing.params import Routing
+from postwarden.testing.certificate import write_certificate
+from postwarden.testing.clock import VirtualClock
+from postwarden.testing.resolver import FakeResolver, Zone
+from postwarden.wire.dns import Kind, Message
+
+ROOT = Path(__file__).parents[3]
+
+
+class BenchZone(Zone):
+    def reply(self, query: Message) -> Message | None:
+        return reply(query)
+
+
+def test_each_client_has_a_name_and_each_domain_a_server() -> None:
+    resolver = FakeResolver(BenchZone())
+    peers: list[PeerName] = []
+    PeerNames(resolver, VirtualClock()).verify("127.3.20.100", peers.append)
+    assert peers == [PeerName("c-3-20-100.clients.bench.test", "c-3-20-100.clients.bench.test", 2, 2)]
+    found: list[object] = []
+    HostFinder(Routing((Kind.A,), {}, "2525"), resolver, resolver).find("d7.bench.test", found.append)
+    assert "127.0.0.1" in str(found[0]) and "mx.d7.bench.test" in str(found[0])
+
+
+def test_the_load_reaches_the_sink(tmp_path: Path) -> None:
+    certificate, port = tmp_path / "pem", str(free_port())
+    write_certificate(certificate, "localhost")
+    words = [sys.executable, "-m", "bench.traffic"]
+    sink = subprocess.Popen([*words, "sink", port, "12", str(certificate)], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert sink.stdout is not None and sink.stdout.readline() == b"ready\n"
+        subprocess.run([*words, "source", port, "3", "12", "5120"], cwd=ROOT, check=True, timeout=30)
+        assert sink.wait(10) == 0
+    finally:
+        sink.kill()
+        sink.communicate()
+
+
+def test_cpu_time_is_counted_by_process_and_by_child() -> None:
+    tree = Tree(os.getpid())
+    before = tree.total()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    subprocess.run([sys.executable, "-c", "for i in range(2000000): pass"], check=True)
+    assert tree.total() - before >= 50_000
+    assert tree.by_role().total() > 0
+    assert tree.memory() > 1 << 20
+
+
+def test_a_rate_is_messages_by_seconds() -> None:
+    assert Result(500, 2.0, 1.0, {}, {}).rate == 250
