@@ -64,11 +64,15 @@ class Message(Struct):
 
 
 class Remote:
-    """One connection to the server."""
+    """One connection to the server. `later` is the `call_soon` of a virtual clock: a reset then comes behind what was
+    written before, as it does on a network that is not in a hurry."""
 
-    def __init__(self, script: Script, tls: object = None) -> None:
+    def __init__(
+        self, script: Script, tls: object = None, later: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
         self._script = script
         self._tls = tls
+        self._later = later
         self.stream: Stream | None = None
         self.commands: list[bytes] = []
         self.messages: list[Message] = []
@@ -85,10 +89,8 @@ class Remote:
         self._act(BANNER)
 
     def received(self, data: bytes) -> None:
-        if self._stalled:
-            return
         self._buffer += data
-        while not self._stalled and self._step():
+        while self._step():
             pass
 
     def ended(self) -> None:
@@ -111,6 +113,8 @@ class Remote:
     # inside
 
     def _step(self) -> bool:
+        if self._stalled:
+            return False
         if self._in_data:
             return self._content()
         end = self._buffer.find(b"\n")
@@ -119,7 +123,7 @@ class Remote:
         line, self._buffer = self._buffer[: end + 1].rstrip(b"\r\n"), self._buffer[end + 1 :]
         self.commands.append(line)
         match = re.match(rb"[A-Za-z]+", line)
-        verb = match[0].decode().upper() if match else ""
+        verb = match[0].decode().upper() if match is not None else ""
         if verb == "MAIL":
             self._message = Message(mail=line, rcpts=[])
             self._accepted = 0
@@ -191,7 +195,9 @@ class Remote:
         self._stalled = True
         if self.stream is None or how == "stall":
             return
-        if how == "reset":
+        if how == "reset" and self._later is not None:
+            self._later(self.stream.abort)
+        elif how == "reset":
             self.stream.abort()
         else:
             self.stream.close()

@@ -1,6 +1,7 @@
 """Everything round an `SmtpDeliverer` that a test needs: hosts, servers in memory, a log, a clock that jumps."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from postwarden.config.view import view
 from postwarden.deliver.body import Body
@@ -15,11 +16,16 @@ from postwarden.mail.status import Status
 from postwarden.net.stream import Handler, Stream
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
+from postwarden.testing.misbehaviour import Case
 from postwarden.testing.remote import MemoryDial, Remote, Script
 
 HEAD = b"From: <from@sender.example>\r\nTo: <to@rcpt.example>\r\nSubject: test\r\n\r\n"
 BODY = b"Hello.\r\n"
 HOST = Host("mx.remote.example", "127.0.0.9", 25, domain="rcpt.example")
+
+TIMED_STAGES = (
+    "helo", "starttls", "mail", "rcpt", "data_init", "data_xfer", "data_done", "rset", "quit",
+)  # fmt: skip
 
 Server = Callable[[], Handler] | OSError | None
 
@@ -76,7 +82,7 @@ class Bench:
         tls: ClientTls | None = None,
         chunk: int = 0,
         lmtp: bool = False,
-        **parameters: str,
+        parameters: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.clock = VirtualClock()
         self.log = KeptLog()
@@ -84,13 +90,14 @@ class Bench:
         self._scripts = list(scripts) or [Script(lmtp=lmtp)]
         self.hosts = hosts or FixedHosts()
         self.dial = MemoryDial(self.clock, servers or {(HOST.address, 25): self.server}, chunk=chunk)
-        config = settings(**parameters)
+        config = settings("".join(f"{name} = {value}\n" for name, value in parameters.items()))
         profile = lmtp_profile(view(LmtpParams, config)) if lmtp else smtp_profile(view(SmtpParams, config))
         self.deliverer = SmtpDeliverer(profile, self.hosts, self.dial, clock=self.clock, log=self.log, tls=tls)
 
     def server(self) -> Remote:
         """A server for the next connection: by the next script, or the last one again."""
-        remote = Remote(self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0])
+        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        remote = Remote(script, later=self.clock.call_soon)
         self.remotes.append(remote)
         return remote
 
@@ -109,3 +116,13 @@ class Bench:
             self.clock.advance(min(self.clock.next_timer() or 1.0, 60.0) + 0.001)
         assert len(outcomes) == 1, "the job was not settled, or more than once"
         return outcomes[0]
+
+
+def bench_for(case: Case, chunk: int = 0) -> tuple["Bench", Job]:
+    """The world of one case of misbehaviour, and the job to deliver in it. Time-outs are those that Postfix had when
+    it was asked."""
+    parameters = {f"smtp_{stage}_timeout": "2s" for stage in TIMED_STAGES} | dict(case.parameters)
+    bench = Bench(case.script, tls=PlayedTls(), chunk=chunk, parameters=parameters)
+    names = [f"r{number}@rcpt.example" for number in range(case.recipients)]
+    size = len(HEAD) + len(case.content)
+    return bench, job(*names, sender=case.sender, body=case.content, size=size, smtputf8=case.utf8)

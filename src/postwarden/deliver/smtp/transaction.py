@@ -23,7 +23,9 @@ _BURST = 4096
 """Bytes of commands that are sent before the first of them is answered, as Postfix does: a server that refuses the
 sender is not told of a thousand recipients first."""
 _PIECE = 1 << 16
+"""Bytes of a body that are sent at once, where it is not sent whole."""
 _PIECES_A_TURN = 4
+"""How much of a body one delivery may send before others have their turn."""
 
 
 class Owner(Protocol):
@@ -240,7 +242,7 @@ class Transaction:
             return
         owner.transferring()
         converts = profile.convert and not session.offered.eight_bit and needs_downgrade(job.head)
-        if isinstance(owner.body, bytes) and not converts:
+        if isinstance(owner.body, bytes) and len(owner.body) <= _PIECE * _PIECES_A_TURN and not converts:
             self._finish(encode(job.head + owner.body, profile.line_limit))
             return
         self._encoder = Encoder(profile.line_limit)

@@ -1,0 +1,147 @@
+"""What real Postfix's smtp(8) says of each misbehaving server, and what we say of it."""
+
+import asyncio
+import csv
+import re
+import smtplib
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from postwarden.net.stream import SocketStream
+from postwarden.testing.misbehaviour import Case, cases, comparable
+from postwarden.testing.remote import Remote
+from postwarden.testing.smtp_client import HEAD, HOST, TIMED_STAGES, bench_for
+from tests.realpostfix import RealPostfix, needs_postfix
+
+pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
+
+PORT = 26025
+RECORDED = Path(__file__).parents[1] / "unit/deliver/smtp/misbehaviour.tsv"
+CASES = cases()
+
+
+def address(number: int) -> str:
+    return f"127.31.{number // 250}.{number % 250 + 1}"
+
+
+class Servers:
+    """One server a case, each on an address of its own, on a loop in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(30)
+
+    async def _open(self) -> None:
+        for number, case in enumerate(CASES):
+            await self._loop.create_server(self._factory(case), address(number), PORT)
+
+    def _factory(self, case: Case) -> "type[SocketStream]":
+        return lambda: SocketStream(Remote(case.script), self._loop)  # type: ignore[return-value]
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+
+def transports() -> tuple[str, str, dict[int, str]]:
+    """Lines of master.cf, lines of a transport table, and the transport of each case."""
+    names: dict[tuple[tuple[str, str], ...], str] = {(): "smtp"}
+    master, table, by_case = "", "", {}
+    for number, case in enumerate(CASES):
+        if case.parameters not in names:
+            name = names[case.parameters] = f"smtp{len(names)}"
+            options = "".join(f" -o {key}={value}" for key, value in case.parameters)
+            master += f"{name} unix - - n - 600 smtp{options}\n"
+        by_case[number] = names[case.parameters]
+        table += f"case{number}.example {names[case.parameters]}:[{address(number)}]:{PORT}\n"
+    return master, table, by_case
+
+
+def submit(port: int) -> None:
+    client = smtplib.SMTP("127.0.0.1", port)
+    client.ehlo("submitter.example")
+    for number, case in enumerate(CASES):
+        options = ["SMTPUTF8", "BODY=8BITMIME"] if case.utf8 else []
+        recipients = [f"r{n}@case{number}.example" for n in range(case.recipients)]
+        client.command_encoding = "utf-8"
+        client.sendmail(case.sender, recipients, HEAD + case.content, mail_options=options)
+    client.quit()
+
+
+_LINE = re.compile(r"to=<r(\d+)@case(\d+)\.example>, relay=([^,]*), .*dsn=([0-9.]+), status=(\w+) \((.*)$", re.M)
+
+Answers = dict[str, dict[int, tuple[str, str, str]]]
+
+
+NAME = f"{HOST.name}[{HOST.address}]"
+
+
+def answers(log: str) -> Answers:
+    """case name -> recipient -> (dsn, status, text), from the log, with the address of the unit tests' server."""
+    found: Answers = {}
+    for match in _LINE.finditer(log):
+        recipient, case, _, dsn, status, text = match.groups()
+        text = text.removesuffix(")").replace(f"{address(int(case))}[{address(int(case))}]", NAME)
+        found.setdefault(CASES[int(case)].name, {})[int(recipient)] = (dsn, status, comparable(text))
+    return found
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    master, table, _ = transports()
+    base = tmp_path_factory.mktemp("postfix")
+    timeouts = {f"smtp_{stage}_timeout": "2s" for stage in TIMED_STAGES}
+    limits = {"default_process_limit": "600", "smtpd_client_message_rate_limit": "0"}
+    postfix = RealPostfix(
+        base, mydestination="", relay_domains="", transport_maps=f"texthash:{base}/transport", **limits, **timeouts
+    )
+    with (postfix.etc / "master.cf").open("a") as file:
+        file.write(master)
+    (base / "transport").write_text(table)
+    servers = Servers()
+    postfix.start()
+    try:
+        submit(postfix.port)
+        expected = sum(case.recipients for case in CASES)
+        end = time.monotonic() + 90
+        found: Answers = {}
+        while sum(map(len, found.values())) < expected and time.monotonic() < end:
+            time.sleep(0.5)
+            found = answers(postfix.log_file.read_text(errors="replace"))
+    finally:
+        postfix.stop()
+        servers.close()
+    return found
+
+
+def ours(case: Case) -> dict[int, tuple[str, str, str]]:
+    bench, job = bench_for(case)
+    outcome = bench.deliver(job)
+    return {n: (s.code, s.action.value, comparable(s.text)) for n, s in enumerate(outcome.results)}
+
+
+def test_every_case_was_answered(real: Answers) -> None:
+    missing = [case.name for case in CASES if len(real.get(case.name, {})) != case.recipients]
+    assert not missing
+
+
+def test_same_status_and_code(real: Answers) -> None:
+    different = []
+    for case in CASES:
+        we, they = ours(case), real.get(case.name, {})
+        different += [
+            f"{case.name} r{n}\n  postfix: {they.get(n)}\n  we:      {we[n]}" for n in we if we[n] != they.get(n)
+        ]
+    assert not different, "\n".join(different)
+
+
+def test_recorded_answers_are_still_those_of_postfix(real: Answers) -> None:
+    with RECORDED.open(newline="") as file:
+        rows = {(row[0], int(row[1])): tuple(row[2:]) for row in csv.reader(file, delimiter="\t")}
+    now = {(name, n): answer for name, by in real.items() for n, answer in by.items()}
+    assert {key for key in now if rows.get(key) != now[key]} == set()
