@@ -32,3 +32,5 @@ class SessionFacts(Struct, frozen=True):
     size: int = 0
     """Declared with MAIL SIZE=, or counted at the end of data."""
     queue_id: str = ""
+    pipelined: bool = False
+    """The client sent more before it was told that PIPELINING is available, or where a reply had to be awaited."""

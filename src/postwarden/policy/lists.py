@@ -1,0 +1,93 @@
+"""Compiling a restriction list: words in order, each with its arguments, to one function.
+
+The first verdict decides. `warn_if_reject` and the like are not in the vocabulary of this version; a word that is not
+known, and a restriction class that is not defined, is a ConfigError that names the line.
+"""
+
+from collections.abc import Sequence
+
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.config.values import split
+from postwarden.mail.decision import Decision, Origin, Rule
+from postwarden.policy.question import Question, Restriction
+from postwarden.policy.restrictions import VOCABULARY, Means
+from postwarden.tables.maps import Maps
+from postwarden.tables.opening import Tables
+
+_CLOSING = frozenset(("reject_unauth_destination", "defer_unauth_destination", "reject", "defer"))
+_NESTING = 20
+
+
+class ListCompiler:
+    """Compiles the lists of one service. `means` is set once the tables that it names are open."""
+
+    means: Means
+
+    def __init__(self, settings: Settings, service: str, tables: Tables, classes: Sequence[str]) -> None:
+        self._settings = settings
+        self._service = service
+        self._tables = tables
+        self._classes = frozenset(classes)
+
+    def maps(self, name: str, origin: Origin) -> Maps:
+        return Maps((self._tables.table(name, origin),))
+
+    def parameter(self, name: str) -> Restriction:
+        """The list that the parameter `name` holds. Raises ConfigError."""
+        origin = self._settings.origin(name, self._service)
+        return self.compile(self._items(name), origin)
+
+    def named(self, text: str, origin: Origin) -> Restriction:
+        """The list that a table's answer is. Raises ConfigError."""
+        return self.compile(split(text), origin)
+
+    def compile(self, words: Sequence[str], origin: Origin, depth: int = 0) -> Restriction:
+        """One function for `words`. Raises ConfigError."""
+        if depth > _NESTING:
+            raise ConfigError(origin, "restriction classes that name each other")
+        restrictions: list[Restriction] = []
+        rest = iter(words)
+        for word in rest:
+            name = word.lower()
+            entry = VOCABULARY.get(name)
+            if entry is not None:
+                argument = next(rest, "") if entry.takes_table else ""
+                if entry.takes_table and not argument:
+                    raise ConfigError(origin, f'restriction "{name}" needs a table')
+                restrictions.append(entry.compiler(self.means, Rule(name, argument, origin)))
+            elif word in self._classes:
+                at = self._settings.origin(word, self._service)
+                restrictions.append(self.compile(self._items(word), at, depth + 1))
+            elif ":" in word:
+                raise ConfigError(origin, f'table "{word}" without the restriction that it belongs to')
+            else:
+                raise ConfigError(origin, f'unknown smtpd restriction: "{word}"')
+        return _in_order(tuple(restrictions))
+
+    def closes(self, *parameters: str) -> bool:
+        """Does one of the lists hold a restriction that keeps strangers from relaying?"""
+        return any(self._closes(name, 0) for name in parameters)
+
+    def _closes(self, name: str, depth: int) -> bool:
+        if depth > _NESTING:
+            return False
+        words = self._items(name)
+        return any(w.lower() in _CLOSING or (w in self._classes and self._closes(w, depth + 1)) for w in words)
+
+    def _items(self, name: str) -> tuple[str, ...]:
+        try:
+            return split(self._settings.text(name, self._service))
+        except ValueError as error:
+            raise ConfigError(self._settings.origin(name, self._service), str(error)) from error
+
+
+def _in_order(restrictions: tuple[Restriction, ...]) -> Restriction:
+    def judge(question: Question) -> Decision | None:
+        for restriction in restrictions:
+            decision = restriction(question)
+            if decision is not None:
+                return decision
+        return None
+
+    return judge

@@ -1,0 +1,44 @@
+"""What policy reads of main.cf, for one smtpd service."""
+
+from msgspec import Struct
+
+
+class PolicyParams(Struct, frozen=True):
+    mynetworks: tuple[str, ...]
+    parent_domain_matches_subdomains: tuple[str, ...]
+    recipient_delimiter: str
+    smtpd_delay_reject: bool
+    smtpd_client_restrictions: tuple[str, ...]
+    smtpd_helo_restrictions: tuple[str, ...]
+    smtpd_sender_restrictions: tuple[str, ...]
+    smtpd_relay_restrictions: tuple[str, ...]
+    smtpd_recipient_restrictions: tuple[str, ...]
+    smtpd_data_restrictions: tuple[str, ...]
+    smtpd_end_of_data_restrictions: tuple[str, ...]
+    smtpd_etrn_restrictions: tuple[str, ...]
+    smtpd_relay_before_recipient_restrictions: bool
+    smtpd_restriction_classes: tuple[str, ...]
+    smtpd_reject_unlisted_recipient: bool
+    smtpd_reject_unlisted_sender: bool
+    allow_untrusted_routing: bool
+    soft_bounce: bool
+    show_user_unknown_table_name: bool
+    reject_code: int
+    defer_code: int
+    access_map_reject_code: int
+    access_map_defer_code: int
+    relay_domains_reject_code: int
+    non_fqdn_reject_code: int
+    invalid_hostname_reject_code: int
+    unknown_client_reject_code: int
+    unknown_local_recipient_reject_code: int
+    unknown_relay_recipient_reject_code: int
+    unknown_virtual_alias_reject_code: int
+    unknown_virtual_mailbox_reject_code: int
+    canonical_maps: tuple[str, ...]
+    recipient_canonical_maps: tuple[str, ...]
+    sender_canonical_maps: tuple[str, ...]
+    virtual_alias_maps: tuple[str, ...]
+    virtual_mailbox_maps: tuple[str, ...]
+    local_recipient_maps: tuple[str, ...]
+    relay_recipient_maps: tuple[str, ...]

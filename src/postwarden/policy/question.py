@@ -1,0 +1,72 @@
+"""What one restriction list is asked, and how its answers are made."""
+
+from collections.abc import Callable
+from enum import Enum
+
+from msgspec import Struct
+
+from postwarden.mail.decision import Decision, Fact, Rule, Verdict
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts
+
+
+class Subject(Enum):
+    """What a list judges; the value is Postfix's word for it in a reply."""
+
+    CLIENT = "Client host"
+    HELO = "Helo command"
+    SENDER = "Sender address"
+    RECIPIENT = "Recipient address"
+    DATA = "Data command"
+    END_OF_DATA = "End-of-data"
+    ETRN = "Etrn command"
+
+
+class Question(Struct, frozen=True):
+    """One evaluation: the session as it is, and the recipient in question where there is one."""
+
+    facts: SessionFacts
+    subject: Subject
+    recipient: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands in the reply's angle brackets."""
+        match self.subject:
+            case Subject.CLIENT:
+                return str(self.facts.client)
+            case Subject.HELO:
+                return self.facts.client.helo
+            case Subject.SENDER:
+                return self.facts.sender or ""
+            case Subject.RECIPIENT:
+                return self.recipient or ""
+            case Subject.DATA:
+                return "DATA"
+            case Subject.END_OF_DATA:
+                return "END-OF-MESSAGE"
+        return self.facts.client.helo
+
+    def about(self, subject: Subject) -> "Question":
+        """The same session, judged for another subject: check_sender_access in a list for recipients."""
+        return self if subject is self.subject else Question(self.facts, subject, self.recipient)
+
+
+Restriction = Callable[[Question], Decision | None]
+"""A compiled restriction: a verdict, or None for DUNNO. Pure; may raise TableError and Pending."""
+
+
+def permit(rule: Rule, *facts: Fact) -> Decision:
+    return Decision(Verdict.PERMIT, rule, facts)
+
+
+def refusal(rule: Rule, code: int, status: str, text: str, *facts: Fact) -> Decision:
+    """A refusal with `code`; the class of `status` follows the code, so that a site that turns 554 into 450 does not
+    have to repeat itself (RFC 3463 2)."""
+    reply = Reply(code, f"{code // 100}{status[1:]}", text)
+    return Decision(Verdict.DEFER if reply.temporary else Verdict.REJECT, rule, facts, reply)
+
+
+def refused(question: Question, rule: Rule, code: int, status: str, why: str) -> Decision:
+    """`<name>: Sender address rejected: why`."""
+    return refusal(rule, code, status, f"<{question.name}>: {question.subject.value} rejected: {why}")
