@@ -15,6 +15,7 @@ from postwarden.bounce.params import BounceParams
 from postwarden.bounce.report import Reports
 from postwarden.config.errors import Problem
 from postwarden.config.settings import Settings
+from postwarden.config.values import split
 from postwarden.config.view import view
 from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
@@ -29,7 +30,7 @@ from postwarden.net.dial import Dial
 from postwarden.net.log import Log
 from postwarden.net.names import Names
 from postwarden.routing.finder import HostFinder
-from postwarden.routing.params import LmtpRoutingParams, SmtpRoutingParams, compile_lmtp, compile_smtp
+from postwarden.routing.params import routing_of
 from postwarden.schedule.courier import Parts
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
@@ -58,7 +59,7 @@ def carrier(
 ) -> dict[str, SmtpDeliverer]:
     """A deliverer for each master.cf entry whose command is smtp or lmtp; `tls(service)` makes its side of TLS.
     Raises ConfigError."""
-    own = settings.own_addresses()
+    own = (*settings.own_addresses(), *split(settings.text("proxy_interfaces")))
     deliverers = {}
     for service in settings.services:
         if service.type == "inet" or service.command not in ("smtp", "lmtp"):
@@ -66,10 +67,9 @@ def carrier(
         lmtp = service.command == "lmtp"
         if lmtp:
             profile = lmtp_profile(view(LmtpParams, settings, service.key))
-            routing = compile_lmtp(view(LmtpRoutingParams, settings, service.key))
         else:
             profile = smtp_profile(view(SmtpParams, settings, service.key))
-            routing = compile_smtp(view(SmtpRoutingParams, settings, service.key))
+        routing = routing_of(settings, service.key, lmtp=lmtp)
         log_name = settings.text("syslog_name", service.key)
 
         def warn(text: str, program: str = service.command, log_name: str = log_name) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.config.view import view
 from postwarden.wire.dns import Kind
 
 
@@ -72,10 +75,28 @@ class Routing(Struct, frozen=True):
     relayhost: str = ""
 
 
+class BadValue(ValueError):
+    """A parameter has a value that it can't have."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+
+
+def routing_of(settings: Settings, service: str, *, lmtp: bool) -> Routing:
+    """The routing of one transport. ConfigError names the line of a bad value."""
+    try:
+        if lmtp:
+            return compile_lmtp(view(LmtpRoutingParams, settings, service))
+        return compile_smtp(view(SmtpRoutingParams, settings, service))
+    except BadValue as error:
+        raise ConfigError(settings.origin(error.name, service), f"bad value for {error}") from error
+
+
 def compile_smtp(params: SmtpRoutingParams) -> Routing:
-    """ValueError: a value that can't be; `config` names the line."""
-    dns = _dns(params.smtp_dns_support_level, params.disable_dns_lookups)
-    native, only_native = _lookup(params.smtp_host_lookup, dns)
+    """Raises BadValue."""
+    dns = _dns("smtp_dns_support_level", params.smtp_dns_support_level, params.disable_dns_lookups)
+    native, only_native = _lookup("smtp_host_lookup", params.smtp_host_lookup, dns)
     return Routing(
         _families(params.inet_protocols),
         _ports(params.known_tcp_ports),
@@ -85,7 +106,7 @@ def compile_smtp(params: SmtpRoutingParams) -> Routing:
         only_native=only_native,
         ignore_mx_error=params.ignore_mx_lookup_error,
         defer_if_no_address=params.smtp_defer_if_no_mx_address_found,
-        preference=_preference(params.smtp_address_preference),
+        preference=_preference("smtp_address_preference", params.smtp_address_preference),
         balance=params.smtp_balance_inet_protocols,
         address_limit=params.smtp_mx_address_limit,
         shuffle=params.smtp_randomize_addresses,
@@ -95,9 +116,9 @@ def compile_smtp(params: SmtpRoutingParams) -> Routing:
 
 
 def compile_lmtp(params: LmtpRoutingParams) -> Routing:
-    """ValueError: a value that can't be; `config` names the line."""
-    dns = _dns(params.lmtp_dns_support_level, params.disable_dns_lookups)
-    native, only_native = _lookup(params.lmtp_host_lookup, dns)
+    """Raises BadValue."""
+    dns = _dns("lmtp_dns_support_level", params.lmtp_dns_support_level, params.disable_dns_lookups)
+    native, only_native = _lookup("lmtp_host_lookup", params.lmtp_host_lookup, dns)
     return Routing(
         _families(params.inet_protocols),
         _ports(params.known_tcp_ports),
@@ -107,7 +128,7 @@ def compile_lmtp(params: LmtpRoutingParams) -> Routing:
         dns=dns,
         native=native,
         only_native=only_native,
-        preference=_preference(params.lmtp_address_preference),
+        preference=_preference("lmtp_address_preference", params.lmtp_address_preference),
         balance=params.lmtp_balance_inet_protocols,
         address_limit=params.lmtp_mx_address_limit,
         shuffle=params.lmtp_randomize_addresses,
@@ -117,30 +138,32 @@ def compile_lmtp(params: LmtpRoutingParams) -> Routing:
 
 def _families(names: tuple[str, ...]) -> tuple[Kind, ...]:
     known = {"ipv4": (Kind.A,), "ipv6": (Kind.AAAA,), "all": (Kind.A, Kind.AAAA)}
-    chosen = {kind for name in names for kind in known[_one_of(name.lower(), known, "inet_protocols")]}
+    chosen = {kind for name in names for kind in known[_one_of("inet_protocols", name, known)]}
+    if not chosen:
+        raise BadValue("inet_protocols", "all network protocols are disabled")
     return tuple(sorted(chosen))
 
 
-def _preference(text: str) -> Kind | None:
+def _preference(name: str, text: str) -> Kind | None:
     known = {"any": None, "ipv4": Kind.A, "ipv6": Kind.AAAA}
-    return known[_one_of(text.lower(), known, "smtp_address_preference")]
+    return known[_one_of(name, text, known)]
 
 
-def _dns(level: str, disabled: bool) -> bool:
+def _dns(name: str, level: str, disabled: bool) -> bool:
     if not level:
         return not disabled
-    return _one_of(level.lower(), {"disabled": 0, "enabled": 1, "dnssec": 1}, "smtp_dns_support_level") != "disabled"
+    return _one_of(name, level, {"disabled": 0, "enabled": 1, "dnssec": 1}) != "disabled"
 
 
-def _lookup(words: tuple[str, ...], dns: bool) -> tuple[bool, bool]:
-    chosen = {_one_of(word.lower(), {"dns": 0, "native": 0}, "smtp_host_lookup") for word in words}
+def _lookup(name: str, words: tuple[str, ...], dns: bool) -> tuple[bool, bool]:
+    chosen = {_one_of(name, word, {"dns": 0, "native": 0}) for word in words}
     return "native" in chosen or not dns, "dns" not in chosen or not dns
 
 
-def _one_of(text: str, known: Mapping[str, object], name: str) -> str:
-    if text not in known:
-        raise ValueError(f"{name}: {text} is none of {', '.join(known)}")
-    return text
+def _one_of(name: str, text: str, known: Mapping[str, object]) -> str:
+    if text.lower() not in known:
+        raise BadValue(name, f"{text} is none of {', '.join(known)}")
+    return text.lower()
 
 
 def _ports(items: tuple[str, ...]) -> dict[str, int]:
@@ -149,6 +172,6 @@ def _ports(items: tuple[str, ...]) -> dict[str, int]:
     for item in items:
         *names, number = item.split("=")
         if not number.isdecimal() or not 0 < int(number) < 65536 or not names:
-            raise ValueError(f"known_tcp_ports: {item} is not name=port")
+            raise BadValue("known_tcp_ports", f"{item} is not name=port")
         ports.update((name.strip(), int(number)) for name in names)
     return ports
