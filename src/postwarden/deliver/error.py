@@ -19,4 +19,4 @@ def error(nexthop: str, service: str = "error") -> Status:
     """The outcome of every recipient whose transport is `error:nexthop` or, `service` retry, `retry:nexthop`."""
     plain = _PLAIN[service]
     code, text = split_status(nexthop, plain)
-    return Status(code if code[0] == plain[0] else plain, text)
+    return Status(code if code[0] == plain[0] else plain, text or "Address is undeliverable")

@@ -226,8 +226,15 @@ class BlockingChannel(Generic[R]):
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def send(self, record: Any) -> None:
-        self._sock.sendall(frame(record))
+    def send(self, record: Any, fds: Sequence[int] = ()) -> None:
+        """`fds` are duplicated by the kernel; they stay the caller's."""
+        data = frame(record, len(fds))
+        sent = socket.send_fds(self._sock, [data], list(fds)) if fds else 0
+        self._sock.sendall(memoryview(data)[sent:])
+
+    def close(self) -> None:
+        self._sock.close()
+        self._decoder.close()
 
     def receive(self) -> list[tuple[R, list[int]]] | None:
         """What one read brings, perhaps nothing whole yet; None when the other end has closed."""

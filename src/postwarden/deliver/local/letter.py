@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from time import localtime
 
 from postwarden.deliver.body import Body, FileBody
+from postwarden.mail import address as address_form
 from postwarden.mail.envelope import Recipient
 
 _CHUNK = 256 << 10
 _DELIVERED = re.compile(rb"^delivered-to:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_DOT_STRING = re.compile(r"[^\s\"(),:;<>@\[\\\].\x00-\x1f\x7f]+(?:\.[^\s\"(),:;<>@\[\\\].\x00-\x1f\x7f]+)*\Z")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -71,14 +71,8 @@ def local_headers(sender: str, recipient: Recipient, delivered: str, *, original
 
 
 def external(address: str) -> str:
-    """`address` with its local part in quotes where RFC 822 6.1 wants them. Never more than one line."""
-    local, at, domain = address.rpartition("@")
-    if not at:
-        local, domain = address, ""
-    if not local or _DOT_STRING.match(local):
-        return address
-    escaped = local.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"{at}{domain}'.replace("\r", " ").replace("\n", " ")
+    """As a header shows `address`. Never more than one line: no address may forge the beginning of a message."""
+    return address_form.external(address).replace("\r", " ").replace("\n", " ")
 
 
 def _convert(data: bytes, quote: bool, *, at_start: bool) -> bytes:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from postwarden.tables.maps import Maps
-from postwarden.tables.table import Found
+from postwarden.tables.table import Found, TableError
 
 _FILES = frozenset(("hash", "btree", "lmdb", "texthash", "regexp", "pcre", "cidr", "cdb", "dbm", "sdbm", "sqlite"))
 
@@ -14,15 +14,22 @@ class UnknownOwner(Exception):
 
 
 class AliasTables:
-    """alias_maps. `directory` is what relative file names begin from."""
+    """alias_maps. `directory` is what relative file names begin from; `optional`: nobody asked for these tables, they
+    are the default, and on a machine without them there are no aliases."""
 
-    def __init__(self, maps: Maps, directory: str) -> None:
+    def __init__(self, maps: Maps, directory: str, *, optional: bool = False) -> None:
         self._maps = maps
+        self._optional = optional
         self._files: Mapping[str, tuple[str, ...]] = {t.name: _files(t.name, directory) for t in maps.tables}
 
     def find(self, name: str) -> Found | None:
         """Raises TableError."""
-        return self._maps.find(name)
+        try:
+            return self._maps.find(name)
+        except TableError:
+            if self._optional and not any(os.path.exists(file) for files in self._files.values() for file in files):
+                return None
+            raise
 
     def owner(self, table: str) -> int:
         """The uid that owns the file behind a table: the index where there is one, else the text. What is written in

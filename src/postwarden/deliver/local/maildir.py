@@ -42,13 +42,13 @@ def _create(maildir: str, name: str) -> int:
             # Left over from a delivery of an earlier process with our number that was killed.
             os.unlink(name)
         except FileNotFoundError:
-            _make(f"{maildir}tmp")
+            make(f"{maildir}tmp")
         return os.open(name, flags, 0o600)
     except OSError as error:
         raise fault(error, f"create maildir file {name}", _DEFAULT) from error
 
 
-def _make(path: str) -> None:
+def make(path: str) -> None:
     """The directory and those above it, all of them private."""
     missing = []
     while path and path != "/" and not os.path.isdir(path):
@@ -78,8 +78,8 @@ def _publish(maildir: str, name: str, path: str) -> None:
         try:
             os.link(name, path)
         except FileNotFoundError:
-            _make(f"{maildir}cur")
-            _make(f"{maildir}new")
+            make(f"{maildir}cur")
+            make(f"{maildir}new")
             os.link(name, path)
         directory = os.open(f"{maildir}new", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -1,0 +1,331 @@
+"""The agent's supervisor: hands jobs to workers, one each, and watches over them. It has no loop, no threads, and reads
+neither mail nor tables: a worker that goes wrong takes one delivery with it, never the agent.
+
+Jobs for one recipient follow each other: two workers on one mailbox would only wait for its lock.
+"""
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+import time
+
+import msgspec
+
+from postwarden.config.settings import Settings
+from postwarden.ipc.channel import BlockingChannel, ChannelError
+from postwarden.ipc.records import (
+    Drain,
+    FromMaster,
+    Handed,
+    Job,
+    Link,
+    Outcome,
+    Ready,
+    Reconfigure,
+    Refused,
+    Report,
+    Start,
+    ToDeliverer,
+)
+from postwarden.mail.events import Warn
+from postwarden.mail.status import Status, Timing
+from postwarden.net.log import MailLog
+from postwarden.roles.agent_queue import JobQueue, Work
+from postwarden.roles.agent_records import Able, FromWorker, Unable
+from postwarden.roles.agent_worker import open_log, serve
+
+EX_CONFIG = 78
+_LAST_SECONDS = 8.0
+_IDLE_SECONDS = 100.0
+_REPORT_SECONDS = 5.0
+_MOST_WORKERS = 20
+"""They wait for the disk, and few at once are enough to keep it busy."""
+
+
+class Hand:
+    """A worker's process, seen from here. `retiring`: it belongs to a configuration that is no longer in force."""
+
+    def __init__(self, pid: int, sock: socket.socket, since: float) -> None:
+        self.pid = pid
+        self.channel: BlockingChannel[FromWorker] = BlockingChannel(sock, FromWorker)
+        self.able = False
+        self.work: Work | None = None
+        self.since = since
+        """Since when it does what it does: monotonic seconds."""
+        self.retiring = False
+
+
+class Supervisor:
+    def __init__(self, control: socket.socket) -> None:
+        self._control: BlockingChannel[FromMaster] = BlockingChannel(control, FromMaster)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._control, selectors.EVENT_READ, self._obey)
+        self._settings: Settings
+        self._log: MailLog
+        self._log_to = ""
+        self._log_fd = -1
+        self._limit = 1.0
+        self._clients: list[BlockingChannel[Job]] = []
+        self._hands: list[Hand] = []
+        self._queue = JobQueue()
+        self._trial: Settings | None = None
+        """A configuration that waits for the word of its first worker."""
+        self._draining = False
+        self._end_by = float("inf")
+        self._code: int | None = None
+        self._reported = 0.0
+
+    def run(self) -> int:
+        while self._code is None:
+            for key, _ in self._selector.select(self._patience()):
+                key.data(key.fileobj)
+            self._look_after()
+        for hand in self._hands:
+            self._kill(hand)
+        self._log.close()
+        return self._code
+
+    # The master
+
+    def _obey(self, control: BlockingChannel[FromMaster]) -> None:
+        try:
+            records = control.receive()
+        except (ChannelError, OSError):
+            records = None
+        if records is None:
+            self._selector.unregister(control)
+            self._drain(at_once=True)
+            return
+        for record, fds in records:
+            match record:
+                case Start():
+                    self._start(record, fds)
+                case Link():
+                    self._link(socket.socket(fileno=fds[0]))
+                case Reconfigure():
+                    self._try(msgspec.msgpack.decode(record.settings, type=Settings))
+                case Drain():
+                    self._drain(at_once=record.at_once)
+                case Handed():
+                    _close(fds)
+                case _:
+                    pass
+
+    def _start(self, start: Start, fds: list[int]) -> None:
+        self._log_to = start.log_to
+        if start.log_to == "fd":
+            self._log_fd = fds.pop(0)
+        _close(fds)
+        self._settings = msgspec.msgpack.decode(start.settings, type=Settings)
+        self._log = open_log(self._settings, self._log_to, self._log_fd, None)
+        gc.collect()
+        gc.freeze()
+        self._try(self._settings)
+
+    def _try(self, settings: Settings) -> None:
+        """A worker reads the configuration; if it can use it, so do we, and the workers of the old one retire."""
+        self._trial = settings
+        self._hire(settings)
+
+    def _judged(self, hand: Hand, reason: str) -> None:
+        settings, self._trial = self._trial, None
+        if settings is None:
+            return
+        if reason:
+            self._tell(Refused(reason))
+            if not any(h.able for h in self._hands):
+                self._code = EX_CONFIG
+            return
+        self._settings = settings
+        self._limit = float(settings.number("command_time_limit"))
+        for other in self._hands:
+            other.retiring = other is not hand
+        self._tell(Ready())
+
+    def _tell(self, record: Ready | Refused | Report) -> None:
+        with contextlib.suppress(OSError):
+            self._control.send(record)
+
+    def _drain(self, *, at_once: bool) -> None:
+        self._draining = True
+        self._end_by = time.monotonic() + _LAST_SECONDS
+        if at_once:
+            self._queue.clear()
+
+    # The courier
+
+    def _link(self, sock: socket.socket) -> None:
+        client: BlockingChannel[Job] = BlockingChannel(sock, ToDeliverer)
+        self._clients.append(client)
+        self._selector.register(client, selectors.EVENT_READ, self._take)
+
+    def _take(self, client: BlockingChannel[Job]) -> None:
+        try:
+            records = client.receive()
+        except (ChannelError, OSError):
+            records = None
+        if records is None:
+            # Its jobs that nobody has begun are the next courier's, who gives them to us again.
+            self._selector.unregister(client)
+            self._clients.remove(client)
+            self._queue.forget(client)
+            client.close()
+            return
+        for job, fds in records:
+            self._queue.add(Work(job, fds, client))
+        self._hand_out()
+
+    def _answer(self, client: BlockingChannel[Job], record: object) -> None:
+        if client in self._clients:
+            with contextlib.suppress(OSError):
+                client.send(record)
+
+    # Workers
+
+    def _hire(self, settings: Settings) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._become_worker(theirs, settings)
+        theirs.close()
+        hand = Hand(pid, ours, time.monotonic())
+        self._hands.append(hand)
+        self._selector.register(hand.channel, selectors.EVENT_READ, lambda _: self._hear(hand))
+
+    def _become_worker(self, sock: socket.socket, settings: Settings) -> None:
+        """In the new process: keep nothing of the supervisor's, and never return."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            self._selector.close()
+            self._control.close()
+            for client in self._clients:
+                client.close()
+            for hand in self._hands:
+                hand.channel.close()
+            self._queue.clear()
+            code = serve(sock, settings, self._log_to, self._log_fd)
+        finally:
+            os._exit(code)
+
+    def _hear(self, hand: Hand) -> None:
+        try:
+            records = hand.channel.receive()
+        except (ChannelError, OSError):
+            records = None
+        if records is None:
+            self._bury(hand)
+            return
+        for record, _ in records:
+            match record:
+                case Able():
+                    hand.able = True
+                    hand.since = time.monotonic()
+                    self._judged(hand, "")
+                case Unable():
+                    self._judged(hand, record.reason)
+                case Outcome():
+                    self._done(hand, record)
+                case _:
+                    if hand.work is not None:
+                        self._answer(hand.work.client, record)
+        self._hand_out()
+
+    def _done(self, hand: Hand, outcome: Outcome) -> None:
+        work, hand.work = hand.work, None
+        hand.since = time.monotonic()
+        if work is not None:
+            self._answer(work.client, outcome)
+            self._queue.done(work)
+
+    def _hand_out(self) -> None:
+        """Idle workers get what waits. One is hired when all are busy: the job waits for the first that is free."""
+        while (hand := self._idle()) is not None and (work := self._queue.next()) is not None:
+            hand.work = work
+            hand.since = time.monotonic()
+            with contextlib.suppress(OSError):
+                hand.channel.send(work.job, work.fds)
+            work.release()
+        hired = sum(not hand.able for hand in self._hands)
+        if self._queue.waiting > hired and len(self._hands) < _MOST_WORKERS and self._trial is None:
+            self._hire(self._settings)
+
+    def _idle(self) -> Hand | None:
+        """The one that was busy last: the others may become superfluous."""
+        idle = [hand for hand in self._hands if hand.able and hand.work is None and not hand.retiring]
+        return max(idle, key=lambda hand: hand.since, default=None)
+
+    def _bury(self, hand: Hand) -> None:
+        """A worker's process has ended, or has closed its channel, which comes to the same."""
+        self._selector.unregister(hand.channel)
+        hand.channel.close()
+        self._hands.remove(hand)
+        self._kill(hand)
+        if self._trial is not None and not hand.able:
+            self._judged(hand, "local delivery: the worker that was to read the configuration died")
+        work = hand.work
+        if work is not None:
+            self._log.emit("agent", Warn(f"process local pid {hand.pid} died while delivering {work.job.queue_id}"))
+            self._answer(work.client, _lost(work.job, "local delivery agent died unexpectedly"))
+            self._queue.done(work)
+        if not self._draining and self._code is None:
+            self._hand_out()
+
+    def _kill(self, hand: Hand) -> None:
+        """With all that it has started: a worker leads a process group of its own."""
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(hand.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(hand.pid, 0)
+
+    # Time
+
+    def _patience(self) -> float:
+        return 0.2 if self._draining else 1.0
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        idle = 0
+        for hand in list(self._hands):
+            if hand.work is not None:
+                if now - hand.since > self._limit * max(len(hand.work.job.recipients), 1):
+                    queue_id = hand.work.job.queue_id
+                    self._log.emit("agent", Warn(f"{queue_id}: delivery took longer than {self._limit:.0f} s: killed"))
+                    self._bury(hand)
+            elif hand.able:
+                idle += 1
+                if hand.retiring or (idle > 1 and now - hand.since > _IDLE_SECONDS):
+                    self._dismiss(hand)
+        if self._draining and (now > self._end_by or not (self._queue.busy or self._queue.waiting)):
+            self._code = 0
+        elif now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            self._tell(Report({"workers": len(self._hands), "delivering": self._queue.busy}))
+
+    def _dismiss(self, hand: Hand) -> None:
+        self._selector.unregister(hand.channel)
+        hand.channel.close()
+        self._hands.remove(hand)
+        self._kill(hand)
+
+
+def _lost(job: Job, text: str) -> Outcome:
+    now = time.time()
+    return Outcome(job.job_id, (Status("4.3.0", text),) * len(job.recipients), Timing(now, 0, now))
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def main(control: socket.socket) -> int:
+    """Be the agent until the master says otherwise. Signals of the terminal are the master's affair."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    return Supervisor(control).run()
