@@ -1,0 +1,31 @@
+"""What content preparation reads of main.cf."""
+
+from msgspec import Struct
+
+
+class ContentParams(Struct, frozen=True):
+    myhostname: str
+    enable_long_queue_ids: bool
+    always_add_missing_headers: bool
+    message_drop_headers: tuple[str, ...]
+    undisclosed_recipients_header: str
+    header_size_limit: int
+    hopcount_limit: int
+    local_header_rewrite_clients: tuple[str, ...]
+    always_bcc: str
+    sender_bcc_maps: tuple[str, ...]
+    recipient_bcc_maps: tuple[str, ...]
+    canonical_maps: tuple[str, ...]
+    canonical_classes: tuple[str, ...]
+    sender_canonical_maps: tuple[str, ...]
+    sender_canonical_classes: tuple[str, ...]
+    recipient_canonical_maps: tuple[str, ...]
+    recipient_canonical_classes: tuple[str, ...]
+    virtual_alias_maps: tuple[str, ...]
+    virtual_alias_expansion_limit: int
+    virtual_alias_recursion_limit: int
+    virtual_alias_address_length_limit: int
+    propagate_unmatched_extensions: tuple[str, ...]
+    recipient_delimiter: str
+    mynetworks: tuple[str, ...]
+    parent_domain_matches_subdomains: tuple[str, ...]
