@@ -56,7 +56,6 @@ class Exchange:
         self._timer: Timer | None = None
         self._edns, self._tcp = True, config.tcp
         self._ident = 0
-        encode_query(0, self._name, self._kind)
         self._next()
 
     def cancel(self) -> None:

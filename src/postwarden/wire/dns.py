@@ -23,6 +23,8 @@ _IN = 1
 _OPT = 41
 _DO = 0x8000
 
+_LENGTHS = tuple(bytes((n,)) for n in range(64))
+
 _QR, _TC, _RD, _RA, _AD = 0x8000, 0x0200, 0x0100, 0x0080, 0x0020
 
 
@@ -130,9 +132,9 @@ def encode_name(name: str) -> bytes:
     labels = _unescape(raw) if b"\\" in raw else raw.split(b".")
     if labels[-1] == b"":
         labels.pop()
-    if not all(0 < len(label) < 64 for label in labels):
+    encoded = b"".join([_LENGTHS[len(label) & 63] + label for label in labels]) + b"\0"
+    if b"" in labels or max(map(len, labels)) > 63:
         raise DnsError(f"label of a bad length: {name}")
-    encoded = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
     if len(encoded) > MAX_NAME:
         raise DnsError(f"longer than {MAX_NAME} bytes: {name}")
     return encoded
@@ -352,11 +354,11 @@ class _Reader:
                 raise DnsError("a label of an unknown type")
 
 
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 
 def _escape(label: bytes) -> str:
-    if _PLAIN.issuperset(label):
+    if not label.translate(None, _PLAIN):
         return label.decode("ascii")
     return "".join(
         "\\" + chr(byte) if byte in b".\\" else chr(byte) if 32 < byte < 127 else f"\\{byte:03d}" for byte in label
