@@ -91,6 +91,7 @@ class Courier:
     def reconfigure(self, parts: Parts, params: CourierParams) -> None:
         """From now on; deliveries in progress end as they began."""
         self._parts, self._params = parts, params
+        self._scheduler.backoff = float(params.minimal_backoff_time)
         self._inflow.configure(params.qmgr_message_active_limit, float(params.in_flow_delay))
 
     def flush(self) -> None:
@@ -164,8 +165,11 @@ class Courier:
             if stored.body is not None:
                 sender.released(len(stored.body))
             self._look()
+        elif stored.body is None:
+            entry.head = None
+            self._admit(entry)
         else:
-            self._admit(entry, sender if stored.body is not None else None)
+            self._admit(entry, sender)
 
     def sealed(self, record: SegmentSealed) -> None:
         self._ledger.sealed(record.segment)
@@ -301,7 +305,7 @@ class Courier:
             for index, status in zip(delivery.indices, results, strict=True):
                 self._note(message, index, status)
             for forward in delivery.forwards:
-                if results[forward.recipient_index].code[0] == "2":
+                if results[forward.recipient_index].code[0] != "4":
                     message.forwards.append((delivery.indices[forward.recipient_index], forward))
         self._part_done(message)
         self._soon()
@@ -380,9 +384,10 @@ class Courier:
                 self._send(crew, delivery)
 
     def _refill(self) -> None:
-        room = min(self._params.qmgr_message_active_limit - self._active, _PAGE)
-        if room <= 0 or self._draining is not None:
-            return
+        limit = self._params.qmgr_message_active_limit
+        room = min(limit - self._active, _PAGE)
+        if room < min(_PAGE, max(limit // 8, 1)) or self._draining is not None:
+            return  # a page at a time: each look into the ledger costs a query
         entries = self._ledger.due(self._scanned, room)
         self._more = len(entries) == room
         for entry in entries:

@@ -77,7 +77,8 @@ class Scheduler(Generic[T]):
     """Deliveries of any kind `T` in, the next one out."""
 
     def __init__(self, backoff: float) -> None:
-        self._backoff = backoff
+        self.backoff = backoff
+        """Seconds for which a destination is suspended."""
         self._transports: dict[str, Transport[T]] = {}
         self._pools: dict[str, deque[Transport[T]]] = {}
         self._wakes: list[tuple[float, int, Destination[T]]] = []
@@ -164,7 +165,7 @@ class Scheduler(Generic[T]):
                 destination.window.succeeded(limits.positive, limits.concurrency, destination.busy, limits.initial)
             elif destination.window.failed(limits.negative, limits.cohorts):
                 destination.suspended = Status(fault.code, f"delivery temporarily suspended: {fault.text}")
-                destination.until = now + self._backoff
+                destination.until = now + self.backoff
                 self._wake(destination, destination.until)
         if destination.resting:
             self._wake(destination, now + limits.rate_delay)

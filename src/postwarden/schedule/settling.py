@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from postwarden.mail.events import Failure, MessageIdSeen, Notice
+from postwarden.mail.events import Delivered, Failure, MessageIdSeen, Notice
 from postwarden.mail.queue import Change, Content, Damaged, Entry
 from postwarden.mail.status import Status
 from postwarden.net.log import Log
@@ -90,15 +90,27 @@ class Settler:
         self.busy -= 1
         for made, entry in zip(spawned, entries, strict=True):
             envelope = entry.envelope
+            self._emit("cleanup", MessageIdSeen(envelope.queue_id, envelope.message_id))
+            if made.forwarded >= 0:
+                self._emit("local", _forwarded(message, made.forwarded, envelope.queue_id, envelope.arrival))
             if made.notice:
                 self._emit("bounce", Notice(f"{message.entry.envelope.queue_id}: {made.notice}: {envelope.queue_id}"))
-            self._emit("cleanup", MessageIdSeen(envelope.queue_id, envelope.message_id))
             self._admit(entry)
         if last:
             self._over(message)
 
 
+def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Delivered:
+    """What local(8) says of an alias that leads elsewhere: it learns here what the new queue id is."""
+    envelope = message.entry.envelope
+    recipient = envelope.recipients[index]
+    delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, max(now - message.active, 0.0))
+    status = Status("2.0.0", f"forwarded as {queue_id}", "local")
+    return Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays)
+
+
 def _unforward(message: Message, indices: set[int]) -> None:
     """What can't be read can't be forwarded: those recipients are tried again."""
     message.sent = [(index, status) for index, status in message.sent if index not in indices]
+    message.failed = [(index, status) for index, status in message.failed if index not in indices]
     message.deferred += [(index, UNREADABLE) for index in indices]

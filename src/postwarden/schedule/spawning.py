@@ -20,6 +20,8 @@ class Spawned(Struct, frozen=True):
     message: NewMessage
     notice: str = ""
     """What the log says of it, before its queue id."""
+    forwarded: int = -1
+    """For a forward: index of the recipient that it stands for."""
 
 
 class Spawner:
@@ -45,7 +47,9 @@ class Spawner:
         return bool(failed) and self._reporter.wanted(envelope, failed)
 
     def spawn(self, entry: Entry, forwards: Forwards, failed: Failed, content: Content) -> list[Spawned]:
-        made = [Spawned(self._forward(entry, index, forward, content)) for index, forward in forwards]
+        made = [
+            Spawned(self._forward(entry, index, forward, content), forwarded=index) for index, forward in forwards
+        ]
         if self.reports(entry.envelope, failed):
             report = self._reporter.failure(entry.envelope, failed, content, self._new_queue_id())
             envelope, head = self._clerk(report.envelope, report.head)
@@ -61,6 +65,7 @@ class Spawner:
         envelope = replace(
             old,
             queue_id=queue_id,
+            arrival=now,
             sender=forward.sender,
             recipients=forward.recipients,
             size=len(head) + entry.body_size,

@@ -193,8 +193,8 @@ def test_what_is_sent_is_settled_at_once_and_failures_with_their_report() -> Non
     (report,) = last.spawned
     assert report.envelope.recipients == (Recipient("joe@example.org"),)
     assert world.lines() == [
-        "bounce: ID1: sender non-delivery notification: NEW1",
         "cleanup: NEW1: message-id=",
+        "bounce: ID1: sender non-delivery notification: NEW1",
         "qmgr: NEW1: from=<>, size=39, nrcpt=1 (queue active)",
         "error: NEW1: to=<joe@example.org>, relay=none, delay=0, delays=0/0/0/0, dsn=4.3.0, status=deferred"
         " (mail transport unavailable)",

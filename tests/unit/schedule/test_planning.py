@@ -1,0 +1,77 @@
+from msgspec import Struct
+
+from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.mail.queue import Entry
+from postwarden.mail.status import Status
+from postwarden.schedule.planning import Plan, Planner
+from postwarden.schedule.scheduler import TransportLimits
+
+LIMITS = {
+    "smtp": TransportLimits("smtp", "carrier", recipients=3),
+    "relay": TransportLimits("relay", "carrier", recipients=0),
+    "local": TransportLimits("local", "agent", recipients=1),
+}
+
+
+class Route(Struct):
+    transport: str
+    nexthop: str
+    recipient: str
+
+
+class Resolver:
+    def resolve(self, recipient: str) -> Route:
+        _local, _, domain = recipient.partition("@")
+        if domain == "fault":
+            raise LookupError
+        transport = {"here": "local", "inside": "relay", "lost": "lost", "held": "held"}.get(domain, "smtp")
+        return Route(transport, domain, recipient.replace("old", "new"))
+
+
+def plan(*addresses: str, skip: tuple[int, ...] = (), delimiter: str = "+-") -> Plan:
+    recipients = tuple(Recipient(address) for address in addresses)
+    envelope = Envelope("ID", 0.0, "", recipients, 1)
+    still = tuple(n for n in range(len(addresses)) if n not in skip)
+    planner = Planner(Resolver(), LIMITS.get, faults=(LookupError,), delimiter=delimiter, deferred_transports=("held",))
+    return planner.plan(Entry((1, 1), envelope, still, 0, 0))
+
+
+def shape(made: Plan) -> list[tuple[str, str, str, tuple[int, ...]]]:
+    return [(g.limits.name, g.nexthop, g.key, g.indices) for g in made.groups]
+
+
+def test_groups_of_at_most_the_recipient_limit() -> None:
+    made = plan(*(f"u{n}@x" for n in range(7)), "v@y")
+    assert shape(made) == [
+        ("smtp", "x", "x", (0, 1, 2)),
+        ("smtp", "x", "x", (3, 4, 5)),
+        ("smtp", "x", "x", (6,)),
+        ("smtp", "y", "y", (7,)),
+    ]
+
+
+def test_no_limit_and_only_what_is_open() -> None:
+    assert shape(plan(*(f"u{n}@inside" for n in range(4)), skip=(1,))) == [("relay", "inside", "inside", (0, 2, 3))]
+
+
+def test_a_destination_for_each_mailbox() -> None:
+    made = plan("Ann@here", "ann+list@here", "bob-x@here", "+odd@here")
+    assert [g.key for g in made.groups] == ["ann@here", "ann@here", "bob@here", "+odd@here"]
+    assert {g.nexthop for g in made.groups} == {"here"}
+
+
+def test_what_cant_be_routed_is_refused_and_the_rest_goes() -> None:
+    made = plan("a@fault", "b@lost", "c@x", "d@inside", "e@here")
+    assert [(index, status.code) for index, status in made.refused] == [(0, "4.3.0"), (1, "4.3.0")]
+    assert len(made.groups) == 3
+
+
+def test_one_recipient_alone() -> None:
+    assert shape(plan("A@X")) == [("smtp", "X", "x", (0,))]
+    assert plan("a@fault").refused == [(0, Status("4.3.0", "address resolver failure"))]
+
+
+def test_the_resolver_s_form_of_an_address_is_delivered_to() -> None:
+    made = plan("old@x", "plain@x")
+    assert [r.address for r in made.groups[0].recipients] == ["new@x", "plain@x"]
+    assert [g.recipients[0].address for g in plan("old@x").groups] == ["new@x"]
