@@ -96,19 +96,20 @@ def _chunks(head: bytes, body: FileBody) -> Iterator[bytes]:
 
 
 def _converted(chunks: Iterable[bytes], quote: bool) -> Iterator[bytes]:
-    """As `_convert` of the whole, in pieces that end with a line where they can."""
+    """As `_convert` of the whole, in pieces that end with a line where they can. A bare LF counts as its end here: one
+    that falls between two pieces must not let a forged `From ` through."""
     rest, at_start = b"", True
     for chunk in chunks:
         data = rest + chunk
-        cut = data.rfind(b"\r\n") + 2
-        if cut < 2:
-            # Part of one long line: enough is kept back to see `From ` at its beginning and a CRLF at its end.
-            cut = len(data) - 1 if len(data) > _CHUNK else 0
+        cut = data.rfind(b"\n") + 1
+        if not cut and len(data) > _CHUNK + 8:
+            # Part of one long line. What is kept back may be the CR of its end.
+            cut = len(data) - 1
         if cut:
             yield _convert(data[:cut], quote, at_start=at_start)
-            at_start = data.endswith(b"\r\n", 0, cut)
+            at_start = data.endswith(b"\n", 0, cut)
         rest = data[cut:]
     if rest:
         yield _convert(rest, quote, at_start=at_start)
-    if rest and not rest.endswith(b"\n"):
+    if rest or not at_start:
         yield b"\n"
