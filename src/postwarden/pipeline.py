@@ -8,15 +8,20 @@
 A stage never imports another: what it needs it declares as a Protocol, and gets it here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
+from msgspec import Struct
+
+from postwarden.addressing.params import RewriteParams
 from postwarden.addressing.resolve import open_resolver
+from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.params import BounceParams
 from postwarden.bounce.report import Reports
-from postwarden.config.errors import Problem
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.config.view import view
+from postwarden.content.prepare import Prepared, Preparer
 from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
@@ -24,11 +29,18 @@ from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile,
 from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.events import Warn
+from postwarden.mail.events import Event, Warn
+from postwarden.mail.reply import Reply
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial
 from postwarden.net.log import Log
 from postwarden.net.names import Names
+from postwarden.net.peername import PeerNames
+from postwarden.net.waiting import Waiting
+from postwarden.policy.judge import Judge
+from postwarden.receive.counters import Counters
+from postwarden.receive.ports import Store
+from postwarden.receive.service import Neighbours, Service
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import routing_of
 from postwarden.schedule.courier import Parts
@@ -52,6 +64,79 @@ class Surroundings:
         self.log = log
         self.names = names
         self.dial = dial
+
+
+class Reception(Struct, frozen=True):
+    """What a receiver works with."""
+
+    services: dict[str, Service]
+    """By `name/type`, for each listener."""
+    refresh: Callable[[], list[Problem]]
+    """Look at tables and files again; to be called once a second."""
+
+
+class _Addressing(Struct, frozen=True):
+    """What content needs of addressing."""
+
+    rewrite: Callable[[str], str]
+    local_domain: Callable[[str], bool]
+
+
+def receiver(
+    settings: Settings,
+    around: Surroundings,
+    store: Store,
+    *,
+    keys: tuple[str, ...],
+    waiting: Waiting,
+    counters: Counters,
+    files: Mapping[str, str],
+) -> Reception:
+    """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
+    tables = Tables.of(settings)
+    resolver = open_resolver(settings, tables)
+    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
+
+    def say(event: Event) -> None:
+        around.log.emit("cleanup", event)
+
+    profiles = {
+        service.name: Preparer(settings, service.key, tables, addressing, say)
+        for service in settings.services
+        if service.command == "cleanup"
+    }
+    usual = profiles.get("cleanup") or Preparer(settings, "", tables, addressing, say)
+
+    def prepare(envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
+        return profiles.get(profile, usual)(envelope, head)
+
+    judges: dict[str, Judge] = {}
+    services: dict[str, Service] = {}
+    for key in keys:
+        judges[key] = Judge(settings, key, tables, resolver)
+        enabled = bool(settings.value("smtpd_peername_lookup", key))
+        names = PeerNames(around.names.native, around.clock, enabled=enabled)
+        services[key] = Service(
+            settings,
+            key,
+            Neighbours(around.clock, around.log, names, judges[key], prepare, store, waiting, counters, files),
+            tables,
+        )
+
+    def refresh() -> list[Problem]:
+        problems = tables.refresh()
+        for look in (
+            resolver.forget,
+            *(j.refresh for j in judges.values()),
+            *(s.clients.refresh for s in services.values()),
+        ):
+            try:
+                look()
+            except ConfigError as error:
+                problems.append(Problem(error.origin, "error", error.text))
+        return problems
+
+    return Reception(services, refresh)
 
 
 def carrier(

@@ -10,6 +10,7 @@ sent in clear before the handshake must never count as said under TLS), wait for
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from postwarden.mail.session import TlsFacts
@@ -62,10 +63,17 @@ class Stream(Protocol):
 
 
 class SocketStream(asyncio.Protocol):
-    """A `Stream` over an asyncio transport; it is the transport's protocol itself, to save a call an event."""
+    """A `Stream` over an asyncio transport; it is the transport's protocol itself, to save a call an event.
 
-    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    `wrap` gives the context of a server that speaks TLS from the first byte (RFC 8314 3.3): asked for each connection,
+    so that a renewed certificate is served at once. `opened` then comes after the handshake.
+    """
+
+    def __init__(
+        self, handler: Handler, loop: asyncio.AbstractEventLoop, wrap: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         self._handler = handler
+        self._wrap = wrap
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._upgrade: asyncio.Task[None] | None = None
@@ -85,6 +93,9 @@ class SocketStream(asyncio.Protocol):
             self.peer = (peer[0], peer[1])
         if isinstance(local, tuple):
             self.local = (local[0], local[1])
+        if self._wrap is not None:
+            self.start_tls(self._wrap(), server_side=True)
+            return
         if transport.get_extra_info("ssl_object") is not None:
             self.tls = tls_facts(transport)
         self._handler.opened(self)
@@ -142,7 +153,10 @@ class SocketStream(asyncio.Protocol):
             return
         self._transport = transport
         self.tls = tls_facts(transport)
-        self._handler.secured(self.tls)
+        if self._wrap is not None:
+            self._handler.opened(self)
+        else:
+            self._handler.secured(self.tls)
 
     def close(self) -> None:
         if self._transport is not None and not self._closed:
@@ -158,8 +172,10 @@ class SocketStream(asyncio.Protocol):
         self._lost(error)
 
     def _lost(self, error: Exception | None) -> None:
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        if self._wrap is None or self.tls is not None:
             self._handler.closed(error)
 
 

@@ -1,0 +1,184 @@
+"""The receiver: SMTP sessions in, durable messages out, and word of them to the courier.
+
+The courier is told over a channel with a credit: past it only envelopes go, and the courier reads the bodies from the
+segments when it has room. While there is no courier messages are taken all the same: they are durable, and the next
+courier finds them.
+"""
+
+import asyncio
+import math
+import os
+import socket
+from functools import partial
+
+from postwarden import pipeline
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.config.view import view
+from postwarden.ipc.channel import Channel
+from postwarden.ipc.records import Credit, Link, SegmentSealed, Stored, ToReceiver
+from postwarden.mail.events import Event, Warn
+from postwarden.net.dial import SocketDial
+from postwarden.net.names import open_names
+from postwarden.net.stream import SocketStream
+from postwarden.net.waiting import LoopWaiting
+from postwarden.receive.counters import Counters
+from postwarden.receive.service import Service
+from postwarden.receive.session import Session
+from postwarden.roles.life import Life, run
+from postwarden.spool.appender import Appender
+from postwarden.spool.params import SpoolParams
+
+_MESSAGES, _OCTETS = 256, 16 << 20
+_LOOK_EVERY = 1.0
+_BACKLOG = 1024
+
+
+class Told:
+    """The courier's channel, and what it may still be sent whole."""
+
+    def __init__(self, sock: socket.socket, slow: "Slow") -> None:
+        self._messages, self._octets = _MESSAGES, _OCTETS
+        self._slow = slow
+        self.open = True
+        self._channel: Channel[ToReceiver] = Channel(sock, ToReceiver, self._heard, self._lost)
+
+    def stored(self, stored: Stored) -> None:
+        size = len(stored.body or b"")
+        if self._messages <= 0 or self._octets < size:
+            stored = Stored(stored.segment, stored.offset, stored.length, stored.envelope, b"", None, stored.body_file)
+        else:
+            self._messages -= 1
+            self._octets -= size
+        self._channel.send(stored)
+
+    def sealed(self, sealed: SegmentSealed) -> None:
+        self._channel.send(sealed)
+
+    @property
+    def waiting(self) -> int:
+        return self._channel.waiting
+
+    def _heard(self, record: ToReceiver, fds: list[int]) -> None:
+        if isinstance(record, Credit):
+            self._messages += record.messages
+            self._octets += record.octets
+        else:
+            self._slow.seconds = record.seconds
+
+    def _lost(self, error: Exception | None) -> None:
+        self.open = False
+
+
+class Slow:
+    """How long each new transaction is to wait (in_flow_delay)."""
+
+    seconds = 0.0
+
+
+class Receiver:
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        settings = life.settings
+        self._told: Told | None = None
+        self._slow = Slow()
+        self._draining = False
+        start = life.start
+        self._counters = Counters(life.counters_fd, start.instance, settings.number("anvil_rate_time_unit"))
+        post = life.loop.call_soon_threadsafe
+        try:
+            self._store = Appender(view(SpoolParams, settings), start.instance, life.clock, post, self._spool_says)
+        except OSError as error:
+            raise ConfigError(settings.origin("queue_directory"), str(error)) from error
+        self._store.on_stored = self._stored
+        self._store.on_sealed = self._sealed
+        names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
+        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop))
+        self._reception = pipeline.receiver(
+            settings,
+            around,
+            self._store,
+            keys=tuple(dict.fromkeys(listener.service for listener in start.listeners)),
+            waiting=LoopWaiting(life.loop),
+            counters=self._counters,
+            files=life.files,
+        )
+        cores = len(os.sched_getaffinity(0))
+        for service in self._reception.services.values():
+            # The limit is one for all receivers, and the kernel deals connections out evenly enough.
+            service.limit = math.ceil(service.limit / cores)
+        self._servers: list[asyncio.Server] = []
+        life.loop.create_task(self._listen())
+
+    def link(self, link: Link, sock: socket.socket) -> None:
+        self._told = Told(sock, self._slow)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Never asked for: a reload starts new receivers."""
+
+    def files_changed(self) -> None:
+        """A key that only root may read was renewed: services look at their certificates themselves."""
+
+    def drain(self, at_once: bool) -> None:
+        self._draining = True
+        for server in self._servers:
+            server.close()
+        if at_once:
+            for session in self._sessions():
+                session.leave()
+        self._end_if_idle()
+
+    def flush(self) -> None:
+        """The courier's affair."""
+
+    async def _listen(self) -> None:
+        life = self._life
+        for listener, sock in zip(life.start.listeners, life.sockets, strict=True):
+            service = self._reception.services[listener.service]
+            server = await life.loop.create_server(partial(self._accept, service), sock=sock, backlog=_BACKLOG)
+            self._servers.append(server)
+        life.ready()
+        self._look()
+
+    def _accept(self, service: Service) -> SocketStream:
+        tls = service.tls
+        wrap = (lambda: tls.context) if tls is not None and service.wrapper else None
+        return SocketStream(Session(service), self._life.loop, wrap)
+
+    def _look(self) -> None:
+        for problem in self._reception.refresh():
+            self._life.log.emit("smtpd", Warn(f"{problem.origin}: {problem.text}; the old text stays in effect"))
+        if not self._draining:
+            self._life.clock.call_later(_LOOK_EVERY, self._look)
+
+    def _stored(self, stored: Stored) -> None:
+        if self._told is not None:
+            self._told.stored(stored)
+
+    def _sealed(self, sealed: SegmentSealed) -> None:
+        if self._told is not None:
+            self._told.sealed(sealed)
+
+    def _spool_says(self, event: Event) -> None:
+        self._life.log.emit("cleanup", event)
+
+    def _sessions(self) -> list[Session]:
+        return [session for service in self._reception.services.values() for session in service.sessions]
+
+    def _end_if_idle(self) -> None:
+        if any(service.sessions for service in self._reception.services.values()):
+            self._life.clock.call_later(0.02, self._end_if_idle)
+            return
+        self._store.close()
+        self._life.clock.call_later(0.02, self._end_when_told)
+
+    def _end_when_told(self) -> None:
+        if self._told is not None and self._told.open and self._told.waiting:
+            self._life.clock.call_later(0.01, self._end_when_told)
+        else:
+            self._life.finish()
+
+
+def main(control: socket.socket) -> int:
+    """Be a receiver until the master says otherwise."""
+    return run(control, Receiver)
