@@ -52,6 +52,7 @@ class Program:
         self.once = once
         self.ended = self.loop.create_future()
         self.quiet = 0
+        self.parent = os.getppid()
 
     def turn(self) -> None:
         for instance in (1, 2):
@@ -59,7 +60,7 @@ class Program:
         self.ledger.sweep(time.time())
         self.fill()
         self.quiet = self.quiet + 1 if not self.open else 0
-        if self.once and self.quiet > 10:
+        if (self.once and self.quiet > 30) or os.getppid() != self.parent:
             self.ended.set_result(None)
         else:
             self.loop.call_later(0.01, self.turn)

@@ -1,4 +1,4 @@
-"""Program: stores messages as fast as it can, 20 at a time, and writes each answered queue id to standard output."""
+"""Program: stores messages, 20 at a time, and writes each answered queue id to standard output."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from postwarden.spool.appender import Appender
 from postwarden.spool.params import SpoolParams
 from postwarden.testing.spool import envelope
 
+PAUSE = 0.01
 HEAD = b"Subject: kill\r\n\r\n"
 
 
@@ -42,11 +43,13 @@ async def main(directory: str, instance: int) -> None:
     def answered(queue_id: str, fault: Reply | None) -> None:
         if fault is None:
             os.write(1, f"{queue_id}\n".encode())
-        store()
+        loop.call_later(PAUSE, store)
 
     for _ in range(20):
         store()
-    await asyncio.Event().wait()
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
 
 
 if __name__ == "__main__":

@@ -150,3 +150,37 @@ def test_all_of_queue_db(deferred: tuple[Path, dict[str, bytes], set[str]], tmp_
     assert found == {}
     assert "rebuilt with 0 messages" in said
     assert (copy / "postwarden" / "queue.db.damaged").stat().st_size == BLOCK * 10
+
+
+def test_a_block_of_the_log(tmp_path: Path) -> None:
+    """The courier was killed, its newest commits are in the log alone, and one block of that is lost."""
+    root = tmp_path / "live"
+    spool = Spool(str(root))
+    ledger = spool.ledger()
+    list(ledger.recover())
+    appender = spool.appender()
+    bodies = {}
+    for n, size in enumerate(sizes()[:100]):
+        spool.store(appender, body(n, size))
+        entry = ledger.take(spool.stored[-1])
+        assert entry is not None
+        spool.settle(ledger, Change(entry.key, (), ((0, LATER),), 10.0))
+        bodies[entry.envelope.queue_id] = body(n, size)
+    appender.close()
+    spool.sweep(ledger)
+    killed = tmp_path / "killed"
+    shutil.copytree(root, killed)
+    spool.close()
+    log = killed / "postwarden" / "queue.db-wal"
+    damaged = 0
+    for turn, block in enumerate(random.Random(3).sample(range(1, log.stat().st_size // BLOCK), 20)):
+        copy = tmp_path / str(turn)
+        shutil.copytree(killed, copy)
+        zero(copy / log.relative_to(killed), block)
+        again = Spool(str(copy))
+        found, named = collect(again)
+        lost = {queue_id for queue_id in bodies if found.get(queue_id) != bodies[queue_id]}
+        assert len(lost) <= 3 * BLOCK // 150, (block, len(lost))
+        assert all(queue_id in named for queue_id in lost), (block, lost)
+        damaged += "pages of its log are damaged" in named
+    assert damaged > 10

@@ -82,7 +82,7 @@ def check(receivers: list[Role], courier: Role, queue: Path) -> None:
 
 @pytest.mark.slow
 def test_kills(tmp_path: Path) -> None:
-    run(tmp_path, 25)
+    run(tmp_path, 20)
 
 
 @pytest.mark.long

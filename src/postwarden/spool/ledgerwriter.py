@@ -13,9 +13,10 @@ from typing import NamedTuple
 from postwarden.mail.events import Event, Failure, Notice
 from postwarden.spool.files import Files
 from postwarden.spool.live import Finals
+from postwarden.spool.logfile import read_log
 from postwarden.spool.queuedb import Drop, Operation, QueueWriter, Unlink
 from postwarden.spool.reserve import Reserve
-from postwarden.spool.salvage import replace
+from postwarden.spool.salvage import finish, replace
 from postwarden.spool.writer import GroupWriter, Pause, Writer
 
 _PAUSE = 0.5
@@ -55,7 +56,11 @@ class LedgerWriter:
         """Before the first work: open queue.db, salvaging it if need be. Raises sqlite3.OperationalError, OSError."""
         self._grown = grown
         try:
-            journal = self._db.open(grown)
+            finish(self._db.path)
+            if lost := read_log(f"{self._db.path}-wal").lost:
+                journal = self._salvage(sqlite3.DatabaseError(f"{lost} pages of its log are damaged"))
+            else:
+                journal = self._db.open(grown)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
@@ -174,11 +179,12 @@ class LedgerWriter:
 
     def _unlink(self, body_files: list[str]) -> None:
         for file in body_files:
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    self._files.unlink(os.path.join(self._spool, "incoming", file))
-                except OSError as error:
-                    self.tell(Failure(f"body file {file} can't be removed: {error}"))
+            try:
+                self._files.unlink(os.path.join(self._spool, "incoming", file))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.tell(Failure(f"body file {file} can't be removed: {error}"))
 
     def _drop(self, drops: list[Drop]) -> None:
         """Unlink, make that durable, and only then forget what the journal says of them."""

@@ -9,12 +9,10 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from postwarden.spool.logfile import read_log
 from postwarden.spool.schema import PAGE_SIZE
 
 LEAF, INTERIOR, INDEX_LEAF, INDEX_INTERIOR = 0x0D, 0x05, 0x0A, 0x02
-_FRAME = 24
-_HEADER = 100
-_MAX_PAYLOAD = 1 << 30
 Value = int | float | str | bytes | None
 _INT_SIZES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
@@ -29,7 +27,7 @@ class Pages:
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._log = _committed(f"{path}-wal")
+        self._log = read_log(f"{path}-wal").pages
         size = os.fstat(self._fd).st_size // PAGE_SIZE
         self.count = max(size, max(self._log, default=0))
 
@@ -97,7 +95,7 @@ class Pages:
                 yield values
 
     def _payload(self, page: bytes, at: int, size: int, most: int) -> bytes:
-        if size > _MAX_PAYLOAD:
+        if size > self.count * PAGE_SIZE:
             return b""
         if size <= most:
             return page[at : at + size]
@@ -167,39 +165,3 @@ def _value(kind: int, data: bytes) -> Value:
     if kind < 8:
         return int.from_bytes(data, signed=True)
     return data if kind % 2 == 0 else data.decode("utf-8", "replace")
-
-
-def _committed(path: str) -> dict[int, bytes]:
-    """Pages of the write-ahead log up to its last whole commit; newest first wins."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return {}
-    pages: dict[int, bytes] = {}
-    pending: dict[int, bytes] = {}
-    if len(data) < 32 or int.from_bytes(data[8:12]) != PAGE_SIZE:
-        return pages
-    order = ">" if data[3] & 1 else "<"
-    salt = data[16:24]
-    sums = _sum(data[:24], (0, 0), order)
-    for at in range(32, len(data) - PAGE_SIZE - _FRAME + 1, PAGE_SIZE + _FRAME):
-        frame = data[at : at + _FRAME]
-        page = data[at + _FRAME : at + _FRAME + PAGE_SIZE]
-        sums = _sum(page, _sum(frame[:8], sums, order), order)
-        if frame[8:16] != salt or struct.unpack(">II", frame[16:24]) != sums:
-            break
-        pending[int.from_bytes(frame[:4])] = page
-        if frame[4:8] != b"\0\0\0\0":
-            pages.update(pending)
-            pending.clear()
-    return pages
-
-
-def _sum(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
-    first, second = sums
-    words = struct.unpack(f"{order}{len(data) // 4}I", data)
-    for n in range(0, len(words), 2):
-        first = (first + words[n] + second) & 0xFFFFFFFF
-        second = (second + words[n + 1] + first) & 0xFFFFFFFF
-    return first, second
