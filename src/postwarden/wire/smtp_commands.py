@@ -48,7 +48,7 @@ def _mail(sender: str | None, path: str, parameters: list[str]) -> Event:
     except _BadParameter as bad:
         return Refused("MAIL", bad.reply)
     if sender is None:
-        return Refused("MAIL", _BAD_SENDER, f"Illegal address syntax in MAIL command: {path}")
+        return Refused("MAIL", _BAD_SENDER, ("Illegal address syntax from ", f" in MAIL command: {path}"))
     return Mail(
         sender,
         int(found.get("SIZE", 0)),
@@ -96,7 +96,7 @@ def parse_rcpt(line: bytes) -> Event:
 
 def _rcpt(address: str | None, path: str, parameters: list[str]) -> Event:
     if not address:
-        return Refused("RCPT", _BAD_RECIPIENT, f"Illegal address syntax in RCPT command: {path}")
+        return Refused("RCPT", _BAD_RECIPIENT, ("Illegal address syntax from ", f" in RCPT command: {path}"))
     orcpt, notify = "", 0
     for word in parameters:
         name, equals, value = word.partition("=")
@@ -154,7 +154,7 @@ def parse_bdat(line: bytes) -> Event:
     last = len(words) == 3 and words[2].upper() == b"LAST"
     if len(words) not in (2, 3) or (len(words) == 3 and not last) or not words[1].isdigit() or len(words[1]) > 18:
         text = line.decode("utf-8", "replace")
-        return Refused("BDAT", _BDAT_SYNTAX, f"malformed BDAT command syntax: {text}", close=True)
+        return Refused("BDAT", _BDAT_SYNTAX, ("malformed BDAT command syntax from ", f": {text}"), close=True)
     return Chunk(int(words[1]), last)
 
 
@@ -167,7 +167,7 @@ def parse_verify(line: bytes) -> Event:
     given = " ".join(words[1:])
     address = parse_path(given)
     if not address:
-        return Refused("VRFY", _BAD_RECIPIENT, f"Illegal address syntax in VRFY command: {given}")
+        return Refused("VRFY", _BAD_RECIPIENT, ("Illegal address syntax from ", f" in VRFY command: {given}"))
     return Verify(address, given)
 
 

@@ -79,8 +79,8 @@ class Refused(Struct, frozen=True):
 
     verb: str
     reply: Reply
-    warning: str = ""
-    """For the log: what was wrong with it; empty where Postfix logs nothing."""
+    warning: tuple[str, str] | None = None
+    """For the log: what stands before and after the client's name; None where Postfix logs nothing."""
     close: bool = False
 
 

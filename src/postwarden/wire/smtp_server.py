@@ -13,8 +13,8 @@ Each event stands for one reply, except `Content` and `Chunk`, which have none. 
 the code *before* the next call of `next`, since the code decides what the next bytes are: a command, content, or TLS.
 The reply of `Refused`, `Unknown` and `BareLf` moves nothing, unless it is 421.
 
-Nothing that arrived before the banner or in the packet of STARTTLS is ever read as a command (CVE-2011-0411): `next`
-gives None until the banner is answered, and an accepted STARTTLS drops the buffer. `early` tells of both.
+What arrived together with STARTTLS is dropped when STARTTLS is accepted: said in clear, it must not count as said under
+TLS (CVE-2011-0411). `early` tells of it, as of everything that was sent where a reply had to be awaited.
 """
 
 from msgspec import Struct
@@ -103,7 +103,7 @@ class Machine:
         if self._discarded or end - pos > self._options.line_limit:
             self._discarded = 0
             self._event = ""
-            return Refused("", _TOO_LONG, "command line too long")
+            return Refused("", _TOO_LONG, self._too_long(buffer[pos : pos + 30]))
         line, bare = strip_line_end(buffer[pos:end])
         if bare and self._options.line_ends is LineEnds.REJECT:
             self._event = ""
@@ -123,8 +123,11 @@ class Machine:
             self.early = self._buffer[self._pos :]
             self._buffer = b""
             self._pos = 0
-        elif state is State.CONNECTED:
-            self._event = BANNER
+
+    def take_early(self) -> bytes:
+        """`early`, or before the banner what has arrived; forgotten then."""
+        data, self.early = self.early or self._buffer[self._pos :], b""
+        return data
 
     def secured(self) -> None:
         """The TLS handshake that followed STARTTLS is over."""
@@ -178,7 +181,7 @@ class Machine:
     def _begin_chunk(self, chunk: Chunk, refused: Reply | None) -> Event | None:
         if (refused or self.state is State.SPOILED) and chunk.size > self._options.discard_limit:
             self._event = ""
-            return Refused("BDAT", _ENDLESS_CHUNK, "chunk too big to be thrown away", close=True)
+            return Refused("BDAT", _ENDLESS_CHUNK, ("BDAT from ", f": {chunk.size} bytes, out of order"), close=True)
         if self.state is State.SPOILED:
             refused = Reply(551, "5.0.0", f"Discarded {chunk.size} bytes after earlier error")
         self._chunk = chunk
@@ -245,7 +248,11 @@ class Machine:
         if self._discarded <= self._options.discard_limit >> 10:
             return None
         self._event = ""
-        return Refused("", _ENDLESS, "command line without end", close=True)
+        return Refused("", _ENDLESS, self._too_long(b""), close=True)
+
+    def _too_long(self, beginning: bytes) -> tuple[str, str]:
+        text = beginning.decode("utf-8", "replace")
+        return "", f": request longer than {self._options.line_limit}: {text}..."
 
 
 def order_reply(state: State, verb: str) -> Reply:

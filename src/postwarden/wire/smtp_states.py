@@ -5,7 +5,7 @@ and both ends move by the reply: the server by the one it sends, the client by t
 disagree, and either tests the other.
 
 A step is an event in a state. Events are the commands by their verb, and four things that are no command:
-`BANNER` (the server's first reply, also the one that follows XCLIENT), `TLS` (the handshake is over), `END` (the reply
+`BANNER` (the server's first reply), `TLS` (the handshake is over), `END` (the reply
 to the content of DATA) and `LAST` (a BDAT that says LAST).
 
 Two rules carry the security of the whole:
@@ -79,8 +79,8 @@ def _steps() -> dict[State, dict[str, tuple[State, State]]]:
         step["ETRN"] = (state, state)
         step["AUTH"] = (state, state)
         step["XFORWARD"] = (state, state)
-        # What XCLIENT says replaces the client: the session begins anew, with a banner.
-        step["XCLIENT"] = (s.CONNECTED, state)
+        # What XCLIENT says replaces the client: the session begins anew, and the banner is the reply.
+        step["XCLIENT"] = (s.GREETED, state)
     table[s.LOGIN]["AUTH"] = (s.READY, s.READY)
     for state in (*_IDLE, s.MAIL, s.RCPT):
         table[state]["STARTTLS"] = (s.HANDSHAKE, state)

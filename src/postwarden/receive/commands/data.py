@@ -1,0 +1,64 @@
+"""DATA, its content and its end (RFC 5321 4.1.1.4)."""
+
+from typing import TYPE_CHECKING
+
+from postwarden.mail.reply import Reply
+from postwarden.receive.content import Intake
+from postwarden.receive.delivery import deliver
+from postwarden.wire.smtp_events import Content, ContentEnd, Data
+
+if TYPE_CHECKING:
+    from postwarden.receive.session import Session
+    from postwarden.receive.transaction import Transaction
+
+_GO_AHEAD = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+TOO_BIG = Reply(552, "5.3.4", "Error: message file too big")
+
+
+def apply_data(session: "Session", _: Data) -> None:
+    transaction = session.transaction
+    assert transaction is not None
+    session.where = "DATA"
+    if not session.allows(session.service.judge.data(transaction.facts()), "DATA", "DATA"):
+        return
+    begin_content(session, transaction)
+    session.answer(_GO_AHEAD)
+
+
+def begin_content(session: "Session", transaction: "Transaction") -> Intake:
+    draft = session.service.store.draft()
+    transaction.draft = draft
+    transaction.intake = Intake(draft)
+    return transaction.intake
+
+
+def apply_content(session: "Session", content: Content) -> None:
+    transaction = session.transaction
+    if transaction is None or transaction.intake is None or transaction.spoiled is not None:
+        return
+    intake, draft, limit = transaction.intake, transaction.draft, session.params.message_size_limit
+    intake.write(content.data)
+    if 0 < limit < intake.size:
+        if not intake.over and draft is not None:
+            session.service.warn(f"{transaction.queue_id}: queue file size limit exceeded")
+            intake.give_up()
+            draft.abandon()
+        elif intake.size > limit + session.mode.options.discard_limit:
+            # RFC 5321 4.5.3.1.9 wants all of it read, but not for ever.
+            session.hang_up(("4.3.0", "Error: message far too big"), "too much data")
+    elif draft is not None and draft.congested:
+        draft.on_drained = session.resume
+        session.hold()
+
+
+def apply_content_end(session: "Session", end: ContentEnd) -> None:
+    transaction = session.transaction
+    assert transaction is not None and transaction.intake is not None
+    session.where = "END-OF-MESSAGE"
+    if transaction.intake.over:
+        session.answer(TOO_BIG, "DATA")
+    elif end.bare_lf and session.reports_bare_lf:
+        session.refuse("END-OF-MESSAGE", "bare <LF> received")
+        session.answer(session.bare_lf_reply, "DATA")
+    else:
+        deliver(session, transaction, "DATA")

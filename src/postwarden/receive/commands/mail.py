@@ -1,0 +1,56 @@
+"""MAIL (RFC 5321 4.1.1.2)."""
+
+from typing import TYPE_CHECKING
+
+from postwarden.mail.reply import Reply
+from postwarden.receive.counters import MESSAGES
+from postwarden.receive.transaction import Transaction
+from postwarden.wire.smtp_events import Mail
+
+if TYPE_CHECKING:
+    from postwarden.receive.session import Session
+
+OK = Reply(250, "2.1.0", "Ok")
+_TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed limit")
+_NO_UTF8 = Reply(555, "5.5.4", "Unsupported option: SMTPUTF8")
+
+
+def apply_mail(session: "Session", mail: Mail) -> None:
+    service, params, sender = session.service, session.params, mail.sender
+    session.where = "MAIL"
+    if mail.smtputf8 and not params.smtputf8_enable:
+        session.answer(_NO_UTF8, "MAIL")
+        return
+    decision = service.judge.mail(session.facts, sender)
+    if session.standing.limited and _too_many(session):
+        session.answer(Reply(450, "4.7.1", f"Error: too much mail from {session.facts.client.address}"), "MAIL")
+        return
+    if not session.allows(decision, "MAIL", "MAIL", sender=sender):
+        return
+    refusal = _TOO_BIG if 0 < params.message_size_limit < mail.size else service.store.room(mail.size)
+    if refusal is not None:
+        session.refuse("MAIL", refusal, sender=sender)
+        session.answer(refusal, "MAIL")
+        return
+    session.transaction = Transaction(mail, session.facts, service.clock.now())
+    if not params.smtpd_delay_open_until_valid_rcpt:
+        open_transaction(session, session.transaction)
+    session.answer(OK, "MAIL")
+
+
+def open_transaction(session: "Session", transaction: Transaction) -> None:
+    """Give it a queue id, and say so in the log."""
+    transaction.queue_id = session.service.store.new_queue_id()
+    session.log_opened(transaction.queue_id)
+
+
+def _too_many(session: "Session") -> bool:
+    limit, counters = session.params.smtpd_client_message_rate_limit, session.service.counters
+    if not limit or counters is None:
+        return False
+    service, client = session.service, session.facts.client
+    rate = counters.count(service.name, client.address, service.clock.now(), MESSAGES)
+    if rate <= limit:
+        return False
+    service.warn(f"Message delivery request rate limit exceeded: {rate} from {client} for service {service.name}")
+    return True

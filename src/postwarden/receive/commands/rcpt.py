@@ -1,0 +1,53 @@
+"""RCPT (RFC 5321 4.1.1.3)."""
+
+from typing import TYPE_CHECKING
+
+from postwarden.mail.envelope import Recipient
+from postwarden.mail.reply import Reply
+from postwarden.receive.commands.mail import open_transaction
+from postwarden.receive.counters import RECIPIENTS
+from postwarden.wire.smtp_events import Rcpt
+
+if TYPE_CHECKING:
+    from postwarden.receive.session import Session
+
+OK = Reply(250, "2.1.5", "Ok")
+_TOO_MANY = Reply(452, "4.5.3", "Error: too many recipients")
+
+
+def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
+    transaction = session.transaction
+    assert transaction is not None
+    session.where = "RCPT"
+    recipients = transaction.recipients
+    if len(recipients) >= session.params.smtpd_recipient_limit:
+        # Real clients go on for a while after this reply; that alone is no error (RFC 5321 4.5.3.1.10).
+        transaction.overshoot += 1
+        forgiven = transaction.overshoot <= session.params.smtpd_recipient_overshoot_limit
+        session.answer(_TOO_MANY, "" if forgiven else "RCPT")
+        if forgiven:
+            session.tally.count("RCPT", accepted=True)
+        return
+    decision = session.service.judge.recipient(transaction.facts(), rcpt.address)
+    if session.standing.limited and _too_many(session):
+        address = session.facts.client.address
+        session.answer(Reply(450, "4.7.1", f"Error: too many recipients from {address}"), "RCPT")
+        return
+    if not session.allows(decision, "RCPT", "RCPT", rcpt.address):
+        return
+    if not transaction.queue_id:
+        open_transaction(session, transaction)
+    recipients.append(Recipient(rcpt.address, "", rcpt.orcpt, rcpt.notify))
+    session.answer(OK, "RCPT")
+
+
+def _too_many(session: "Session") -> bool:
+    limit, counters = session.params.smtpd_client_recipient_rate_limit, session.service.counters
+    if not limit or counters is None:
+        return False
+    service, client = session.service, session.facts.client
+    rate = counters.count(service.name, client.address, service.clock.now(), RECIPIENTS)
+    if rate <= limit:
+        return False
+    service.warn(f"Recipient address rate limit exceeded: {rate} from {client} for service {service.name}")
+    return True

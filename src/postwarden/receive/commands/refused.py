@@ -1,0 +1,47 @@
+"""What is no command, is malformed, or is out of order."""
+
+from typing import TYPE_CHECKING
+
+from postwarden.mail.reply import Reply
+from postwarden.wire.smtp_events import BareLf, Refused, Unknown
+from postwarden.wire.smtp_states import State
+
+if TYPE_CHECKING:
+    from postwarden.receive.session import Session
+
+_UNKNOWN = Reply(500, "5.5.2", "Error: command not recognized")
+_FORBIDDEN = Reply(221, "2.7.0", "Error: I can break rules, too. Goodbye.")
+
+
+def apply_refused(session: "Session", refused: Refused) -> None:
+    session.where = refused.verb or "UNKNOWN"
+    reply = refused.reply
+    if session.machine.state is State.REFUSED:
+        reply = Reply(503, "5.7.0", f"Error: access denied for {session.facts.client}")
+    if refused.warning is not None:
+        before, after = refused.warning
+        if refused.verb == "BDAT":
+            before = f"{session.queue_id or 'NOQUEUE'}: {before}"
+        session.warn(before, after)
+    if reply.code == 421:
+        reply = Reply(421, reply.status, f"{session.service.hostname} {reply.text}")
+    session.answer(reply, refused.verb or "UNKNOWN")
+    if refused.close:
+        session.end()
+
+
+def apply_unknown(session: "Session", unknown: Unknown) -> None:
+    session.where = "UNKNOWN"
+    if unknown.line in session.service.forbidden:
+        session.warn("non-SMTP command from ", f": {unknown.line[:100]}")
+        session.answer(_FORBIDDEN)
+        session.tally.count("UNKNOWN", accepted=False)
+        session.end()
+        return
+    session.answer(_UNKNOWN, "UNKNOWN")
+
+
+def apply_bare_lf(session: "Session", _: BareLf) -> None:
+    session.refuse(session.where, "bare <LF> received")
+    session.answer(session.bare_lf_reply)
+    session.end()

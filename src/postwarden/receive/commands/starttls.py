@@ -1,0 +1,43 @@
+"""STARTTLS (RFC 3207)."""
+
+from typing import TYPE_CHECKING
+
+from postwarden.mail.reply import Reply
+from postwarden.receive.counters import TLS_SESSIONS
+from postwarden.wire.smtp_events import Word
+
+if TYPE_CHECKING:
+    from postwarden.receive.session import Session
+
+_READY = Reply(220, "2.0.0", "Ready to start TLS")
+_ABSENT = Reply(502, "5.5.1", "Error: command not implemented")
+
+
+def apply_starttls(session: "Session", _: Word) -> None:
+    session.where = "STARTTLS"
+    tls = session.service.tls
+    if tls is None:
+        session.answer(_ABSENT, "STARTTLS")
+        return
+    if session.standing.limited and too_many_tls(session):
+        session.tally.count("STARTTLS", accepted=False)
+        session.hang_up(("4.7.0", f"Error: too many new TLS sessions from {session.facts.client}"))
+        return
+    session.answer(_READY, "STARTTLS")
+    session.flush()
+    session.hold()
+    session.shorten(session.params.smtpd_starttls_timeout)
+    tls.start(session.stream)
+
+
+def too_many_tls(session: "Session") -> bool:
+    """Counts a TLS session; True if it is over the limit."""
+    limit, counters = session.params.smtpd_client_new_tls_session_rate_limit, session.service.counters
+    if not limit or counters is None:
+        return False
+    service, client = session.service, session.facts.client
+    rate = counters.count(service.name, client.address, service.clock.now(), TLS_SESSIONS)
+    if rate <= limit:
+        return False
+    service.warn(f"New TLS session rate limit exceeded: {rate} from {client} for service {service.name}")
+    return True

@@ -1,0 +1,82 @@
+"""The end of a message: judge it, prepare it, make it durable, and only then say 250."""
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.reply import Reply
+from postwarden.receive.received import closing
+
+if TYPE_CHECKING:
+    from postwarden.receive.session import Session
+    from postwarden.receive.transaction import Transaction
+
+
+def deliver(session: "Session", transaction: "Transaction", verb: str, note: str = "") -> None:
+    """All content is here. `verb` is DATA or BDAT; `note` goes before `queued as`. May raise Pending, and is called
+    again: nothing that it does before can't be done twice."""
+    intake, draft = transaction.intake, transaction.draft
+    assert intake is not None and draft is not None
+    intake.finish()
+    service = session.service
+    if not session.allows(service.judge.end_of_data(transaction.facts(intake.size)), "END-OF-MESSAGE", verb):
+        return
+    head = _received(session, transaction) + intake.head
+    prepared = service.prepare(_envelope(session, transaction, len(head)), head, service.profile)
+    if isinstance(prepared, Reply):
+        session.refuse("END-OF-MESSAGE", prepared)
+        session.answer(prepared, verb)
+        return
+    envelope, head = prepared.envelope, prepared.head
+    size = intake.body_size + len(head)
+    if envelope.size != size:
+        envelope = structs.replace(envelope, size=size)
+    text = f"Ok: {note}queued as {envelope.queue_id}"
+    if transaction.discard or not envelope.recipients:
+        session.answer(Reply(250, "2.0.0", text), verb)
+        session.tally.delivered()
+        return
+    session.hold()
+    draft.commit(envelope, head, lambda fault: _stored(session, verb, text, fault))
+
+
+def _stored(session: "Session", verb: str, text: str, fault: Reply | None) -> None:
+    if session.over:
+        return
+    if fault is None:
+        session.answer(Reply(250, "2.0.0", text), verb)
+        session.tally.delivered()
+    else:
+        session.answer(fault)
+        session.tally.count(verb, accepted=False, error=False)
+    session.resume()
+
+
+def _envelope(session: "Session", transaction: "Transaction", head_size: int) -> Envelope:
+    mail, intake = transaction.mail, transaction.intake
+    assert intake is not None
+    return Envelope(
+        transaction.queue_id,
+        transaction.arrival,
+        mail.sender,
+        tuple(transaction.recipients),
+        intake.body_size + head_size,
+        mail.eight_bit or intake.eight_bit,
+        mail.smtputf8,
+        mail.ret,
+        mail.envid,
+        session.facts.client,
+    )
+
+
+def _received(session: "Session", transaction: "Transaction") -> bytes:
+    service, smtputf8 = session.service, transaction.mail.smtputf8
+    if smtputf8:
+        opening = service.received_by.opening(session.facts, smtputf8=True)
+    else:
+        opening = session.opening
+        if not opening:
+            opening = session.opening = service.received_by.opening(session.facts)
+    date = service.dates.at(service.clock.now())
+    return (opening + closing(transaction.queue_id, transaction.only_recipient or "", date)).encode()

@@ -1,0 +1,60 @@
+"""The parameters that the SMTP server reads."""
+
+from msgspec import Struct
+
+
+class SmtpdParams(Struct, frozen=True):
+    myhostname: str
+    mail_name: str
+    smtpd_banner: str
+    disable_vrfy_command: bool
+    smtpd_helo_required: bool
+    smtputf8_enable: bool
+    soft_bounce: bool
+    # sizes
+    message_size_limit: int
+    line_length_limit: int
+    smtpd_recipient_limit: int
+    smtpd_recipient_overshoot_limit: int
+    # time
+    smtpd_timeout: int
+    smtpd_starttls_timeout: int
+    smtpd_error_sleep_time: int
+    # misbehaviour
+    smtpd_soft_error_limit: int
+    smtpd_hard_error_limit: int
+    smtpd_junk_command_limit: int
+    smtpd_forbidden_commands: tuple[str, ...]
+    smtpd_noop_commands: tuple[str, ...]
+    smtpd_forbid_unauth_pipelining: bool
+    smtpd_forbid_bare_newline: str
+    smtpd_forbid_bare_newline_exclusions: tuple[str, ...]
+    smtpd_forbid_bare_newline_reject_code: int
+    # what is offered
+    smtpd_discard_ehlo_keywords: tuple[str, ...]
+    smtpd_authorized_xclient_hosts: tuple[str, ...]
+    # clients
+    smtpd_client_event_limit_exceptions: tuple[str, ...]
+    smtpd_client_connection_count_limit: int
+    smtpd_client_connection_rate_limit: int
+    smtpd_client_message_rate_limit: int
+    smtpd_client_recipient_rate_limit: int
+    smtpd_client_new_tls_session_rate_limit: int
+    smtpd_delay_open_until_valid_rcpt: bool
+    # TLS
+    smtpd_tls_security_level: str
+    smtpd_use_tls: bool
+    smtpd_enforce_tls: bool
+    smtpd_tls_wrappermode: bool
+    smtpd_tls_cert_file: str
+    smtpd_tls_key_file: str
+    smtpd_tls_chain_files: tuple[str, ...]
+    smtpd_tls_protocols: tuple[str, ...]
+    smtpd_tls_mandatory_protocols: tuple[str, ...]
+    smtpd_tls_ciphers: str
+    smtpd_tls_mandatory_ciphers: str
+    smtpd_tls_exclude_ciphers: tuple[str, ...]
+    smtpd_tls_mandatory_exclude_ciphers: tuple[str, ...]
+    smtpd_tls_loglevel: int
+    smtpd_tls_received_header: bool
+    cleanup_service_name: str

@@ -1,0 +1,81 @@
+"""What the SMTP server needs of others. `pipeline.py` hands it over."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from postwarden.mail.decision import Decision
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts
+from postwarden.net.peername import PeerName
+
+
+class Judge(Protocol):
+    """May it come in? Each method may raise `mail.decision.Pending` and is then called again with the same arguments.
+    A decision that is neither permit nor dunno has a reply; reply code 421 or 521 ends the connection."""
+
+    def connect(self, facts: SessionFacts) -> Decision: ...
+
+    def helo(self, facts: SessionFacts) -> Decision:
+        """`facts.client.helo` is the new name."""
+
+    def mail(self, facts: SessionFacts, sender: str) -> Decision: ...
+
+    def recipient(self, facts: SessionFacts, recipient: str) -> Decision: ...
+
+    def data(self, facts: SessionFacts) -> Decision:
+        """Before the 354, or before the first chunk."""
+
+    def end_of_data(self, facts: SessionFacts) -> Decision:
+        """The content is here; `facts.size` is its size."""
+
+    def etrn(self, facts: SessionFacts, domain: str, /) -> Decision: ...
+
+    def verify(self, facts: SessionFacts, address: str) -> Decision:
+        """VRFY."""
+
+
+class Prepared(Protocol):
+    @property
+    def envelope(self) -> Envelope: ...
+
+    @property
+    def head(self) -> bytes: ...
+
+
+class Prepare(Protocol):
+    def __call__(self, envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
+        """The message as it is to be stored, or the reply that refuses it. May raise Pending, and is called again."""
+
+
+class Draft(Protocol):
+    """A message that is being received."""
+
+    on_drained: Callable[[], None] | None
+    """Called each time `congested` ends."""
+
+    @property
+    def congested(self) -> bool: ...
+
+    def write(self, data: bytes) -> None:
+        """Body bytes: CRLF line ends, without dot-stuffing and without the head."""
+
+    def commit(self, envelope: Envelope, head: bytes, done: Callable[[Reply | None], None]) -> None:
+        """Make it durable, then call `done(None)`, or `done(fault)`; never inside this call. Uses the draft up."""
+
+    def abandon(self) -> None:
+        """The message is not wanted. Without effect after commit."""
+
+
+class Store(Protocol):
+    def new_queue_id(self) -> str: ...
+
+    def room(self, size: int) -> Reply | None:
+        """None if a message of `size` bytes (0: not known) may come in."""
+
+    def draft(self) -> Draft: ...
+
+
+class PeerNames(Protocol):
+    def verify(self, address: str, done: Callable[[PeerName], None]) -> None:
+        """Call `done` once; inside this call when the name is known."""

@@ -1,0 +1,188 @@
+"""One smtpd service of master.cf, compiled: everything that its sessions share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.config.view import view
+from postwarden.mail.events import Event, Warn
+from postwarden.mail.reply import Reply
+from postwarden.net.clock import Clock
+from postwarden.net.log import Log
+from postwarden.net.tls import ServerTls, ServerTlsSettings
+from postwarden.net.tls_client import TlsSettings, TlsSettingsError
+from postwarden.net.waiting import Waiting
+from postwarden.receive.clients import Clients
+from postwarden.receive.counters import Counters
+from postwarden.receive.ehlo import hello_reply
+from postwarden.receive.forbidden import Forbidden
+from postwarden.receive.params import SmtpdParams
+from postwarden.receive.ports import Judge, PeerNames, Prepare, Store
+from postwarden.receive.received import Dates, ReceivedBy
+from postwarden.tables.opening import Tables
+from postwarden.wire.data import LineEnds
+from postwarden.wire.smtp_server import Options
+
+_LINE_ENDS = {
+    "yes": LineEnds.NORMALIZE,
+    "normalize": LineEnds.NORMALIZE,
+    "reject": LineEnds.REJECT,
+    "no": LineEnds.LENIENT,
+}
+
+
+class Neighbours(Struct, frozen=True):
+    """The other parties of a receiver's sessions: one set for all services, but for judge and profile."""
+
+    clock: Clock
+    log: Log
+    names: PeerNames
+    judge: Judge
+    prepare: Prepare
+    store: Store
+    waiting: Waiting
+    counters: Counters | None = None
+    """None: no limits for clients."""
+    files: Mapping[str, str] | None = None
+    """`Life.files`: where to open what only root may read."""
+
+
+class Mode(Struct, frozen=True):
+    """Parameters and what follows from them, as they hold now: normally, or under stress."""
+
+    params: SmtpdParams
+    options: Options
+    exempt_options: Options
+    """For clients that may send what smtpd_forbid_bare_newline forbids."""
+
+
+class Service:
+    """Sessions read this and count themselves in `sessions`; nothing else here changes."""
+
+    def __init__(self, settings: Settings, key: str, neighbours: Neighbours, tables: Tables | None = None) -> None:
+        """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value, table or certificate that can't
+        be used."""
+        n = neighbours
+        self.clock, self.log, self.names, self.store = n.clock, n.log, n.names, n.store
+        self.judge, self.prepare, self.waiting, self.counters = n.judge, n.prepare, n.waiting, n.counters
+        self._settings, self._key = settings, key
+        self.name = key.partition("/")[0]
+        tables = Tables.of(settings) if tables is None else tables
+        params = view(SmtpdParams, settings, key)
+        self.hostname = params.myhostname
+        self.profile = params.cleanup_service_name
+        self.syslog_name = settings.text("syslog_name", key)
+        self.tls_level = _tls_level(params)
+        self.wrapper = params.smtpd_tls_wrappermode
+        """TLS from the first byte."""
+        self.tls = self._open_tls(params, n.files)
+        self.clients = Clients(settings, key, params, tables)
+        self.forbidden = Forbidden(settings, key, params, tables)
+        self.banner = Reply(220, "", params.smtpd_banner)
+        self.helo_reply = Reply(250, "", params.myhostname)
+        self.received_by = ReceivedBy(params.myhostname, params.mail_name, show_tls=params.smtpd_tls_received_header)
+        self.dates = Dates()
+        self.limit = session_limit(settings, key)
+        self.sessions: set[Any] = set()
+        self._normal = self._mode(params)
+        self._stressed = self._mode(view(SmtpdParams, settings, key, stress=True))
+        self._ehlo: dict[tuple[bool, bool], Reply] = {}
+        for tls in (False, True):
+            for xclient in (False, True):
+                self._ehlo[tls, xclient] = hello_reply(params, tls=tls, xclient=xclient)
+
+    @property
+    def mode(self) -> Mode:
+        """For a session that begins now. Above 90 % of the limit `stress` holds (STRESS_README)."""
+        return self._stressed if len(self.sessions) * 10 > self.limit * 9 else self._normal
+
+    def ehlo(self, *, tls: bool, xclient: bool) -> Reply:
+        """`tls`: STARTTLS is on offer."""
+        return self._ehlo[tls, xclient]
+
+    def emit(self, event: Event) -> None:
+        self.log.emit("smtpd", event, self.syslog_name)
+
+    def warn(self, text: str) -> None:
+        self.emit(Warn(text))
+
+    def _mode(self, params: SmtpdParams) -> Mode:
+        word = params.smtpd_forbid_bare_newline.lower()
+        ends = _LINE_ENDS.get(word)
+        if ends is None:
+            origin = self._settings.origin("smtpd_forbid_bare_newline", self._key)
+            raise ConfigError(origin, f"smtpd_forbid_bare_newline: no such setting: {word}")
+        limit = max(params.message_size_limit, 64 << 20)
+        options = Options(
+            line_limit=params.line_length_limit,
+            line_ends=ends,
+            helo_required=params.smtpd_helo_required,
+            tls_required=self.tls_level == "encrypt",
+            absent=_absent(params),
+            discard_limit=limit,
+        )
+        exempt = Options(
+            options.line_limit, LineEnds.LENIENT, options.helo_required, options.tls_required, options.absent, limit
+        )
+        return Mode(params, options, exempt)
+
+    def _open_tls(self, params: SmtpdParams, files: Mapping[str, str] | None) -> ServerTls | None:
+        if self.tls_level == "none":
+            return None
+        must = self.tls_level == "encrypt"
+        policy = TlsSettings(
+            protocols=params.smtpd_tls_mandatory_protocols if must else params.smtpd_tls_protocols,
+            ciphers=params.smtpd_tls_mandatory_ciphers if must else params.smtpd_tls_ciphers,
+            exclude=(
+                *params.smtpd_tls_exclude_ciphers,
+                *(params.smtpd_tls_mandatory_exclude_ciphers if must else ()),
+            ),
+        )
+        cert, key, chain = params.smtpd_tls_cert_file, params.smtpd_tls_key_file, params.smtpd_tls_chain_files
+        name = "smtpd_tls_chain_files" if chain else "smtpd_tls_cert_file"
+        origin = self._settings.origin(name, self._key)
+        if not chain and cert in ("", "none"):
+            origin = self._settings.origin("smtpd_tls_security_level", self._key)
+            raise ConfigError(origin, "TLS is asked for, and smtpd_tls_cert_file or smtpd_tls_chain_files is not set")
+        try:
+            return ServerTls(ServerTlsSettings(policy, cert, key, chain), self.clock, self.warn, files)
+        except TlsSettingsError as error:
+            raise ConfigError(origin, str(error)) from error
+
+
+def session_limit(settings: Settings, key: str) -> int:
+    """maxproc of the service where the operator set it, else default_process_limit where they set that, else
+    postwarden_session_limit: a session is no process here, and 100 of them are few."""
+    service = settings.find_service(key)
+    written = service.maxproc if service is not None else "-"
+    if written not in ("-", ""):
+        if written.isdigit() and int(written):
+            return int(written)
+    elif settings.entry("default_process_limit", key) is not None:
+        return settings.number("default_process_limit", key)
+    return settings.number("postwarden_session_limit", key)
+
+
+def _tls_level(params: SmtpdParams) -> str:
+    """none, may or encrypt. The two old switches count where the level is not set."""
+    level = params.smtpd_tls_security_level.lower()
+    if params.smtpd_tls_wrappermode:
+        return "encrypt"
+    if level in ("none", "may"):
+        return level
+    if level:
+        # Levels that Postfix's client has mean `encrypt` to its server.
+        return "encrypt"
+    return "encrypt" if params.smtpd_enforce_tls else "may" if params.smtpd_use_tls else "none"
+
+
+def _absent(params: SmtpdParams) -> frozenset[str]:
+    return frozenset(
+        {"chunking": "BDAT"}[w.lower()] for w in params.smtpd_discard_ehlo_keywords if w.lower() == "chunking"
+    )
+
+
+Decide = Callable[[], Any]

@@ -1,0 +1,478 @@
+"""One SMTP session: bytes to the machine, its events to the commands, their replies to the client.
+
+What is known of the client is one frozen value, `facts`, replaced by HELO, STARTTLS and XCLIENT. A transaction is one
+object, dropped by `_settle` as soon as the machine's state has none: nothing else ends it, so nothing can forget to.
+
+The session works through what has arrived until it has to wait: for a fact that policy lacks, for the disk, or because
+a client that errs is slowed down. Bytes that arrive meanwhile wait in the machine, and beyond `_ENOUGH` in the kernel.
+All replies of one round leave in one write.
+"""
+
+import traceback
+from collections.abc import Callable
+
+from msgspec import structs
+
+from postwarden.mail.decision import Decision, Pending, Verdict
+from postwarden.mail.envelope import Client
+from postwarden.mail.events import (
+    Connected,
+    Disconnected,
+    Failure,
+    LostConnection,
+    Notice,
+    Opened,
+    Rejected,
+    printable,
+)
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts, TlsFacts
+from postwarden.net.clock import Deadline
+from postwarden.net.peername import PeerName
+from postwarden.net.stream import Stream
+from postwarden.receive.clients import Standing
+from postwarden.receive.commands import apply
+from postwarden.receive.service import Service
+from postwarden.receive.tally import Tally
+from postwarden.receive.transaction import Transaction
+from postwarden.wire.data import LineEnds
+from postwarden.wire.smtp_events import Event
+from postwarden.wire.smtp_server import Machine
+from postwarden.wire.smtp_states import IN_TRANSACTION, State
+
+_ENOUGH = 128 << 10
+_MAX_FACTS = 200
+_DENIED = Reply(554, "5.7.1", "Access denied")
+_TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
+_SYNCHRONIZATION = Reply(554, "5.5.0", "Error: SMTP protocol synchronization")
+_REFUSING = (Verdict.REJECT, Verdict.DEFER)
+
+
+class Session:
+    __slots__ = (
+        "_busy", "_congested", "_counted", "_deadline", "_ended", "_errors", "_out", "_over", "_paused", "_rounds",
+        "facts", "leaving", "machine", "mode", "opening", "params", "service", "standing", "stream",
+        "tally", "transaction", "where",
+    )  # fmt: skip
+
+    stream: Stream
+    standing: Standing
+    facts: SessionFacts
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.mode = service.mode
+        self.params = self.mode.params
+        self.machine = Machine(self.mode.options)
+        self.tally = Tally(self.params)
+        self.transaction: Transaction | None = None
+        self.where = "CONNECT"
+        """What the client did last, for the log."""
+        self.opening = ""
+        """Of the Received header; empty until the first message after HELO."""
+        self.leaving = False
+        """421 at the next command boundary."""
+        self._out: list[bytes] = []
+        self._deadline = Deadline(service.clock, self._timed_out)
+        self._busy = self._over = self._ended = self._paused = self._congested = self._counted = False
+        self._rounds = 0
+
+    # net.stream.Handler
+
+    def opened(self, stream: Stream) -> None:
+        self.stream = stream
+        service = self.service
+        if len(service.sessions) >= service.limit:
+            stream.write(Reply(421, "4.3.2", f"{service.hostname} Error: all server ports are busy").encode())
+            stream.close()
+            self._over = True
+            return
+        service.sessions.add(self)
+        self._deadline.set(self.params.smtpd_timeout)
+        self._busy = True
+        service.names.verify(stream.peer[0], self._named)
+
+    def received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self.machine.receive(data)
+        if self._busy or self._congested:
+            if self.machine.buffered > _ENOUGH and not self._paused:
+                self._paused = True
+                self.stream.pause()
+            return
+        self._run()
+
+    def ended(self) -> None:
+        self._ended = True
+        if not self._busy and not self._over:
+            self._lost("lost connection")
+
+    def secured(self, tls: TlsFacts) -> None:
+        self.machine.secured()
+        self.replace_facts(structs.replace(self.facts, tls=tls, client=structs.replace(self.facts.client, helo="")))
+        if self.params.smtpd_tls_loglevel:
+            self._log_tls(tls)
+        self.resume()
+
+    def congested(self) -> None:
+        self._congested = True
+        self.stream.pause()
+        self._paused = True
+
+    def drained(self) -> None:
+        self._congested = False
+        if not self._busy:
+            self._run()
+
+    def closed(self, reason: Exception | None) -> None:
+        if not self._over:
+            if reason is not None and self.machine.state is State.HANDSHAKE:
+                self.service.emit(Notice(f"SSL_accept error from {self.facts.client}: {reason}"))
+            self._lost("lost connection")
+
+    # for the commands
+
+    def answer(self, reply: Reply, verb: str = "") -> None:
+        """Send `reply` to the command that is at hand. `verb` names it for the count of the disconnect line."""
+        code = reply.code
+        if self.params.soft_bounce and code >= 500:
+            reply = Reply(code - 100, reply.status.replace("5.", "4.", 1), reply.text)
+            code -= 100
+        self._out.append(reply.encode())
+        self.machine.answered(code)
+        if verb:
+            self.tally.count(verb, accepted=code < 400)
+        if self.transaction is not None and self.machine.state not in IN_TRANSACTION:
+            self._settle()
+
+    @property
+    def queue_id(self) -> str:
+        """Of the transaction at hand; empty where there is none."""
+        return "" if self.transaction is None else self.transaction.queue_id
+
+    @property
+    def over(self) -> bool:
+        """The session has ended, or has been told to."""
+        return self._over
+
+    def refuse(self, stage: str, reply: Reply | str, recipient: str | None = None, sender: str | None = None) -> None:
+        """Log a refusal; the caller answers."""
+        transaction, client = self.transaction, self.facts.client
+        if transaction is not None:
+            sender = transaction.mail.sender
+            recipient = transaction.only_recipient if recipient is None else recipient
+        self.service.emit(
+            Rejected(self.queue_id, stage, client, str(reply), sender, recipient, client.protocol, client.helo)
+        )
+
+    def allows(
+        self, decision: Decision, stage: str, verb: str, recipient: str | None = None, sender: str | None = None
+    ) -> bool:
+        """Whether policy lets the command pass; if not it is answered here, and logged."""
+        reply = self.judged(decision, stage, recipient, sender)
+        if reply is None:
+            return True
+        self.answer(reply, verb)
+        self.hang_up_after(reply)
+        return False
+
+    def judged(
+        self, decision: Decision, stage: str, recipient: str | None = None, sender: str | None = None
+    ) -> Reply | None:
+        """The reply that policy wants, logged; None: go on."""
+        self._rounds = 0
+        if decision.verdict in _REFUSING:
+            reply = decision.reply or _DENIED
+            self.refuse(stage, reply, recipient, sender)
+            return reply
+        if decision.verdict is Verdict.DISCARD and self.transaction is not None:
+            self.transaction.discard = True
+        return None
+
+    def hang_up_after(self, reply: Reply) -> None:
+        """421 and 521 end the connection (RFC 5321 3.8, RFC 7504 3)."""
+        if reply.code in (421, 521):
+            self.end()
+
+    def hang_up(self, code_text: tuple[str, str], what: str = "") -> None:
+        """421 with our name, and close."""
+        status, text = code_text
+        self._out.append(Reply(421, status, f"{self.service.hostname} {text}").encode())
+        if what:
+            self.service.emit(LostConnection(what, self._stage(), self.facts.client))
+        self.end()
+
+    def replace_facts(self, facts: SessionFacts) -> None:
+        self.facts = facts
+        self.opening = ""
+
+    def stand_as_client(self) -> None:
+        """`facts` name another client: what is it exempt from?"""
+        client = self.facts.client
+        self.standing = self.service.clients.standing(client.name, client.address)
+        exempt = self.standing.bare_newline
+        self.machine.set_options(self.mode.exempt_options if exempt else self.mode.options)
+
+    def log_opened(self, queue_id: str) -> None:
+        client = self.facts.client
+        self.service.emit(Opened(queue_id, client, client.login))
+
+    def shorten(self, seconds: int) -> None:
+        """What is awaited now must come within `seconds`."""
+        self._deadline.set(seconds)
+
+    @property
+    def reports_bare_lf(self) -> bool:
+        return self.mode.options.line_ends is LineEnds.REJECT and not self.standing.bare_newline
+
+    @property
+    def bare_lf_reply(self) -> Reply:
+        code = self.params.smtpd_forbid_bare_newline_reject_code
+        return Reply(code, f"{code // 100}.5.2", f"{self.service.hostname} Error: bare <LF> received")
+
+    def warn(self, before: str, after: str) -> None:
+        """A warning that has the client in the middle."""
+        self.service.warn(f"{before}{self.facts.client}{after}")
+
+    def hold(self) -> None:
+        """Read no command until `resume`."""
+        self._busy = True
+
+    def resume(self) -> None:
+        """What was waited for is there."""
+        if not self._over:
+            self._busy = False
+            self._run()
+
+    def flush(self) -> None:
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self.stream.write(data)
+
+    def end(self) -> None:
+        """Close after what was said."""
+        if not self._over:
+            self.flush()
+            self.stream.close()
+            self._finish()
+
+    def leave(self) -> None:
+        """The process is to end: 421 as soon as no command and no content is at hand."""
+        self.leaving = True
+        if not self._over and not self._busy and self.machine.state is not State.DATA:
+            self.hang_up(("4.3.2", "Service shutting down"))
+
+    # inside
+
+    def _named(self, peer: PeerName) -> None:
+        if self._over:
+            return
+        stream, service = self.stream, self.service
+        address, port = stream.peer
+        client = Client(peer.name, address or "127.0.0.1", port, peer.reverse_name)
+        self.facts = SessionFacts(
+            client, peer.name_status, peer.reverse_name_status, stream.local[0], stream.local[1], stream.tls
+        )
+        if peer.warning:
+            service.warn(peer.warning)
+        service.emit(Connected(client))
+        self.stand_as_client()
+        if stream.tls is not None:
+            self.machine.secure = True
+            if self.params.smtpd_tls_loglevel:
+                self._log_tls(stream.tls)
+        if not self.standing.limited or self._within_limits(client):
+            self._greet()
+
+    def _within_limits(self, client: Client) -> bool:
+        """Counts the connection. A client over its limit is sent away."""
+        service, params = self.service, self.params
+        counters = service.counters
+        if counters is None:
+            return True
+        count, rate = counters.connect(service.name, client.address, service.clock.now())
+        self._counted = True
+        what = ""
+        if 0 < params.smtpd_client_connection_count_limit < count:
+            what, figure = "Connection concurrency limit", count
+        elif 0 < params.smtpd_client_connection_rate_limit < rate:
+            what, figure = "Connection rate limit", rate
+        if not what:
+            return True
+        service.warn(f"{what} exceeded: {figure} from {client} for service {service.name}")
+        self.hang_up(("4.7.0", f"Error: too many connections from {client.address}"))
+        return False
+
+    def _greet(self) -> None:
+        try:
+            decision = self.service.judge.connect(self.facts)
+        except Pending as pending:
+            self._wait(pending, self._greet)
+            return
+        except Exception:
+            self._broken()
+            return
+        self._busy = False
+        if self.machine.buffered:
+            self._notice_early(self.machine.take_early())
+            if self._over:
+                return
+        reply = self.judged(decision, "CONNECT")
+        self.answer(self.service.banner if reply is None else reply)
+        if reply is not None:
+            self.hang_up_after(reply)
+        self._run()
+
+    def _run(self) -> None:
+        machine = self.machine
+        while not (self._busy or self._over or self._congested):
+            event = machine.next()
+            if event is None:
+                break
+            self._apply(event)
+            if self.tally.errors:
+                self._mind_errors()
+        if self._over:
+            return
+        self.flush()
+        if self._busy:
+            return
+        if self.leaving and machine.state is not State.DATA:
+            self.leave()
+            return
+        if self._ended:
+            self._lost("lost connection")
+            return
+        self._deadline.set(self.params.smtpd_timeout)
+        if self._paused and not self._congested:
+            self._paused = False
+            self.stream.resume()
+
+    def _apply(self, event: Event) -> None:
+        if self.machine.early:
+            self._notice_early(self.machine.take_early())
+            if self._over:
+                return
+        try:
+            apply(self, event)
+        except Pending as pending:
+            self._wait(pending, lambda: self._again(event))
+        except Exception:
+            self._broken()
+
+    def _again(self, event: Event) -> None:
+        self._busy = False
+        self._apply(event)
+        if self.tally.errors:
+            self._mind_errors()
+        self._run()
+
+    def _wait(self, pending: Pending, then: Callable[[], None]) -> None:
+        """Fetch the fact, then judge again."""
+        self._busy = True
+        self._rounds += 1
+        if self._rounds > _MAX_FACTS:
+            self._broken()
+            return
+
+        def done(error: Exception | None) -> None:
+            if self._over:
+                return
+            if error is not None:
+                self.service.emit(Failure(f"{self.facts.client}: {type(error).__name__}: {error}"))
+                self.hang_up(("4.3.0", "Error: internal error"))
+                return
+            then()
+
+        self.flush()
+        self.service.waiting.wait(pending.fetch, done)
+
+    def _mind_errors(self) -> None:
+        """Slow down a client that errs, and end it if it goes on (smtpd_soft_error_limit, smtpd_hard_error_limit)."""
+        if self._over or self._busy or not self._out:
+            return
+        params, errors = self.params, self.tally.errors
+        if errors >= params.smtpd_soft_error_limit and params.smtpd_error_sleep_time:
+            self._busy = True
+            self.service.clock.call_later(params.smtpd_error_sleep_time, self._slept)
+        elif errors >= params.smtpd_hard_error_limit:
+            self.hang_up(("4.7.0", "Error: too many errors"), "too many errors")
+
+    def _slept(self) -> None:
+        if self._over:
+            return
+        self._busy = False
+        self.flush()
+        if self.tally.errors >= self.params.smtpd_hard_error_limit:
+            self.hang_up(("4.7.0", "Error: too many errors"), "too many errors")
+        else:
+            self._run()
+
+    def _notice_early(self, data: bytes) -> None:
+        """The client sent more without waiting for a reply: once a session is enough to know."""
+        if not self.facts.pipelined:
+            self.facts = structs.replace(self.facts, pipelined=True)
+            text = data[:100].decode("utf-8", "replace").replace("\r", "\\r").replace("\n", "\\n")
+            client = self.facts.client
+            self.service.emit(Notice(f"improper command pipelining after {self.where} from {client}: {text}"))
+        if self.params.smtpd_forbid_unauth_pipelining:
+            self._out.append(_SYNCHRONIZATION.encode())
+            self.end()
+
+    def _settle(self) -> None:
+        """The one place where a transaction ends."""
+        if self.transaction is not None:
+            self.transaction.drop()
+            self.transaction = None
+
+    def _timed_out(self) -> None:
+        if self._over:
+            return
+        if self._busy and self.machine.state is not State.HANDSHAKE:
+            self._deadline.set(self.params.smtpd_timeout)
+            return
+        self.hang_up(("4.4.2", "Error: timeout exceeded"), "timeout")
+
+    def _lost(self, what: str) -> None:
+        if self._over:
+            return
+        if self.where != "END-OF-MESSAGE" and hasattr(self, "facts"):
+            self.service.emit(LostConnection(what, self._stage(), self.facts.client))
+        self.stream.close()
+        self._finish()
+
+    def _stage(self) -> str:
+        transaction = self.transaction
+        if self.machine.state is State.DATA and transaction is not None and transaction.intake is not None:
+            return f"DATA ({transaction.intake.size} bytes)"
+        return self.where
+
+    def _finish(self) -> None:
+        self._over = True
+        self._deadline.clear()
+        self.machine.close()
+        self._settle()
+        service = self.service
+        service.sessions.discard(self)
+        if self._counted and service.counters is not None:
+            service.counters.disconnect(service.name, self.stream.peer[0])
+        if hasattr(self, "facts"):
+            service.emit(Disconnected(self.facts.client, self.tally.counts()))
+
+    def _broken(self) -> None:
+        """A bug, ours or of a stage. The client hears of trouble and nothing else; the log gets all of it."""
+        text = printable(traceback.format_exc(limit=-6).replace("\n", " | "))
+        self.service.emit(Failure(f"session with {self.stream.peer[0]}: {text}"))
+        self._out.append(_TROUBLE.encode())
+        self.end()
+
+    def _log_tls(self, tls: TlsFacts) -> None:
+        trust = "Untrusted" if tls.peer_subject else "Anonymous"
+        self.service.emit(
+            Notice(
+                f"{trust} TLS connection established from {self.facts.client}: {tls.protocol} with cipher "
+                f"{tls.cipher} ({tls.bits}/{tls.bits} bits)"
+            )
+        )

@@ -1,0 +1,57 @@
+"""A mail transaction (RFC 5321 3.3): made by an accepted MAIL, gone when the session's state says that there is none.
+
+It is never reset. What must not outlive a transaction is an attribute here, and so can't be forgotten.
+"""
+
+from msgspec import structs
+
+from postwarden.mail.envelope import Recipient
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts
+from postwarden.receive.content import Intake
+from postwarden.receive.ports import Draft
+from postwarden.wire.smtp_events import Mail
+
+
+class Transaction:
+    __slots__ = (
+        "_base", "arrival", "discard", "draft", "intake", "mail", "overshoot", "queue_id", "recipients", "spoiled",
+    )  # fmt: skip
+
+    def __init__(self, mail: Mail, facts: SessionFacts, arrival: float) -> None:
+        self.mail = mail
+        self.arrival = arrival
+        self.recipients: list[Recipient] = []
+        self.queue_id = ""
+        self.draft: Draft | None = None
+        self.intake: Intake | None = None
+        self.spoiled: Reply | None = None
+        """What the chunk that is coming in will be answered with, whatever it holds."""
+        self.discard = False
+        """Policy wants it taken and thrown away."""
+        self.overshoot = 0
+        """Recipients over the limit."""
+        self._base = structs.replace(facts, sender=mail.sender, size=mail.size)
+
+    def facts(self, size: int = -1) -> SessionFacts:
+        """As of now. `size`: of the content, once it is known."""
+        if not self.recipients and size < 0 and not self.queue_id:
+            return self._base
+        return structs.replace(
+            self._base,
+            recipients=len(self.recipients),
+            queue_id=self.queue_id,
+            size=self._base.size if size < 0 else size,
+        )
+
+    @property
+    def only_recipient(self) -> str | None:
+        """For a log line that has room for one."""
+        return self.recipients[0].address if len(self.recipients) == 1 else None
+
+    def drop(self) -> None:
+        """It came to nothing, or all was handed over."""
+        if self.draft is not None:
+            self.draft.on_drained = None
+            self.draft.abandon()
+            self.draft = None
