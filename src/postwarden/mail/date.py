@@ -7,8 +7,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def mail_date(when: float) -> str:
-    """`Mon, 23 Nov 2026 04:12:40 +0000 (UTC)`: seconds since the epoch in local time, English whatever the locale. A day
-    of one digit is padded with a blank, as Postfix pads it."""
+    """`Mon, 23 Nov 2026 04:12:40 +0000 (UTC)`: seconds since the epoch in local time, English whatever the locale.
+
+    A day of one digit is padded with a blank, as Postfix pads it.
+    """
     t = time.localtime(when)
     minutes = t.tm_gmtoff // 60
     sign = "-" if minutes < 0 else "+"

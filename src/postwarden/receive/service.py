@@ -1,6 +1,6 @@
 """One smtpd service of master.cf, compiled: everything that its sessions share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -60,7 +60,7 @@ class Mode(Struct, frozen=True):
 
 
 class Service:
-    """Sessions read this and count themselves in `sessions`; nothing else here changes."""
+    """Sessions read this and count themselves in `sessions`; `limit` and `delay` are the role's to set."""
 
     def __init__(self, settings: Settings, key: str, neighbours: Neighbours, tables: Tables | None = None) -> None:
         """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value, table or certificate that can't
@@ -79,6 +79,10 @@ class Service:
         self.wrapper = params.smtpd_tls_wrappermode
         """TLS from the first byte."""
         self.tls = self._open_tls(params, n.files)
+        self.wrapper = params.smtpd_tls_wrappermode
+        """TLS from the first byte."""
+        self.delay = 0.0
+        """Seconds that each new transaction waits, while the courier lags behind (in_flow_delay)."""
         self.clients = Clients(settings, key, params, tables)
         self.forbidden = Forbidden(settings, key, params, tables)
         self.banner = Reply(220, "", params.smtpd_banner)
@@ -183,6 +187,3 @@ def _absent(params: SmtpdParams) -> frozenset[str]:
     return frozenset(
         {"chunking": "BDAT"}[w.lower()] for w in params.smtpd_discard_ehlo_keywords if w.lower() == "chunking"
     )
-
-
-Decide = Callable[[], Any]

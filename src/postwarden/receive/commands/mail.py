@@ -36,6 +36,9 @@ def apply_mail(session: "Session", mail: Mail) -> None:
     if not params.smtpd_delay_open_until_valid_rcpt:
         open_transaction(session, session.transaction)
     session.answer(OK, "MAIL")
+    if service.delay:
+        session.hold()
+        service.clock.call_later(service.delay, session.resume)
 
 
 def open_transaction(session: "Session", transaction: Transaction) -> None:
