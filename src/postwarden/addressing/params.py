@@ -10,7 +10,6 @@ class RewriteParams(Struct, frozen=True):
     append_dot_mydomain: bool
     swap_bangpath: bool
     allow_percent_hack: bool
-    recipient_delimiter: str
 
 
 class ResolveParams(Struct, frozen=True):
@@ -22,12 +21,15 @@ class ResolveParams(Struct, frozen=True):
     transport_maps: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]
     proxy_interfaces: tuple[str, ...]
+    relocated_maps: tuple[str, ...]
     local_transport: str
     virtual_transport: str
     relay_transport: str
     default_transport: str
     relayhost: str
     recipient_delimiter: str
+    empty_address_recipient: str
+    show_user_unknown_table_name: bool
     resolve_numeric_domain: bool
     resolve_null_domain: bool
     resolve_dequoted_address: bool

@@ -1,30 +1,35 @@
 """Where does mail to an address go: its class, transport and next hop, as trivial-rewrite(8) decides it.
 
 The domain decides the class: local (mydestination, and literals of our own addresses), virtual alias, virtual mailbox,
-relay, or default. transport_maps may then give another transport or next hop. An address that was routed through a
-local domain (`user%elsewhere@here`) is what it was routed to.
+relay, or default. transport_maps may then give another transport or next hop, relocated_maps says who has moved. An
+address that was routed through a local domain (`user%elsewhere@here`) is what it was routed to.
 """
 
-from collections.abc import Collection
+import re
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from postwarden.addressing.params import ResolveParams, RewriteParams
-from postwarden.addressing.rewrite import Rewriter
+from postwarden.addressing.rewrite import Rewriter, without_dot
+from postwarden.addressing.transports import apply_transport, find_transport, valid_literal
+from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
-from postwarden.mail.address import split
+from postwarden.mail.address import is_dot_atom
 from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.hostname import valid_address, valid_hostname
-from postwarden.tables.keys import domain_keys, split_extension
 from postwarden.tables.matching import MatchList
+from postwarden.tables.network import address_bits
 from postwarden.tables.opening import Tables
-from postwarden.tables.table import Found
 
 _MAX_KEPT = 20_000
-_BAD = "5.1.3 Bad recipient address syntax"
-_ROUTING = frozenset("@%!")
+_BAD = "5.1.3 bad address syntax"
+_OPERATORS = frozenset("@%!")
+_NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+_LOOPS = 100
+_SYNTAX = Rule("address syntax", "", BUILT_IN)
 
 
 class AddressClass(Enum):
@@ -64,130 +69,191 @@ class _Home(Struct, frozen=True):
     transport: str
     nexthop: str
     rule: Rule
+    numeric: bool = False
+    """A bare address as domain: it gets its brackets."""
+
+
+_NOWHERE = _Home(AddressClass.DEFAULT, "", "", _SYNTAX)
 
 
 class AddressResolver:
     """`resolve` answers at once; a remote table raises Pending, one that can't answer TableError."""
 
     def __init__(self, settings: Settings, params: ResolveParams, tables: Tables, rewriter: Rewriter) -> None:
+        """Raises ConfigError."""
         self._params = params
         self._rewriter = rewriter
         self._settings = settings
         parents = params.parent_domain_matches_subdomains
-        lists = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
         self._local, self._alias, self._mailbox, self._relay = (
             MatchList(name, getattr(params, name), tables, settings.origin(name), parents=name in parents)
-            for name in lists
+            for name in ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
         )
         self._transports = tables.maps(params.transport_maps, settings.origin("transport_maps"))
-        self._transport_parents = "transport_maps" in parents
-        self._literals: Collection[str] = frozenset((*settings.own_addresses(), *params.proxy_interfaces))
+        self._parents_by_dot = "transport_maps" not in parents
+        self._relocated = tables.maps(params.relocated_maps, settings.origin("relocated_maps"))
+        self._own = frozenset(map(address_bits, (*settings.own_addresses(), *params.proxy_interfaces)))
+        self._defaults = {
+            kind: self._default(kind, parameter)
+            for kind, parameter in (
+                (AddressClass.LOCAL, "local_transport"),
+                (AddressClass.VIRTUAL_MAILBOX, "virtual_transport"),
+                (AddressClass.RELAY, "relay_transport"),
+                (AddressClass.DEFAULT, "default_transport"),
+            )
+        }
+        # What a domain alone decides, by the domain as it was written.
         self._homes: dict[str, _Home] = {}
+        self._is_local: dict[str, bool] = {}
 
     def forget(self) -> None:
-        """A table or a file in a list has changed."""
+        """A table or a file in a list has changed. Raises ConfigError, and then goes on with what it had."""
+        self._homes.clear()
+        self._is_local.clear()
         for matches in (self._local, self._alias, self._mailbox, self._relay):
             if matches.stale():
                 matches.reload()
-        self._homes.clear()
 
     def local_domain(self, domain: str) -> bool:
         """Is it ours to deliver in (mydestination, our own address literals)? Raises TableError."""
-        return self._home(domain.lower()).address_class is AddressClass.LOCAL
+        known = self._is_local.get(domain)
+        if known is None:
+            known = self._local_domain(domain)
+            if len(self._is_local) >= _MAX_KEPT:
+                self._is_local.clear()
+            self._is_local[domain] = known
+        return known
 
     def resolve(self, address: str) -> Resolved:
+        """Raises TableError and Pending."""
         address = self._rewriter.rewrite(address)
-        local, domain = split(address)
-        domain = domain.lower()
-        if not domain:
-            if "@" in address and not self._params.resolve_null_domain:
-                return Resolved(AddressClass.DEFAULT, "error", _BAD, address, self._bad().rule, bad=True)
-            domain = self._params.myhostname.lower()
-            address = f"{local or address}@{domain}"
-            local = local or address.partition("@")[0]
-        home = self._home(domain)
-        routed = not _ROUTING.isdisjoint(local)
-        if routed and home.address_class is AddressClass.LOCAL:
-            inner = self._rewriter.rewrite(local)
-            if "@" in inner and inner != f"{local}@{split(inner)[1]}":
-                return self.resolve(inner)
-        if home.transport == "" or not local:
-            return Resolved(home.address_class, "error", _BAD, address, home.rule, routed, True)
-        if self._transports:
-            found = self._transport(local, domain)
-            if found is not None:
-                return self._by_map(found, home, address, domain, routed)
-        return Resolved(home.address_class, home.transport, home.nexthop, address, home.rule, routed)
-
-    def _home(self, domain: str) -> _Home:
+        local, at, domain = address.rpartition("@")
+        if not at or not local or not domain or domain[-1] == "." or self.local_domain(domain):
+            local, domain = self._unroute(local if at else address, domain if at else None)
+            address = f"{local}@{domain}"
         home = self._homes.get(domain)
         if home is None:
             home = self._find_home(domain)
             if len(self._homes) >= _MAX_KEPT:
                 self._homes.clear()
             self._homes[domain] = home
-        return home
+        if home.numeric:
+            address = f"{local}@[{domain}]"
+        if not home.transport or local[:1] == "-":
+            return Resolved(home.address_class, "error", _BAD, address, _SYNTAX, bad=True)
+        routed = not _OPERATORS.isdisjoint(local)
+        if not self._transports and not self._relocated:
+            return Resolved(home.address_class, home.transport, home.nexthop, address, home.rule, routed)
+        return self._overridden(home, address, routed)
+
+    def _unroute(self, local: str, domain: str | None) -> tuple[str, str]:
+        """Take local domains off, and follow what is left of the address, until a foreign domain or a plain local
+        user stands there: (local part, domain)."""
+        saved: str | None = None
+        for _ in range(_LOOPS + len(local)):
+            domain = None if domain is None else without_dot(domain)
+            if domain == "" and self._params.resolve_null_domain:
+                domain = None
+            if domain is not None:
+                if domain and not self.local_domain(domain):
+                    return local, domain
+                saved, domain = domain, None
+            inner = self._inner(local)
+            if inner is not None:
+                local, domain = inner
+            elif not local:
+                # Mail to nobody is for whoever our own messages come from.
+                local, domain = _split(self._params.empty_address_recipient)
+            elif saved is None:
+                domain = self._params.myhostname
+            else:
+                return local, saved
+        raise RuntimeError("an address that resolves for ever")
+
+    def _inner(self, local: str) -> tuple[str, str | None] | None:
+        """What a local part routes to: (local part, domain). None: nowhere, it is a user."""
+        if _OPERATORS.isdisjoint(local):
+            return None
+        params = self._rewriter.params
+        bang, percent = params.swap_bangpath and "!" in local, params.allow_percent_hack and "%" in local
+        if is_dot_atom(local):
+            return self._rewriter.route(local) if bang or percent else None
+        # Quoted. Technically nobody's business, but a next hop that takes the quotes off would relay by it.
+        if not self._params.resolve_dequoted_address:
+            return None
+        if "@" not in local:
+            if percent:
+                local = "@".join(local.rsplit("%", 1))
+            elif bang:
+                site, _, user = local.partition("!")
+                return user, self._rewriter.complete(site)
+            else:
+                return None
+        user, _, site = local.rpartition("@")
+        return user, self._rewriter.complete(site)
+
+    def _overridden(self, home: _Home, address: str, routed: bool) -> Resolved:
+        """What transport_maps and relocated_maps say. A virtual alias domain has no transport to be replaced."""
+        transport, nexthop, rule = home.transport, home.nexthop, home.rule
+        delimiters = self._params.recipient_delimiter
+        if self._transports and home.address_class is not AddressClass.VIRTUAL_ALIAS:
+            found = find_transport(
+                self._transports, address, delimiters=delimiters, parents_by_dot=self._parents_by_dot
+            )
+            if found is not None:
+                transport, nexthop = apply_transport(found.value, transport, nexthop, address.rpartition("@")[2])
+                rule = Rule(found.table, found.key, found.origin or self._settings.origin("transport_maps"))
+        if self._relocated:
+            moved = self._relocated.find_address(address, delimiters, self.local_domain)
+            if moved is not None:
+                transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
+                rule = Rule(moved.table, moved.key, moved.origin or self._settings.origin("relocated_maps"))
+        return Resolved(home.address_class, transport, nexthop, address, rule, routed)
+
+    def _local_domain(self, domain: str) -> bool:
+        domain = without_dot(domain)
+        if not domain or domain[-1] == ".":
+            return False
+        if self._local.match_string(domain):
+            return True
+        return domain[0] == "[" and address_bits(valid_literal(domain) or "0.0.0.0") in self._own
 
     def _find_home(self, domain: str) -> _Home:
-        params = self._params
-        if domain.startswith("["):
-            bare = domain.strip("[]").removeprefix("ipv6:")
-            if not domain.endswith("]") or not valid_address(bare):
-                return self._bad()
-            if bare in self._literals:
-                return self._class(AddressClass.LOCAL, "local_transport", params.myhostname, "inet_interfaces")
-        elif domain.isascii() and not (
-            valid_hostname(domain) or (params.resolve_numeric_domain and valid_address(domain))
-        ):
-            return self._bad()
-        if self._local.match_domain(domain):
-            return self._class(AddressClass.LOCAL, "local_transport", params.myhostname, "mydestination")
-        if self._alias.match_domain(domain):
+        if domain[:1] == "[":
+            if not valid_literal(domain):
+                return _NOWHERE
+        elif not valid_hostname(_NON_ASCII.sub("x", domain)):
+            if not (self._params.resolve_numeric_domain and valid_address(domain)):
+                return _NOWHERE
+            return replace(self._find_home(f"[{domain}]"), numeric=True)
+        if self.local_domain(domain):
+            because = "inet_interfaces" if domain[0] == "[" else "mydestination"
+            return self._class(AddressClass.LOCAL, domain, because)
+        if self._alias.match_string(domain):
+            unknown = " in virtual alias table" if self._params.show_user_unknown_table_name else ""
             rule = Rule("virtual_alias_domains", domain, self._settings.origin("virtual_alias_domains"))
-            return _Home(AddressClass.VIRTUAL_ALIAS, "error", "5.1.1 User unknown in virtual alias table", rule)
-        if self._mailbox.match_domain(domain):
-            return self._class(AddressClass.VIRTUAL_MAILBOX, "virtual_transport", domain, "virtual_mailbox_domains")
-        nexthop = params.relayhost or domain
+            return _Home(AddressClass.VIRTUAL_ALIAS, "error", f"5.1.1 User unknown{unknown}", rule)
+        if self._mailbox.match_string(domain):
+            return self._class(AddressClass.VIRTUAL_MAILBOX, domain, "virtual_mailbox_domains")
+        nexthop = self._params.relayhost or domain
         if self._relay.match_domain(domain):
-            return self._class(AddressClass.RELAY, "relay_transport", nexthop, "relay_domains")
-        return self._class(AddressClass.DEFAULT, "default_transport", nexthop, "default_transport")
+            return self._class(AddressClass.RELAY, nexthop, "relay_domains")
+        return self._class(AddressClass.DEFAULT, nexthop, "default_transport")
 
-    def _class(self, address_class: AddressClass, parameter: str, nexthop: str, because: str) -> _Home:
-        transport, _, given = getattr(self._params, parameter).partition(":")
-        return _Home(address_class, transport, given or nexthop, Rule(because, "", self._settings.origin(because)))
+    def _class(self, kind: AddressClass, nexthop: str, because: str) -> _Home:
+        transport, given = self._defaults[kind]
+        return _Home(kind, transport, given or nexthop, Rule(because, "", self._settings.origin(because)))
 
-    def _bad(self) -> _Home:
-        return _Home(AddressClass.DEFAULT, "", _BAD, Rule("resolve_numeric_domain", "", BUILT_IN))
+    def _default(self, kind: AddressClass, parameter: str) -> tuple[str, str]:
+        transport, _, nexthop = getattr(self._params, parameter).partition(":")
+        if not transport:
+            raise ConfigError(self._settings.origin(parameter), f"{parameter}: null transport is not allowed")
+        return transport, nexthop
 
-    def _transport(self, local: str, domain: str) -> Found | None:
-        """The keys of transport(5): `user+ext@domain`, `user@domain`, `domain`, `.domain`, …, `*`."""
-        maps = self._transports
-        found = maps.find(f"{local}@{domain}")
-        if found is not None:
-            return found
-        bare, extension = split_extension(local, self._params.recipient_delimiter)
-        if extension and (found := maps.find(f"{bare}@{domain}", part=True)):
-            return found
-        for key in domain_keys(domain, parents_by_dot=not self._transport_parents):
-            found = maps.find(key, part=True)
-            if found is not None:
-                return found
-        return maps.find("*", part=True)
 
-    def _by_map(self, found: Found, home: _Home, address: str, domain: str, routed: bool) -> Resolved:
-        """An empty result changes nothing; `transport:` resets the next hop to the domain; `:nexthop` keeps the
-        transport (transport(5))."""
-        transport, colon, nexthop = found.value.partition(":")
-        rule = Rule(found.table, found.key, found.origin or self._settings.origin("transport_maps"))
-        if not colon:
-            transport, nexthop = found.value, ""
-        if not transport and not nexthop:
-            transport, nexthop = home.transport, home.nexthop
-        elif not transport:
-            transport = home.transport
-        elif not nexthop:
-            nexthop = self._params.myhostname if transport == "local" else domain
-        return Resolved(home.address_class, transport, nexthop, address, rule, routed)
+def _split(address: str) -> tuple[str, str | None]:
+    local, at, domain = address.rpartition("@")
+    return (local, domain) if at else (address, None)
 
 
 def open_resolver(settings: Settings, tables: Tables) -> AddressResolver:

@@ -23,6 +23,11 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower() if "@" in address else ""
 
 
+def is_dot_atom(local: str) -> bool:
+    """Whether `local` is written without quotes (RFC 5322 3.2.3; bytes above 127 by RFC 6532)."""
+    return _ATOMS.match(local) is not None
+
+
 def quote_local(local: str) -> str:
     """`local` as it must be written: as it is, or as a quoted string."""
     return local if _ATOMS.match(local) else '"' + _TO_ESCAPE.sub(r"\\\1", local) + '"'

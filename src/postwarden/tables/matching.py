@@ -63,6 +63,21 @@ class MatchList:
         Raises TableError."""
         return self._search(domain.lower(), "")
 
+    def match_string(self, text: str) -> Match | None:
+        """The element that is `text`, or the table that has it, parents and networks aside: mydestination and the
+        virtual domains. Raises TableError."""
+        text = text.lower()
+        for element in self._elements:
+            if element.table is None:
+                match = Match(element.text, element.origin) if element.text == text else None
+            else:
+                found = element.table.get(text)
+                fact = Fact(element.table.name, text, found.value) if found else None
+                match = Match(element.text, (found and found.origin) or element.origin, fact) if found else None
+            if match is not None:
+                return None if element.negated else match
+        return None
+
     def match_client(self, name: str, address: str) -> Match | None:
         """The same for a client by name (`unknown` fits no name) or address. Raises TableError."""
         return self._search("" if name == "unknown" else name.lower(), address)
