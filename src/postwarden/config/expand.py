@@ -88,7 +88,7 @@ class _Expansion:
     def _bracketed(self, inside: str, depth: int) -> str:
         if inside.startswith("{"):
             return self._relation(inside, depth)
-        name = _NAME.match(inside)
+        name = _NAME.match(inside := inside.lstrip())
         if name is None:
             raise ExpandError(f'empty or bad macro name: "{inside}"')
         rest = inside[name.end() :]
@@ -105,40 +105,48 @@ class _Expansion:
         if operator is None:
             raise ExpandError(f'bad relational expression: "{inside}"')
         right_end = closing(inside, operator.end())
-        left = self.run(inside[1:end].strip(), depth + 1)
-        right = self.run(inside[operator.end() + 1 : right_end].strip(), depth + 1)
+        left = self.run(inside[1:end], depth + 1)
+        right = self.run(inside[operator.end() + 1 : right_end], depth + 1)
         holds = _compare(left, operator[1], right)
         rest = inside[right_end + 1 :]
         if not rest.strip():
-            return "bool:true" if holds else ""
+            return "true" if holds else ""
         wanted, other = _branches(rest)
         return self.run(wanted if holds else other, depth + 1)
 
 
 def _branches(rest: str) -> tuple[str, str]:
-    """What follows the condition: `?a`, `:b`, `?{a}`, `:{b}` or `?{a}:{b}`."""
+    """What follows the condition, as (text if it holds, text if not): `?a`, `:b`, `?{a}`, `:{b}`, `?{a}:{b}`, `?{a}:b`.
+
+    White space counts within braces and in a text without them.
+    """
     rest = rest.lstrip()
     mark, rest = rest[0], rest[1:]
     if mark not in "?:":
         raise ExpandError(f'expecting "?" or ":" instead of "{mark}{rest}"')
-    if not rest.lstrip().startswith("{"):
-        return (rest, "") if mark == "?" else ("", rest)
-    rest = rest.strip()
-    end = closing(rest, 0)
-    first, rest = rest[1:end].strip(), rest[end + 1 :].lstrip()
+    first, rest = _branch(rest)
     if not rest:
         return (first, "") if mark == "?" else ("", first)
     if mark != "?" or not rest.startswith(":"):
         raise ExpandError(f'unexpected text "{rest}"')
-    rest = rest[1:].strip()
-    if not rest.startswith("{") or closing(rest, 0) != len(rest) - 1:
-        raise ExpandError(f'expecting "{{text}}" instead of "{rest}"')
-    return first, rest[1:-1].strip()
+    other, rest = _branch(rest[1:])
+    if rest:
+        raise ExpandError(f'unexpected text "{rest}"')
+    return first, other
+
+
+def _branch(text: str) -> tuple[str, str]:
+    """The text in braces at the start, and what follows it; without braces, all of it."""
+    stripped = text.lstrip()
+    if not stripped.startswith("{"):
+        return text, ""
+    end = closing(stripped, 0)
+    return stripped[1:end], stripped[end + 1 :].lstrip()
 
 
 def level(text: str) -> tuple[int, ...]:
     """A compatibility level, `3`, `3.6` or `3.6.1`, for comparison. Raises ExpandError."""
-    parts = text.split(".")
+    parts = text.lstrip().split(".")
     if not 1 <= len(parts) <= 3 or not all(p.isascii() and p.isdigit() and len(p) < 8 for p in parts):
         raise ExpandError(f'bad compatibility level: "{text}"')
     return tuple(int(p) for p in parts) + (0,) * (3 - len(parts))
