@@ -15,6 +15,9 @@ class MemoryAccounts:
         self._accounts = {account.name: account for account in accounts}
         self.broken: set[str] = set()
 
+    def add(self, account: Account) -> None:
+        self._accounts[account.name] = account
+
     def by_name(self, name: str) -> Account | None:
         if name in self.broken:
             raise OSError(5, os.strerror(5))

@@ -1,0 +1,400 @@
+"""Whole deliveries: what a job becomes, with real files and made-up users."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from postwarden.addressing.resolve import open_resolver
+from postwarden.config.errors import ConfigError
+from postwarden.config.view import view
+from postwarden.deliver.local.deliverer import LocalDeliverer, local_deliverer
+from postwarden.deliver.local.lists import AliasTables
+from postwarden.deliver.local.params import LocalParams
+from postwarden.deliver.local.ports import Account
+from postwarden.ipc.records import Forward, Job, Outcome
+from postwarden.mail.envelope import Recipient
+from postwarden.mail.status import Status
+from postwarden.tables.opening import Tables
+from postwarden.testing.config import settings
+from postwarden.testing.local import LocalMachine
+
+ME, GROUP = os.geteuid(), os.getegid()
+HEAD = b"From: a\r\nSubject: b\r\n\r\n"
+ALIASES = """\
+both: joe, ann
+mix: joe, nosuch
+away: x@elsewhere.example
+away-and-joe: joe, x@elsewhere.example, y@elsewhere.example
+ann: ann
+self: self
+one: two
+two: one
+deep: deep1
+backslash: \\joe
+joe+list: ann
+owned: joe, x@elsewhere.example
+owner-owned: ann
+command: "|/bin/cat"
+empty: ""
+file: {dir}/file
+maildir: {dir}/maildir/
+execute: {dir}/program
+list: :include:{dir}/list
+badlist: :include:{dir}/worldly
+nolist: :include:{dir}/none
+relative: :include:list
+listed-file: :include:{dir}/filelist
+file-and-away: {dir}/program, x@elsewhere.example
+"""
+
+
+class World:
+    """One machine with joe and ann, an alias file in `base`, mailboxes in `base/mail`."""
+
+    def __init__(self, base: Path, aliases: str = ALIASES, **parameters: str) -> None:
+        self.base = base
+        self.mail = base / "mail"
+        self.mail.mkdir()
+        self.mail.chmod(0o1777)
+        (base / "aliases").write_text(aliases.replace("{dir}", str(base)))
+        (base / "list").write_text("joe, x@elsewhere.example\n# none\nann\n")
+        (base / "worldly").write_text("joe\n")
+        (base / "worldly").chmod(0o666)
+        (base / "filelist").write_text(f"{base}/file\n")
+        (base / "program").write_text("#!/bin/sh\n")
+        (base / "program").chmod(0o755)
+        users = [Account(name, ME, GROUP, str(base / name)) for name in ("joe", "ann")]
+        self.machine = LocalMachine(*users, Account("nobody", 65534, 65534, "/"), Account("root", 0, 0, "/root"))
+        given = {
+            "alias_maps": f"hash:{base}/aliases",
+            "mail_spool_directory": str(self.mail),
+            "recipient_delimiter": "+",
+            "deliver_lock_attempts": "1",
+        }
+        self.settings = settings(**(given | parameters))
+        self.forwards: list[Forward] = []
+        self.deliverer = self.build()
+
+    def build(self) -> LocalDeliverer:
+        tables = Tables.of(self.settings)
+        params = view(LocalParams, self.settings, "local/unix")
+        aliases = AliasTables(tables.maps(params.alias_maps), str(self.base))
+        resolver = open_resolver(self.settings, tables)
+        return local_deliverer(self.settings, "local/unix", params, self.machine.surroundings, aliases, resolver)
+
+    def deliver(self, *recipients: str | Recipient, sender: str = "s@x.example", head: bytes = HEAD) -> Outcome:
+        to = tuple(r if isinstance(r, Recipient) else Recipient(f"{r}@mx.example.com") for r in recipients)
+        now = self.machine.time
+        job = Job(7, "local", "mx.example.com", "QID", now - 3, now - 1, sender, to, 0, head, b"hello\r\n")
+        return self.deliverer.deliver(job, b"hello\r\n", self.forwards.append)
+
+    def one(self, recipient: str) -> tuple[str, str]:
+        """Code and text of what became of one recipient."""
+        (status,) = self.deliver(recipient).results
+        return status.code, status.text
+
+    def box(self, name: str) -> int:
+        """How many messages are in a mailbox."""
+        path = self.mail / name
+        return path.read_bytes().count(b"\nhello\n") if path.exists() else 0
+
+    @property
+    def forwarded(self) -> list[tuple[str, list[str]]]:
+        return [(f.sender, [r.address for r in f.recipients]) for f in self.forwards]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_user(world: World) -> None:
+    outcome = world.deliver(Recipient("Joe@mx.example.com", "joseph@mx.example.com"))
+    assert outcome.results == (Status("2.0.0", "delivered to mailbox", "local"),)
+    assert outcome.job_id == 7
+    content = (world.mail / "joe").read_text().split("\n", 1)
+    assert content[0].startswith("From s@x.example  ")
+    assert content[1] == (
+        "Return-Path: <s@x.example>\nX-Original-To: joseph@mx.example.com\nDelivered-To: Joe@mx.example.com\n"
+        "From: a\nSubject: b\n\nhello\n\n"
+    )
+    assert world.machine.log == [
+        "info: QID: to=<Joe@mx.example.com>, orig_to=<joseph@mx.example.com>, relay=local, delay=3,"
+        " delays=2/1/0/0, dsn=2.0.0, status=sent (delivered to mailbox)"
+    ]
+
+
+def test_the_null_sender(world: World) -> None:
+    world.deliver("joe", sender="")
+    text = (world.mail / "joe").read_text()
+    assert text.startswith("From MAILER-DAEMON  ")
+    assert "\nReturn-Path: <>\n" in text
+
+
+def test_the_spool_says_whose_rights(world: World) -> None:
+    world.mail.chmod(0o1777)
+    world.deliver("joe")
+    assert world.machine.identity.acted == [(ME, GROUP)]
+    world.machine.identity.acted.clear()
+    world.mail.chmod(0o2775)
+    world.deliver("joe")
+    assert world.machine.identity.acted == [(ME, world.mail.stat().st_gid)]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "text"),
+    [
+        ("nosuch", "5.1.1", 'unknown user: "nosuch"'),
+        ("nosuch+ext", "5.1.1", 'unknown user: "nosuch"'),
+        ("self", "5.1.1", 'unknown user: "self"'),
+        ("postmaster", "2.0.0", "discarded"),
+        ("empty", "2.0.0", "discarded"),
+        ("command", "4.3.0", "delivery to a command is not available in this version: /bin/cat"),
+        ("badlist", "5.3.5", "mail system configuration error"),
+        ("nolist", "5.3.5", "mail system configuration error"),
+        ("relative", "5.3.5", "mail system configuration error"),
+        ("listed-file", "5.7.1", "mail to file is restricted"),
+        ("deep", "5.1.1", 'unknown user: "deep1"'),
+    ],
+)
+def test_what_has_no_mailbox(world: World, name: str, code: str, text: str) -> None:
+    assert world.one(name) == (code, text)
+    assert os.listdir(world.mail) == []
+
+
+def test_warnings(world: World) -> None:
+    for name in ("badlist", "nolist", "relative", "postmaster"):
+        world.deliver(name)
+    assert [line for line in world.machine.log if line.startswith("warning")] == [
+        f"warning: :include: file {world.base}/worldly is world writable",
+        f"warning: unable to lookup :include: file {world.base}/none: No such file or directory",
+        "warning: :include:list uses a relative path",
+        "warning: required alias not found: postmaster",
+    ]
+
+
+def test_an_alias_to_users_is_delivered_at_once(world: World) -> None:
+    assert world.one("both") == ("2.0.0", "delivered to mailbox")
+    assert (world.box("joe"), world.box("ann")) == (1, 1)
+    assert "\nDelivered-To: both@mx.example.com\n" in (world.mail / "ann").read_text()
+    assert [line.partition(" relay")[0] for line in world.machine.log] == [
+        "info: QID: to=<joe@mx.example.com>, orig_to=<both@mx.example.com>,",
+        "info: QID: to=<ann@mx.example.com>, orig_to=<both@mx.example.com>,",
+    ]
+
+
+def test_an_alias_within_its_own_list_is_the_user(world: World) -> None:
+    assert world.one("ann") == ("2.0.0", "delivered to mailbox")
+
+
+def test_a_backslash_goes_past_aliases(world: World) -> None:
+    assert world.one("backslash") == ("2.0.0", "delivered to mailbox")
+    assert world.box("joe") == 1
+
+
+def test_a_loop_of_aliases_ends(world: World) -> None:
+    code, text = world.one("one")
+    assert code == "5.4.6"
+    assert text.startswith("alias database loop for ")
+
+
+def test_an_alias_of_the_whole_local_part_comes_first(world: World) -> None:
+    world.deliver("joe+list", "joe+other", "joe+a/b")
+    assert (world.box("joe"), world.box("ann")) == (2, 1)
+    assert "warning: QID: address with illegal extension: joe+a/b" in world.machine.log
+
+
+def test_addresses_elsewhere_are_handed_back(world: World) -> None:
+    assert world.one("away") == ("2.0.0", "forwarded")
+    assert world.forwards == [Forward(7, 0, "s@x.example", (Recipient("x@elsewhere.example", "away@mx.example.com"),))]
+    assert world.machine.log == []
+
+
+def test_users_and_addresses_elsewhere(world: World) -> None:
+    assert world.one("away-and-joe") == ("2.0.0", "delivered to mailbox")
+    assert world.forwarded == [("s@x.example", ["x@elsewhere.example", "y@elsewhere.example"])]
+
+
+def test_what_fails_beside_what_is_delivered_becomes_a_message_of_its_own(world: World) -> None:
+    """So that it is reported under its own name, and what was delivered is not delivered again."""
+    assert world.one("mix") == ("2.0.0", "delivered to mailbox")
+    assert world.forwarded == [("s@x.example", ["nosuch@mx.example.com"])]
+    assert len(world.machine.log) == 1
+
+
+def test_a_locked_mailbox_beside_one_that_is_delivered(world: World) -> None:
+    lock = world.mail / "ann.lock"
+    lock.touch()
+    world.machine.time = lock.stat().st_ctime
+    assert world.one("both") == ("2.0.0", "delivered to mailbox")
+    assert world.forwarded == [("s@x.example", ["ann@mx.example.com"])]
+    assert world.box("joe") == 1
+
+
+def test_a_locked_mailbox_alone(world: World) -> None:
+    lock = world.mail / "joe.lock"
+    lock.touch()
+    world.machine.time = lock.stat().st_ctime
+    code, text = world.one("joe")
+    assert code == "4.2.0"
+    assert (
+        text == f"cannot update mailbox {world.mail}/joe for user joe. unable to create lock file {lock}: File exists"
+    )
+    assert world.forwards == []
+
+
+def test_a_failure_of_the_alias_itself_beside_a_forward(world: World) -> None:
+    code, text = world.one("file-and-away")
+    assert (code, text) == ("5.7.1", f"cannot append message to file {world.base}/program: file is executable")
+    assert world.forwarded == [("s@x.example", ["x@elsewhere.example"])]
+
+
+def test_a_list_with_an_owner_has_messages_of_its_own(world: World) -> None:
+    assert world.one("owned") == ("2.0.0", "forwarded")
+    assert world.forwarded == [
+        ("owner-owned@mx.example.com", ["joe@mx.example.com", "x@elsewhere.example"]),
+    ]
+    assert world.box("joe") == 0
+
+
+def test_expand_owner_alias(tmp_path: Path) -> None:
+    world = World(tmp_path, expand_owner_alias="yes")
+    world.deliver("owned")
+    assert world.forwarded[0][0] == "ann@mx.example.com"
+
+
+def test_owner_request_special(tmp_path: Path) -> None:
+    world = World(tmp_path, owner_request_special="no")
+    world.deliver("owned")
+    assert world.forwarded == [("s@x.example", ["x@elsewhere.example"])]
+    assert world.box("joe") == 1
+
+
+def test_a_list_in_a_file_has_messages_of_its_own(world: World) -> None:
+    assert world.one("list") == ("2.0.0", "forwarded")
+    assert world.forwarded == [("s@x.example", ["joe@mx.example.com", "x@elsewhere.example", "ann@mx.example.com"])]
+
+
+def test_a_forwarding_loop_ends(world: World) -> None:
+    head = b"Delivered-To: JOE@mx.example.com\r\n" + HEAD
+    (status,) = world.deliver("joe", head=head).results
+    assert (status.code, status.text) == ("5.4.6", "mail forwarding loop for joe@mx.example.com")
+
+
+def test_a_file(world: World) -> None:
+    assert world.one("file") == ("2.0.0", f"delivered to file: {world.base}/file")
+    text = (world.base / "file").read_text()
+    assert text.startswith("From s@x.example  ")
+    assert "\nDelivered-To: file@mx.example.com\n" in text
+
+
+def test_files_of_roots_aliases_belong_to_default_privs(world: World) -> None:
+    if ME == 0:
+        world.deliver("file")
+        assert world.machine.identity.acted == [(65534, 65534)]
+    else:
+        world.deliver("file")
+        assert world.machine.identity.acted == [(ME, GROUP)]
+
+
+def test_a_maildir(world: World) -> None:
+    assert world.one("maildir") == ("2.0.0", "delivered to maildir")
+    (name,) = os.listdir(world.base / "maildir" / "new")
+    assert (world.base / "maildir" / "new" / name).read_text() == (
+        "Return-Path: <s@x.example>\nX-Original-To: maildir@mx.example.com\nDelivered-To: maildir@mx.example.com\n"
+        "From: a\nSubject: b\n\nhello\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "place", "text"),
+    [
+        ("home_mailbox", "Mailbox", "joe/Mailbox", "delivered to mailbox"),
+        ("home_mailbox", "Maildir/", "joe/Maildir/new", "delivered to maildir"),
+        ("mail_spool_directory", "{dir}/spool/", "spool/joe/new", "delivered to maildir"),
+    ],
+)
+def test_other_mailboxes(tmp_path: Path, setting: str, value: str, place: str, text: str) -> None:
+    world = World(tmp_path, **{setting: value.replace("{dir}", str(tmp_path))})
+    (tmp_path / "joe").mkdir()
+    assert world.one("joe") == ("2.0.0", text)
+    assert (tmp_path / place).exists()
+
+
+def test_no_headers_that_nobody_wants(tmp_path: Path) -> None:
+    world = World(tmp_path, prepend_delivered_header="command", enable_original_recipient="no")
+    world.deliver("joe")
+    text = (world.mail / "joe").read_text()
+    assert "Delivered-To" not in text
+    assert "X-Original-To" not in text
+
+
+def test_the_size_limit(tmp_path: Path) -> None:
+    world = World(tmp_path, mailbox_size_limit="300")
+    assert world.one("joe")[0] == "2.0.0"
+    assert world.one("joe") == (
+        "5.2.2",
+        f"cannot update mailbox {world.mail}/joe for user joe. error writing message: File too large",
+    )
+    assert world.box("joe") == 1
+
+
+def test_a_mailbox_of_somebody_else(world: World) -> None:
+    world.machine.accounts.add(Account("eve", ME + 1, GROUP, "/"))
+    (world.mail / "eve").touch()
+    assert world.one("eve") == (
+        "4.2.0",
+        f"cannot update mailbox {world.mail}/eve for user eve. destination {world.mail}/eve is not owned by recipient",
+    )
+
+
+def test_a_process_that_may_not_act_for_the_user(world: World) -> None:
+    """Run by an ordinary user, whose own mailbox is all that he can write: the rest waits for a start as root."""
+    world.machine.accounts.add(Account("eve", ME + 1, GROUP, "/"))
+    world.machine.identity.forbidden |= {0, ME + 1, 65534} - {ME}
+    code, text = world.one("eve")
+    assert code == "4.3.5"
+    assert text == f"cannot deliver to mailbox of eve: may not act as {ME + 1}"
+
+
+def test_accounts_that_can_not_be_looked_up(world: World) -> None:
+    world.machine.accounts.broken.add("joe")
+    assert world.one("joe") == ("4.0.0", "user lookup error")
+
+
+def test_an_alias_file_that_is_gone(tmp_path: Path) -> None:
+    world = World(tmp_path, alias_maps=f"hash:{tmp_path}/none")
+    assert world.one("joe") == ("4.3.0", "alias database unavailable")
+    assert world.box("joe") == 0
+
+
+@pytest.mark.parametrize("name", ["mailbox_transport", "mailbox_command", "fallback_transport", "luser_relay"])
+def test_what_is_not_there_yet_puts_off(tmp_path: Path, name: str) -> None:
+    world = World(tmp_path, **{name: "something"})
+    user = "joe" if name.startswith("mailbox") else "nosuch"
+    assert world.one(user) == ("4.3.5", f"{name} is not available in this version")
+
+
+def test_several_recipients(world: World) -> None:
+    codes = [status.code for status in world.deliver("joe", "nosuch", "ann").results]
+    assert codes == ["2.0.0", "5.1.1", "2.0.0"]
+
+
+def test_the_mode_of_a_new_mailbox(world: World) -> None:
+    world.deliver("joe")
+    assert stat.S_IMODE((world.mail / "joe").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("default_privs", "root", "privileged"),
+        ("default_privs", "nosuchuser", "unknown user"),
+        ("mailbox_delivery_lock", "wish", "locking method"),
+    ],
+)
+def test_a_configuration_that_can_not_be_used(tmp_path: Path, name: str, value: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        World(tmp_path, **{name: value})
