@@ -47,9 +47,15 @@ async def main(directory: str, instance: int) -> None:
 
     for _ in range(20):
         store()
-    parent = os.getppid()
-    while os.getppid() == parent:
-        await asyncio.sleep(1)
+    parent, orphaned = os.getppid(), asyncio.Event()
+
+    def watch() -> None:
+        if os.getppid() != parent:
+            orphaned.set()
+        loop.call_later(1, watch)
+
+    watch()
+    await orphaned.wait()
 
 
 if __name__ == "__main__":

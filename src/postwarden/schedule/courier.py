@@ -133,7 +133,7 @@ class Courier:
     def _sweep(self) -> None:
         self._ledger.sweep(self._time())
         self._clock.call_later(_SWEEP, self._sweep)
-        self._soon()
+        self._look()  # a sweep finds mail of receivers that ended without a word
 
     def _look(self) -> None:
         self._more = True
@@ -245,11 +245,15 @@ class Courier:
         self._emit(program, Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays))
         self._note(message, index, status)
 
+    @property
+    def _final(self) -> str:
+        return "2" if self._params.soft_bounce else "25"
+
     def _note(self, message: Message, index: int, status: Status) -> None:
         kind = status.code[:1]
         if kind == "2":
             message.sent.append((index, status))
-        elif kind == "5" and not self._params.soft_bounce:
+        elif kind in self._final and kind:
             message.failed.append((index, status))
         else:
             message.deferred.append((index, status))
@@ -305,7 +309,7 @@ class Courier:
             for index, status in zip(delivery.indices, results, strict=True):
                 self._note(message, index, status)
             for forward in delivery.forwards:
-                if results[forward.recipient_index].code[0] != "4":
+                if results[forward.recipient_index].code[0] in self._final:
                     message.forwards.append((delivery.indices[forward.recipient_index], forward))
         self._part_done(message)
         self._soon()
@@ -332,10 +336,13 @@ class Courier:
 
     def _part_done(self, message: Message) -> None:
         message.pending -= 1
-        if not message.pending:
-            self._settler.settle(message, self._parts.spawner, last=True)
-        elif message.sent:
-            self._settler.settle(message, self._parts.spawner, last=False)
+        if message.pending and not message.sent:
+            return
+        try:
+            self._settler.settle(message, self._parts.spawner, last=not message.pending)
+        except Pending as pending:
+            message.pending += 1
+            self._parts.fetch(pending.fetch, partial(self._part_done, message))
 
     def _next_try(self, entry: Entry) -> float:
         """The older a message, the longer it waits: as long as it has waited, within the bounds."""

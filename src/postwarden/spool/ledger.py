@@ -170,8 +170,9 @@ class Ledger:
         self._shelf.look(instance_of(segment))
 
     def orphan(self, instance: int) -> None:
-        """A receiver ended: what it stored and never told comes with `due`."""
-        self._shelf.look(instance)
+        """A receiver ended: what it stored and never told comes with `due`. The kernel may close its channel before it
+        drops its locks, so all that is written counts now, not when the segments are seen to be sealed."""
+        self._shelf.look(instance, written=True)
 
     # content
 

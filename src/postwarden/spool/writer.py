@@ -25,7 +25,8 @@ class Writer(Protocol[Item]):
 
 
 class GroupWriter(Generic[T, R]):
-    """`commit(group)` runs on the thread and must not raise; `finished(group, result)` runs on the loop."""
+    """`commit(group)` runs on the thread, `finished(group, result)` on the loop. If `commit` raises, which is a bug,
+    the process ends (SystemExit from the loop): its sessions would wait for ever, and what it answered is safe."""
 
     def __init__(
         self,
@@ -59,7 +60,16 @@ class GroupWriter(Generic[T, R]):
                 item = take()
             running = item is not None
             if group:
-                self._post(self._finished, group, self._commit(group))
+                try:
+                    result = self._commit(group)
+                except Exception as error:
+                    self._post(_end, error)
+                    return
+                self._post(self._finished, group, result)
+
+
+def _end(error: Exception) -> None:
+    raise SystemExit(70) from error
 
 
 class Pause:

@@ -1,5 +1,7 @@
 import threading
 
+import pytest
+
 from postwarden.spool.writer import GroupWriter
 from postwarden.testing.spool import Pump
 
@@ -31,3 +33,17 @@ def test_close_commits_what_was_submitted() -> None:
         writer.submit(n)
     writer.close()
     assert committed == list(range(100))
+
+
+def test_a_bug_in_a_commit_ends_the_process() -> None:
+    pump = Pump()
+
+    def commit(group: list[int]) -> None:
+        raise ZeroDivisionError
+
+    writer = GroupWriter[int, None](commit, lambda group, _: None, pump.post, "test")
+    writer.submit(1)
+    with pytest.raises(SystemExit) as ended:
+        pump.until(lambda: False)
+    assert isinstance(ended.value.__cause__, ZeroDivisionError)
+    writer.close()
