@@ -158,7 +158,12 @@ class Supervisor:
     # The courier
 
     def _link(self, sock: socket.socket) -> None:
-        client: BlockingChannel[Job] = BlockingChannel(sock, ToDeliverer)
+        try:
+            client: BlockingChannel[Job] = BlockingChannel(sock, ToDeliverer)
+        except OSError:
+            # It is gone already. The next one will have a link of its own.
+            sock.close()
+            return
         self._clients.append(client)
         self._selector.register(client, selectors.EVENT_READ, self._take)
 

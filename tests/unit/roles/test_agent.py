@@ -1,0 +1,254 @@
+"""The agent's process, driven as the master and the courier drive it."""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.whole import until
+
+from postwarden.config.settings import Settings, load
+from postwarden.ipc.channel import BlockingChannel
+from postwarden.ipc.records import (
+    Drain,
+    FromDeliverer,
+    FromMaster,
+    Job,
+    Link,
+    Outcome,
+    Ready,
+    Reconfigure,
+    Refused,
+    Report,
+    Start,
+    ToMaster,
+)
+from postwarden.mail.envelope import Recipient
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+MASTER_CF = "local unix - n n - - local\nvirtual unix - n n - - virtual\n"
+MAIN_CF = """\
+compatibility_level = 3.6
+myhostname = mx.example.com
+mydestination = mx.example.com
+mail_owner = {owner}
+alias_maps = inline:{{ {{two=joe,jane}} }}
+mail_spool_directory = {base}/mail
+deliver_lock_attempts = {attempts}
+command_time_limit = {limit}
+"""
+FIFO_WAIT = "60s"
+
+
+class Agent:
+    def __init__(self, base: Path, *, attempts: int = 2, limit: str = "100s") -> None:
+        self.base = base
+        self.log = base / "log"
+        (base / "mail").mkdir()
+        (base / "mail").chmod(0o1777)
+        for directory in (base, *base.parents[:2]):
+            if os.geteuid() == 0:
+                directory.chmod(directory.stat().st_mode | 0o055)
+        (base / "master.cf").write_text(MASTER_CF)
+        owner = "mail" if os.geteuid() == 0 else ME
+        (base / "main.cf").write_text(MAIN_CF.format(base=base, owner=owner, attempts=attempts, limit=limit))
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "import os, socket, sys; from postwarden.roles.agent import main;"
+                 "sys.exit(main(socket.socket(fileno=int(sys.argv[1]))))", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+        self.master: BlockingChannel[FromMaster] = BlockingChannel(ours, ToMaster)
+        log = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        start = Start("agent", 0, 0, msgspec.msgpack.encode(self.settings()), "", (), "fd")
+        self.master.send(start, [log])
+        os.close(log)
+        self.courier = self.link()
+
+    def settings(self) -> Settings:
+        return load(self.base)
+
+    def link(self) -> BlockingChannel[Job]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.master.send(Link("courier", 0, 0), [theirs.fileno()])
+        return BlockingChannel(ours, FromDeliverer)
+
+    def heard(self) -> object:
+        """The next thing that the master hears, but reports."""
+        while (records := self.master.receive()) is not None:
+            for record, _ in records:
+                if not isinstance(record, Report):
+                    return record
+        return None
+
+    def job(self, number: int, *recipients: str, fd: int = -1, transport: str = "local") -> None:
+        to = tuple(Recipient(f"{name}@mx.example.com") for name in recipients)
+        now = time.time()
+        body = b"hello\r\n" if fd < 0 else None
+        job = Job(number, transport, "x", f"Q{number}", now, now, "s@x.example", to, 0, b"A: b\r\n\r\n", body)
+        if fd >= 0:
+            job = msgspec.structs.replace(job, body_offset=3, body_size=7)
+        self.courier.send(job, [] if fd < 0 else [fd])
+
+    def outcomes(self, count: int) -> list[Outcome]:
+        found: list[Outcome] = []
+        while len(found) < count and (records := self.courier.receive()) is not None:
+            found += [record for record, _ in records if isinstance(record, Outcome)]
+        return found
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.master.close()
+        self.courier.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(tmp_path)
+    yield agent
+    agent.end()
+
+
+def text(outcome: Outcome) -> tuple[str, str]:
+    return outcome.results[0].code, outcome.results[0].text
+
+
+def test_a_delivery_to_oneself(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    agent.job(1, ME)
+    (outcome,) = agent.outcomes(1)
+    assert text(outcome) == ("2.0.0", "delivered to mailbox")
+    assert b"\nhello\n" in (agent.base / "mail" / ME).read_bytes()
+    line = agent.log.read_text()
+    assert f"postfix/local[{agent.workers()[0]}]: Q1: to=<{ME}@mx.example.com>, relay=local" in line
+
+
+def test_a_body_that_comes_as_a_file(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"xxxhello\r\nyyy")
+    with (tmp_path / "body").open("rb") as body:
+        agent.job(1, ME, fd=body.fileno())
+    assert text(agent.outcomes(1)[0]) == ("2.0.0", "delivered to mailbox")
+    assert (agent.base / "mail" / ME).read_bytes().endswith(b"A: b\n\nhello\n\n")
+
+
+def test_many_jobs(agent: Agent) -> None:
+    for number in range(30):
+        agent.job(number, ME if number % 2 else f"nosuch{number}")
+    outcomes = {outcome.job_id: text(outcome)[0] for outcome in agent.outcomes(30)}
+    assert outcomes == {number: "2.0.0" if number % 2 else "5.1.1" for number in range(30)}
+    assert (agent.base / "mail" / ME).read_bytes().count(b"\nhello\n") == 15
+
+
+def test_a_transport_that_is_not_ours(agent: Agent) -> None:
+    agent.job(1, "x", transport="pipe")
+    assert text(agent.outcomes(1)[0]) == ("4.3.0", "mail transport unavailable: pipe")
+
+
+def test_a_worker_that_dies_costs_one_delivery(agent: Agent) -> None:
+    (agent.base / "mail" / f"{ME}.lock").touch()
+    assert agent.heard() == Ready()
+    agent.job(1, ME)
+    (worker,) = agent.workers()
+    until(lambda: _sleeps(worker))
+    os.kill(worker, signal.SIGKILL)
+    assert text(agent.outcomes(1)[0]) == ("4.3.0", "local delivery agent died unexpectedly")
+    assert f"process local pid {worker} died while delivering Q1" in agent.log.read_text()
+    agent.job(2, "nosuch")
+    assert text(agent.outcomes(1)[0])[0] == "5.1.1"
+
+
+def _sleeps(pid: int) -> bool:
+    """It waits for a lock: a clock is what it sleeps on."""
+    return (
+        "clock_nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+        or "hrtimer" in Path(f"/proc/{pid}/wchan").read_text()
+    )
+
+
+def test_a_late_worker_is_killed_with_its_group(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, attempts=1000, limit="1s")
+    try:
+        (agent.base / "mail" / f"{ME}.lock").touch()
+        agent.job(1, ME)
+        assert text(agent.outcomes(1)[0]) == ("4.3.0", "local delivery agent died unexpectedly")
+        assert "Q1: delivery took longer than 1 s: killed" in agent.log.read_text()
+    finally:
+        agent.end()
+
+
+def test_a_configuration_is_swapped_in_place(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    (worker,) = agent.workers()
+    (agent.base / "other").mkdir()
+    (agent.base / "other").chmod(0o1777)
+    main_cf = agent.base / "main.cf"
+    main_cf.write_text(main_cf.read_text() + f"mail_spool_directory = {agent.base}/other\n")
+    agent.master.send(Reconfigure(msgspec.msgpack.encode(agent.settings())))
+    assert agent.heard() == Ready()
+    agent.job(1, ME)
+    agent.outcomes(1)
+    assert (agent.base / "other" / ME).exists()
+    until(lambda: worker not in agent.workers())
+
+
+def test_a_configuration_that_can_not_be_used_changes_nothing(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    main_cf = agent.base / "main.cf"
+    main_cf.write_text(main_cf.read_text() + "default_privs = root\n")
+    agent.master.send(Reconfigure(msgspec.msgpack.encode(agent.settings())))
+    refused = agent.heard()
+    assert isinstance(refused, Refused)
+    assert refused.reason.startswith(f"{main_cf}:")
+    agent.job(1, ME)
+    assert text(agent.outcomes(1)[0])[0] == "2.0.0"
+
+
+def test_a_courier_that_comes_back(agent: Agent) -> None:
+    agent.courier.close()
+    agent.courier = agent.link()
+    agent.job(1, ME)
+    assert text(agent.outcomes(1)[0])[0] == "2.0.0"
+
+
+def test_it_ends_when_it_is_told(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    agent.job(1, ME)
+    agent.outcomes(1)
+    workers = agent.workers()
+    agent.master.send(Drain(True))
+    assert agent.process.wait(10) == 0
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)
+
+
+def test_it_ends_when_the_master_dies(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    agent.master.close()
+    assert agent.process.wait(10) == 0
+
+
+def test_workers_end_when_the_supervisor_dies(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    (worker,) = agent.workers()
+    agent.process.kill()
+    until(lambda: not _lives(worker))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
