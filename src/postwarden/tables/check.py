@@ -11,7 +11,7 @@ from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.indexed import IndexTable
 from postwarden.tables.matching import MatchList
-from postwarden.tables.opening import NOT_HERE, Tables
+from postwarden.tables.opening import NOT_HERE, Tables, warnings
 from postwarden.tables.source import SourceTable
 
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
@@ -72,6 +72,7 @@ def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool)
         severity = "error" if at_fault else "warning"
         yield Problem(error.origin, severity, f"parameter {name}: {error.text}")
         return
+    yield from warnings(table)
     if isinstance(table, SourceTable) and table.fault:
         yield Problem(origin, "warning", f"parameter {name}: {table.fault}: what needs it will be put off")
     if isinstance(table, IndexTable) and table.outdated():

@@ -17,9 +17,12 @@ class CidrPattern:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    def match(self, key: str) -> Groups | None:
+    def match(self, key: str, *, negated: bool) -> Groups | None:
+        """An address of the other family is neither within the network nor without it."""
         bits = address_bits(key)
-        return (key,) if bits is not None and self.network.holds(bits) else None
+        if bits is None or bits[0] != self.network.version:
+            return None
+        return (key,) if self.network.holds(bits) != negated else None
 
 
 class CidrTable(RuleTable):

@@ -38,7 +38,8 @@ class TextTable(SourceTable):
         data = read(file)
         aliases = text.looks_like_aliases(data, file) if self._aliases is None else self._aliases
         lines = text.alias_lines(data, file) if aliases else text.map_lines(data, file)
-        self._lines, _ = text.index(lines, fold=self._fold)
+        self._lines, problems = text.index(lines, fold=self._fold)
+        self.warnings = tuple(problems)
 
     def _find(self, key: str) -> Found | None:
         line = self._lines.get(key.lower() if self._fold else key)

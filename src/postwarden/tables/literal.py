@@ -26,9 +26,12 @@ class StaticTable(LiteralTable):
 
     fixed = False
 
-    def __init__(self, name: str, value: str) -> None:
+    def __init__(self, name: str, value: str, origin: Origin) -> None:
+        """Raises ConfigError at `origin`."""
         super().__init__(name)
-        if value.startswith("{") and value.endswith("}"):
+        if value.startswith("{"):
+            if not value.endswith("}"):
+                raise ConfigError(origin, f'{name}: missing "}}"')
             value = value[1:-1].strip()
         self._value = value
 
@@ -59,9 +62,10 @@ class InlineTable(LiteralTable):
         if entry.startswith("{") and entry.endswith("}"):
             entry = entry[1:-1].strip()
         key, equals, value = entry.partition("=")
-        if not equals or not key.strip():
+        key = key.strip()
+        if not equals or not key or any(char.isspace() for char in key):
             raise ConfigError(self._origin, f'{self.name}: "{entry}" is not key=value')
-        self._values.setdefault(key.strip().lower(), value.strip())
+        self._values[key.lower()] = value.strip()
 
     def get(self, key: str) -> Found | None:
         value = self._values.get(key.lower())

@@ -72,8 +72,10 @@ class MatchList:
                 match = Match(element.text, element.origin) if element.text == text else None
             else:
                 found = element.table.get(text)
-                fact = Fact(element.table.name, text, found.value) if found else None
-                match = Match(element.text, (found and found.origin) or element.origin, fact) if found else None
+                match = None
+                if found is not None:
+                    fact = Fact(element.table.name, text, found.value)
+                    match = Match(element.text, found.origin or element.origin, fact)
             if match is not None:
                 return None if element.negated else match
         return None

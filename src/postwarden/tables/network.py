@@ -18,7 +18,10 @@ class Network(Struct, frozen=True):
     def parse(cls, text: str) -> "Network":
         """An address, or address/length; IPv6 with or without brackets. Raises NetworkError."""
         address, slash, length = text.partition("/")
-        bits = address_bits(address.removeprefix("[").removesuffix("]") if address.startswith("[") else address)
+        if address.startswith("["):
+            bits = address_bits(address[1:-1]) if address.endswith("]") else None
+        else:
+            bits = address_bits(address)
         if bits is None:
             raise NetworkError(f'bad address pattern: "{text[:80]}"')
         version, value = bits

@@ -14,6 +14,7 @@ from postwarden.tables.indexed import TextTable, open_indexed
 from postwarden.tables.literal import InlineTable, StaticTable
 from postwarden.tables.maps import Maps
 from postwarden.tables.regexp import RegexpTable
+from postwarden.tables.source import SourceTable
 from postwarden.tables.table import Table
 
 NOT_HERE: Mapping[str, str] = MappingProxyType({
@@ -50,7 +51,7 @@ def open_table(
     if not colon or not kind or not rest:
         raise ConfigError(origin, f'expecting "type:name" form instead of "{name}"')
     if kind == "static":
-        return StaticTable(name, rest)
+        return StaticTable(name, rest, origin)
     if kind == "inline":
         return InlineTable(name, rest, origin)
     if kind == "unix":
@@ -106,4 +107,11 @@ class Tables:
                     table.reload()
                 except ConfigError as error:
                     problems.append(Problem(error.origin, "error", error.text))
+                else:
+                    problems += warnings(table)
         return problems
+
+
+def warnings(table: Table) -> tuple[Problem, ...]:
+    """What was strange in the table's text when it was read last."""
+    return table.warnings if isinstance(table, SourceTable) else ()

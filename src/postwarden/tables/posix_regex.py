@@ -43,14 +43,17 @@ class Regex:
         self._offsets = (_offset_type(self._library) * (2 * size))()
         self._size = size
 
-    def match(self, subject: str) -> tuple[str | None, ...] | None:
-        """The whole match and its groups, or None. Raises RegexError when the library gives up."""
+    def match(self, subject: str, *, negated: bool = False) -> tuple[str | None, ...] | None:
+        """The whole match and its groups, or None; the other way round (and the subject) when negated. Raises
+        RegexError when the library gives up."""
         data = subject.encode("utf-8", "surrogateescape")
         code = self._library.regexec(ctypes.byref(self._regex), data, self._size, self._offsets, 0)
-        if code == 1:
-            return None
-        if code:
+        if code > 1:
             raise RegexError(self._text(code))
+        if (code == 1) != negated:
+            return None
+        if negated:
+            return (subject,)
         offsets = list(self._offsets)
         return tuple(
             None if start < 0 else data[start:end].decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, Regex
 from postwarden.tables.rules import Groups, Pattern, RuleTable, Step, parse_rules, run
 from postwarden.tables.table import Found, TableError
 
-_REFERENCE = re.compile(r"\$(?:\$|\{(\d+)\}|\((\d+)\)|(\d+)|)")
+_REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z0-9_]+)\}|\(([A-Za-z0-9_]+)\)|([A-Za-z0-9_]+)|)")
 _FLAGS = {"i": ICASE, "x": EXTENDED, "m": NEWLINE}
 
 
@@ -70,6 +70,8 @@ def _check_references(step: Step) -> None:
             continue
         if step.negated:
             raise ConfigError(step.origin, "$number can't be used with a negated pattern")
+        if not (number.isascii() and number.isdigit()):
+            raise ConfigError(step.origin, f'non-numeric replacement index "{number[:20]}"')
         if len(number) > 3 or int(number) > step.pattern.groups:
             raise ConfigError(step.origin, f'out of range replacement index "{number[:10]}"')
 

@@ -20,7 +20,8 @@ Groups = Sequence[str | None]
 class Pattern(Protocol):
     groups: int
 
-    def match(self, key: str) -> Groups | None: ...
+    def match(self, key: str, *, negated: bool) -> Groups | None:
+        """What matched; for a negated pattern only the key, where the pattern says no. None: the rule does not hold."""
 
 
 class Step(Struct):
@@ -66,20 +67,20 @@ def run(steps: Sequence[Step], key: str) -> tuple[Step, Groups] | None:
     at = 0
     while at < len(steps):
         step = steps[at]
-        matched = step.pattern.match(key)
-        holds = (matched is None) if step.negated else (matched is not None)
+        matched = step.pattern.match(key, negated=step.negated)
         if step.value is None:
-            at = at + 1 if holds else step.skip
-        elif holds:
-            return step, matched or (key,)
-        else:
+            at = step.skip if matched is None else at + 1
+        elif matched is None:
             at += 1
+        else:
+            return step, matched
     return None
 
 
 def _step(text: str, origin: Origin, compile_pattern: Compile, *, is_if: bool) -> Step:
-    negated = text.startswith("!")
-    if negated:
+    negated = False
+    while text.startswith("!"):
+        negated = not negated
         text = text[1:].lstrip()
     if not text:
         raise ConfigError(origin, "a pattern is missing")

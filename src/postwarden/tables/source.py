@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.mail.decision import Origin
 from postwarden.tables.table import Found, TableError
 
@@ -47,6 +47,8 @@ class SourceTable(ABC):
         self._files = tuple(files)
         self._marks = self._look()
         self._fault = ""
+        self.warnings: tuple[Problem, ...] = ()
+        """Of the text that was read last."""
         try:
             self._load()
         except TableError as error:
