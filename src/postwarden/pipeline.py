@@ -11,6 +11,7 @@ A stage never imports another: what it needs it declares as a Protocol, and gets
 from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from postwarden.addressing.params import RewriteParams
 from postwarden.addressing.resolve import open_resolver
@@ -31,6 +32,7 @@ from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
+from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial
 from postwarden.net.log import Log
@@ -47,12 +49,13 @@ from postwarden.schedule.courier import Parts
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.planning import Planner
-from postwarden.schedule.ports import Ledger
+from postwarden.schedule.ports import Clerk, Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
+_COPIES = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
 Fetch = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
 
 
@@ -203,10 +206,27 @@ def courier(
         "discard": lambda name, nexthop, _: discard(nexthop),
     }
     spawner = Spawner(
-        Reports(bounce, clock.now), _as_it_is, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace
+        Reports(bounce, clock.now),
+        _clerk(settings, tables, resolver.local_domain, log),
+        new_queue_id=ledger.new_queue_id,
+        now=clock.now,
+        trace=trace,
     )
     return Parts(ledger, clock, log, planner, spawner, inside, fetch, refresh)
 
 
-def _as_it_is(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]:
-    return envelope, head
+def _clerk(settings: Settings, tables: Tables, local_domain: Callable[[str], bool], log: Log) -> Clerk:
+    """content.prepare for mail from inside: everything but automatic copies, as cleanup(8) does it."""
+    entries = {name: entry for name, entry in settings.entries.items() if name not in _COPIES}
+    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, local_domain)
+    prepare = Preparer(
+        replace(settings, entries=entries), "", tables, addressing, lambda event: log.emit("cleanup", event)
+    )
+
+    def clerk(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes] | Status:
+        prepared = prepare(envelope, head)
+        if isinstance(prepared, Reply):
+            return Status(prepared.status, prepared.text)
+        return prepared.envelope, prepared.head
+
+    return clerk

@@ -82,7 +82,8 @@ class Worker(Protocol):
 class Clerk(Protocol):
     """content.prepare, for the mail that the courier makes itself."""
 
-    def __call__(self, envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]: ...
+    def __call__(self, envelope: Envelope, head: bytes) -> tuple[Envelope, bytes] | Status:
+        """As it is to be stored, or why it can't be. Raises Pending."""
 
 
 Inside = Callable[[str, str, Recipient], Status]

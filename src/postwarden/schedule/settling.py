@@ -1,11 +1,11 @@
 """What became of recipients, made durable; and the messages that follow from it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from postwarden.mail.events import Delivered, Failure, MessageIdSeen, Notice
+from postwarden.mail.events import Delivered, Failure, Notice
 from postwarden.mail.queue import Change, Content, Damaged, Entry
 from postwarden.mail.status import Status
 from postwarden.net.log import Log
@@ -54,7 +54,8 @@ class Settler:
         """Changes that are not durable yet."""
 
     def settle(self, message: Message, spawner: Spawner, *, last: bool) -> None:
-        """Make what became of recipients durable. Before the `last` time only what is sent."""
+        """Make what became of recipients durable. Before the `last` time only what is sent. Raises Pending where
+        content does; nothing has happened then."""
         entry = message.entry
         spawned: list[Spawned] = []
         if message.forwards or (last and message.failed):
@@ -72,25 +73,49 @@ class Settler:
         self._ledger.settle(change, partial(self._settled, message, spawned, last))
 
     def _spawn(self, message: Message, spawner: Spawner, *, last: bool) -> list[Spawned]:
-        entry = message.entry
-        forwards, message.forwards = message.forwards, []
-        failed = message.failed if last else []
+        """Forwards are stored with the outcome of their recipient: one that has failed waits for the end."""
+        entry, failed = message.entry, message.failed if last else []
+        now = {index for index, _ in (*message.sent, *failed)}
+        forwards = [both for both in message.forwards if both[0] in now]
         if not forwards and not spawner.reports(entry.envelope, failed):
             return []
         try:
             content = read(self._ledger, entry)
         except (Damaged, OSError) as error:
             self._emit("qmgr", Failure(f"{entry.envelope.queue_id}: {error}"))
-            _unforward(message, {index for index, _ in forwards})
+            _put_off(message, [(index, UNREADABLE) for index, _ in forwards])
             forwards, content = [], Content(b"", b"")
         with closing(content):
-            return spawner.spawn(entry, forwards, failed, content)
+            made = [(index, spawner.forward(entry, index, forward, content)) for index, forward in forwards]
+            refused = {index: result for index, result in made if isinstance(result, Status)}
+            hopeless = [(index, status) for index, status in refused.items() if status.code[:1] == "5"]
+            failed = [both for both in message.failed if both[0] not in refused] + hopeless if last else []
+            report = spawner.report(entry, failed, content) if spawner.reports(entry.envelope, failed) else None
+        # Nothing was changed until here: Pending may come from any of the calls above.
+        message.forwards = [both for both in message.forwards if both[0] not in now]
+        self._refuse(message, refused)
+        spawned = [result for _, result in made if isinstance(result, Spawned) and result.forwarded not in refused]
+        if isinstance(report, Status):
+            unreported = {index for index, _ in message.failed}
+            _put_off(message, message.failed[:])
+            return [new for new in spawned if new.forwarded not in unreported]
+        return spawned if report is None else [*spawned, report]
+
+    def _refuse(self, message: Message, refused: Mapping[int, Status]) -> None:
+        """Content did not take these forwards: too many hops, or a table that can't answer."""
+        envelope = message.entry.envelope
+        _put_off(message, list(refused.items()))
+        message.failed += [both for both in refused.items() if both[1].code[:1] == "5"]
+        message.deferred = [both for both in message.deferred if both not in message.failed]
+        for index, status in refused.items():
+            to = envelope.recipients[index]
+            delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, 0.0)
+            self._emit("local", Delivered(envelope.queue_id, to.address, to.original, status, delays))
 
     def _settled(self, message: Message, spawned: list[Spawned], last: bool, entries: tuple[Entry, ...]) -> None:
         self.busy -= 1
         for made, entry in zip(spawned, entries, strict=True):
             envelope = entry.envelope
-            self._emit("cleanup", MessageIdSeen(envelope.queue_id, envelope.message_id))
             if made.forwarded >= 0:
                 self._emit("local", _forwarded(message, made.forwarded, envelope.queue_id, envelope.arrival))
             if made.notice:
@@ -109,8 +134,10 @@ def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Deliv
     return Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays)
 
 
-def _unforward(message: Message, indices: set[int]) -> None:
-    """What can't be read can't be forwarded: those recipients are tried again."""
+def _put_off(message: Message, outcomes: list[tuple[int, Status]]) -> None:
+    """What can't be read or prepared can't be forwarded, and what can't be reported can't fail: those recipients are
+    tried again."""
+    indices = {index for index, _ in outcomes}
     message.sent = [(index, status) for index, status in message.sent if index not in indices]
     message.failed = [(index, status) for index, status in message.failed if index not in indices]
-    message.deferred += [(index, UNREADABLE) for index in indices]
+    message.deferred += outcomes

@@ -6,7 +6,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.ipc.records import Forward
+from postwarden.mail.address import external
 from postwarden.mail.envelope import Envelope
+from postwarden.mail.events import printable
 from postwarden.mail.queue import Content, Entry, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Clerk, Reporter
@@ -46,21 +48,23 @@ class Spawner:
         """Whether somebody is to be told of these failures."""
         return bool(failed) and self._reporter.wanted(envelope, failed)
 
-    def spawn(self, entry: Entry, forwards: Forwards, failed: Failed, content: Content) -> list[Spawned]:
-        made = [
-            Spawned(self._forward(entry, index, forward, content), forwarded=index) for index, forward in forwards
-        ]
-        if self.reports(entry.envelope, failed):
-            report = self._reporter.failure(entry.envelope, failed, content, self._new_queue_id())
-            envelope, head = self._clerk(report.envelope, report.head)
-            made.append(Spawned(replace(report, envelope=envelope, head=head), "sender non-delivery notification"))
-        return made
+    def report(self, entry: Entry, failed: Failed, content: Content) -> Spawned | Status:
+        """A Status: why it has to wait. Raises Pending; nothing has happened then."""
+        report = self._reporter.failure(entry.envelope, failed, content, self._new_queue_id())
+        prepared = self._clerk(report.envelope, report.head)
+        if isinstance(prepared, Status):
+            if prepared.code[:1] == "4":
+                return prepared
+        else:
+            report = replace(report, envelope=prepared[0], head=prepared[1])
+        return Spawned(report, "sender non-delivery notification")
 
-    def _forward(self, entry: Entry, index: int, forward: Forward, content: Content) -> NewMessage:
-        """The same message for other recipients. Delivered-To is what ends a forwarding loop (local(8))."""
+    def forward(self, entry: Entry, index: int, forward: Forward, content: Content) -> Spawned | Status:
+        """The same message for other recipients. Delivered-To is what ends a forwarding loop (local(8)). A Status: why
+        content refuses it. Raises Pending; nothing has happened then."""
         queue_id, now = self._new_queue_id(), self._now()
         old = entry.envelope
-        delivered = f"Delivered-To: {old.recipients[index].address}\r\n".encode()
+        delivered = f"Delivered-To: {printable(external(old.recipients[index].address))}\r\n".encode()
         head = self._trace(queue_id, now) + delivered + content.head
         envelope = replace(
             old,
@@ -70,5 +74,9 @@ class Spawner:
             recipients=forward.recipients,
             size=len(head) + entry.body_size,
         )
-        envelope, head = self._clerk(envelope, head)
-        return NewMessage(envelope, head, body_of=entry.key)
+        prepared = self._clerk(envelope, head)
+        if isinstance(prepared, Status):
+            return prepared
+        envelope, head = prepared
+        envelope = replace(envelope, size=len(head) + entry.body_size)
+        return Spawned(NewMessage(envelope, head, body_of=entry.key), forwarded=index)

@@ -90,9 +90,10 @@ class World:
         planner = Planner(
             self, self.scheduler.limits, faults=(LookupError,), delimiter="+", deferred_transports=("relay",)
         )
+        self.clerk: Callable[[Envelope, bytes], tuple[Envelope, bytes] | Status] = lambda *both: both
         spawner = Spawner(
             PlainReporter(),
-            lambda envelope, head: (envelope, head),
+            lambda envelope, head: self.clerk(envelope, head),
             new_queue_id=self.ledger.new_queue_id,
             now=self.clock.now,
             trace=lambda queue_id, now: f"Received: by mx.example.com; id {queue_id}\r\n".encode(),
@@ -193,7 +194,6 @@ def test_what_is_sent_is_settled_at_once_and_failures_with_their_report() -> Non
     (report,) = last.spawned
     assert report.envelope.recipients == (Recipient("joe@example.org"),)
     assert world.lines() == [
-        "cleanup: NEW1: message-id=",
         "bounce: ID1: sender non-delivery notification: NEW1",
         "qmgr: NEW1: from=<>, size=39, nrcpt=1 (queue active)",
         "error: NEW1: to=<joe@example.org>, relay=none, delay=0, delays=0/0/0/0, dsn=4.3.0, status=deferred"
@@ -401,6 +401,87 @@ def test_a_forward_of_a_recipient_that_failed_is_dropped() -> None:
     world.courier.forwarded(crew, Forward(agent.jobs[0].job_id, 0, "", (Recipient("x@smtp.x"),)))
     world.answer(agent.jobs[0], DEFERRED, crew=crew)
     assert world.ledger.changes[0].spawned == ()
+
+
+def forwarding(world: World, *, sender: str = "joe@discard.x") -> tuple[Job, Crew]:
+    agent, crew = world.hire("agent")
+    world.store("list@local.here", sender=sender)
+    world.clock.run()
+    world.courier.forwarded(crew, Forward(agent.jobs[0].job_id, 0, "", (Recipient("x@smtp.x"),)))
+    return agent.jobs[0], crew
+
+
+def test_a_forward_that_content_refuses_for_good_has_failed_and_is_reported() -> None:
+    world = World()
+    hops = Status("5.4.0", "Error: too many hops")
+    world.clerk = lambda envelope, head: (
+        hops if envelope.sender == "" and envelope.queue_id == "NEW1" else (envelope, head)
+    )
+    job, crew = forwarding(world)
+    world.answer(job, SENT, crew=crew)
+    (change, _report) = world.ledger.changes
+    assert change.finals == ((0, hops),)
+    assert [new.envelope.recipients[0].address for new in change.spawned] == ["joe@discard.x"]
+    assert "local: ID1: to=<list@local.here>, relay=none, delay=0, delays=0/0/0/0, dsn=5.4.0, status=bounced" in (
+        "\n".join(world.lines())
+    )
+
+
+def test_a_forward_that_content_cant_take_now_is_tried_again() -> None:
+    world = World()
+    down = Status("4.3.0", "Error: queue file write error")
+    world.clerk = lambda envelope, head: down
+    job, crew = forwarding(world)
+    world.answer(job, SENT, crew=crew)
+    (change,) = world.ledger.changes
+    assert (change.finals, change.deferred, change.spawned) == ((), ((0, down),), ())
+
+
+def test_failures_wait_for_their_report() -> None:
+    world = World()
+    world.clerk = lambda envelope, head: Status("4.3.0", "table is down")
+    world.store("a@smtp.x")
+    world.clock.run()
+    world.answer(world.remote.jobs[0], BOUNCED)
+    (change,) = world.ledger.changes
+    assert (change.finals, change.deferred) == ((), ((0, BOUNCED),))
+
+
+def test_content_that_has_to_ask_holds_up_only_its_message() -> None:
+    world = World()
+    known: list[bool] = []
+
+    def clerk(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]:
+        if not known:
+            raise Pending(lambda: None)  # type: ignore[arg-type, return-value]
+        return envelope, head
+
+    world.clerk = clerk
+    job, crew = forwarding(world)
+    world.store("b@smtp.y")
+    world.clock.run()
+    world.answer(job, SENT, crew=crew)
+    world.answer(world.remote.jobs[0])
+    assert [change.key for change in world.ledger.changes] == [(7, 1024)]
+    known.append(True)
+    world.fetches[0][1]()
+    world.clock.run()
+    assert [len(change.spawned) for change in world.ledger.changes] == [0, 1]
+    assert world.courier.figures["active"] == 1
+
+
+def test_a_failed_recipient_s_forward_is_stored_with_its_failure() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("half@local.here", "b@smtp.y", "c@smtp.z")
+    world.clock.run()
+    job = agent.jobs[0]
+    world.courier.forwarded(crew, Forward(job.job_id, 0, "", (Recipient("x@discard.x"),)))
+    world.answer(job, BOUNCED, crew=crew)
+    world.answer(world.remote.jobs[0])
+    assert [len(change.spawned) for change in world.ledger.changes] == [0]
+    world.answer(world.remote.jobs[1])
+    assert [len(change.spawned) for change in world.ledger.changes[:2]] == [0, 2]
 
 
 def test_a_mailbox_has_its_own_destination() -> None:
