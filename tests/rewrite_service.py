@@ -46,6 +46,7 @@ class Judges:
     def __init__(self, base: Path, **settings: str) -> None:
         self.port = free_port()
         self._asking: socket.socket | None = None
+        base.mkdir(parents=True, exist_ok=True)
         self.etc, self.queue, data = base / "etc", base / "queue", base / "data"
         self.log_file = base / "maillog"
         for directory in (base, *base.parents[:2]):

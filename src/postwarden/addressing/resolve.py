@@ -189,6 +189,10 @@ class AddressResolver:
                 return user, self._rewriter.complete(site)
             else:
                 return None
+        _, _, routed = local.partition(":")
+        if local[0] == "@" and routed:
+            # RFC 5321 appendix C: a source route is ignored.
+            return self._rewriter.route(routed)
         user, _, site = local.rpartition("@")
         return user, self._rewriter.complete(site)
 
