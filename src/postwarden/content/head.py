@@ -9,6 +9,7 @@ from msgspec import Struct
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FIELD = re.compile(rb"(?:^|(?<=\n))[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
 _MESSAGE_ID = re.compile(rb"(?:^|\n)message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)*([^\r\n]*)", re.IGNORECASE)
+_LOOSE = re.compile(rb"^([!-9;-~]++)[ \t]++:", re.MULTILINE)
 _RECEIVED = re.compile(rb"(?:^|\n)received[ \t]*:", re.IGNORECASE)
 
 
@@ -44,6 +45,11 @@ def without(head: bytes, names: frozenset[bytes]) -> bytes:
     """`head` without the fields of these names."""
     end = b"\r\n" if head.endswith(b"\r\n\r\n") or head == b"\r\n" else b""
     return b"".join([field for field in fields(head) if name_of(field) not in names]) + end
+
+
+def tight(head: bytes) -> bytes:
+    """`head` without white space between a field's name and its colon (RFC 5322 4.5 reads it, 3.6 never writes it)."""
+    return _LOOSE.sub(rb"\1:", head) if b" :" in head or b"\t:" in head else head
 
 
 def cut_to(head: bytes, limit: int) -> bytes:

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
-from postwarden.content.head import cut_to, look, with_fields, without
+from postwarden.content.head import cut_to, look, tight, with_fields, without
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
 from postwarden.content.recipients import Recipients, TooMany
@@ -66,6 +66,7 @@ class Preparer:
             return Reply(554, "5.3.0", "Error: unreasonable alias expansion")
 
     def _prepare(self, envelope: Envelope, head: bytes) -> Prepared | Reply:
+        head = tight(head)
         found = look(head)
         if found.hops > self._params.hopcount_limit:
             return Reply(554, "5.4.0", "Error: too many hops")

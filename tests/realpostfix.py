@@ -1,0 +1,68 @@
+"""Debian's Postfix on loopback, in a directory of its own: the oracle, and a peer."""
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.whole import free_port, until
+
+missing = os.geteuid() != 0 or shutil.which("postfix") is None
+needs_postfix = pytest.mark.skipif(missing, reason="needs root and Debian's postfix")
+
+
+class RealPostfix:
+    """One Postfix below `base`. `settings` go to main.cf."""
+
+    def __init__(self, base: Path, sink_port: int = 0, **settings: str) -> None:
+        self.port = free_port()
+        self.etc = base / "postfix"
+        self.log_file = base / "postfix.log"
+        queue, data = base / "postfix-queue", base / "postfix-data"
+        for directory in (base, *base.parents[:2]):
+            with contextlib.suppress(PermissionError):
+                directory.chmod(directory.stat().st_mode | 0o055)
+        self.etc.mkdir()
+        queue.mkdir()
+        data.mkdir()
+        account = pwd.getpwnam("postfix")
+        os.chown(data, account.pw_uid, account.pw_gid)
+        for path in Path("/etc/postfix").iterdir():
+            if path.is_file() and path.name not in ("main.cf", "master.cf"):
+                shutil.copy(path, self.etc / path.name)
+        master = Path("/etc/postfix/master.cf").read_text()
+        master = re.sub(r"^smtp(\s+inet\s)", rf"127.0.0.1:{self.port}\1", master, count=1, flags=re.M)
+        master = re.sub(r"^(\S+\s+(?:unix|fifo|inet|unix-dgram)\s+\S+\s+\S+\s+)y", r"\1n", master, flags=re.M)
+        (self.etc / "master.cf").write_text(master)
+        values = {
+            "compatibility_level": "3.6",
+            "queue_directory": str(queue),
+            "data_directory": str(data),
+            "maillog_file": str(self.log_file),
+            "maillog_file_prefixes": str(base),
+            "myhostname": "mx.example.com",
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "mynetworks": "127.0.0.0/8",
+            "mydestination": "mx.example.com",
+            "alias_maps": "",
+            "mail_spool_directory": f"{base}/mail/",
+            "relay_domains": "sink.example",
+            "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink_port}}}",
+        } | settings
+        (self.etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
+
+    def start(self) -> None:
+        done = subprocess.run(["postfix", "-c", self.etc, "start"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr + self.log()
+
+    def stop(self) -> None:
+        subprocess.run(["postfix", "-c", self.etc, "stop"], capture_output=True, timeout=60)
+        until(lambda: subprocess.run(["postfix", "-c", self.etc, "status"], capture_output=True).returncode != 0)
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
