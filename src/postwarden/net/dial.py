@@ -21,8 +21,12 @@ class Dial(Protocol):
         self, host: Host, handler: Handler, failed: Callable[[OSError], None], *, timeout: float, source: str = ""
     ) -> Attempt:
         """Connect to one address. Then either `handler.opened` or `failed` is called, once, never from inside this
-        call. `timeout` in seconds, 0: the system's own; `source` is the address to connect from. A source that this
-        machine does not have fails with EADDRNOTAVAIL."""
+        call. `timeout` in seconds, 0: the system's own; `source` is the address to connect from. One that this machine
+        does not have fails with SourceError."""
+
+
+class SourceError(OSError):
+    """The address to connect from can't be used."""
 
 
 class SocketDial:
@@ -66,8 +70,11 @@ class _Connecting:
     def _begin(self, host: Host, source: str) -> None:
         family = socket.AF_UNIX if host.path else socket.AF_INET6 if ":" in host.address else socket.AF_INET
         sock = self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        if source:
-            sock.bind((source, 0))
+        if source and not host.path:
+            try:
+                sock.bind((source, 0))
+            except OSError as error:
+                raise SourceError(error.errno, error.strerror) from error
         try:
             sock.connect(host.path or (host.address, host.port))
         except BlockingIOError:

@@ -12,14 +12,21 @@ PLAIN = tuple(word for word in OFFER if word != "PIPELINING")
 """A server that wants each command by itself."""
 
 
+HEAD = b"From: <from@sender.example>\r\nTo: <to@rcpt.example>\r\nSubject: test\r\n\r\n"
+
+
 class Case(Struct, frozen=True):
     name: str
     script: Script
     recipients: int = 1
     parameters: tuple[tuple[str, str], ...] = ()
+    head: bytes = HEAD
     content: bytes = b"Hello.\r\n"
     sender: str = "from@sender.example"
     utf8: bool = False
+    eight_bit: bool = False
+    local_part: str = "r"
+    """Of the recipients, before their number."""
 
 
 _OK = {
@@ -180,6 +187,59 @@ def _starttls() -> Iterator[Case]:
         yield Case(f"STARTTLS not offered, {level}", Script(), parameters=parameters)
         for what, act in answers.items():
             yield Case(f"STARTTLS, {level}: {what}", Script({"STARTTLS": act}, offer), parameters=parameters)
+
+
+def _mime(*fields: bytes) -> bytes:
+    """A header to which Postfix adds nothing but Received."""
+    lines = (
+        b"X-First: 1", b"From: <from@sender.example>", b"To: <to@rcpt.example>", b"Subject: test",
+        b"Message-ID: <1@sender.example>", b"Date: Mon, 23 Nov 2026 04:00:00 +0000", b"MIME-Version: 1.0", *fields,
+    )  # fmt: skip
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+_CTE8 = b"Content-Transfer-Encoding: 8bit"
+_LATIN = b"caf\xe9 = x \r\n" + b"\xe9" * 70 + b"\r\n" + b"a=" * 50 + b"\t\r\n\r\n.dot\r\n" + b"z" * 76 + b"\r\n"
+
+
+def content_cases() -> tuple[Case, ...]:
+    """Messages that have to be changed on their way to the server, or might be."""
+    no_8bit = Script(offer=("PIPELINING", "SIZE", "DSN"))
+    parts = b"".join(
+        (
+            b"preamble \xe9\r\n--one\r\nContent-Type: text/plain\r\n" + _CTE8 + b"\r\n\r\n" + _LATIN,
+            b"--one\r\nContent-Type: multipart/mixed; boundary=one-two\r\n" + _CTE8 + b"\r\n\r\n",
+            b"--one-two\r\n" + _CTE8 + b"\r\nContent-Type: image/png\r\n\r\n" + _LATIN + b"--one-two--\r\nrest\r\n",
+            b"--one\r\nContent-Type: message/rfc822\r\n" + _CTE8 + b"\r\n\r\nSubject: inner\r\n" + _CTE8 + b"\r\n\r\n",
+            _LATIN + b"--one \r\nno header here \xe9\r\n--one--\r\nepilogue \xe9\r\n",
+        )
+    )
+    multipart = _mime(b'Content-Type: multipart/mixed;\r\n boundary="one"', _CTE8)
+    text = _mime(b"Content-Type: text/plain; charset=iso-8859-1", _CTE8)
+    shown = _mime(b"Content-Type: text/plain", b"Content-Transfer-Encoding: quoted-printable")
+    return (
+        Case("content: dots", Script(), head=_mime(), content=b".\r\n..\r\n.x\r\n\r\n.\r\n"),
+        Case("content: long lines", Script(), head=_mime(), content=_LONG),
+        Case("content: long header", Script(), head=_mime(b"X-Long: " + b"l" * 1500), content=b"x\r\n"),
+        Case("content: no body", Script(), head=_mime(), content=b""),
+        Case("content: 8-bit", Script(), head=text, content=_LATIN, eight_bit=True),
+        Case("content: 8-bit to a 7-bit server", no_8bit, head=text, content=_LATIN, eight_bit=True),
+        Case("content: 8-bit without MIME", no_8bit, head=_mime(), content=_LATIN, eight_bit=True),
+        Case("content: quoted-printable", no_8bit, head=shown, content=_LATIN, eight_bit=True),
+        Case("content: 8-bit parts", no_8bit, head=multipart, content=parts, eight_bit=True),
+        Case("content: 8-bit parts, passed", Script(), head=multipart, content=parts, eight_bit=True),
+        Case("content: 8-bit and long lines", no_8bit, head=text, content=_LONG + _LATIN, eight_bit=True),
+        Case("content: odd recipients", Script(), 2, head=_mime(), local_part="a b(c)"),
+        Case("content: recipients with dots", Script(), 2, head=_mime(), local_part="..x"),
+        Case("content: null sender", Script(), head=_mime(), sender=""),
+    )
+
+
+_LONG = (
+    b"".join(b"." + b"0123456789" * (n // 10) + b"\r\n" for n in (980, 990, 1000, 1990, 2000, 5000))
+    + b"y" * 998
+    + b"\r\n"
+)
 
 
 def comparable(text: str) -> str:

@@ -16,10 +16,9 @@ from postwarden.mail.status import Status
 from postwarden.net.stream import Handler, Stream
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
-from postwarden.testing.misbehaviour import Case
+from postwarden.testing.misbehaviour import HEAD, Case
 from postwarden.testing.remote import MemoryDial, Remote, Script
 
-HEAD = b"From: <from@sender.example>\r\nTo: <to@rcpt.example>\r\nSubject: test\r\n\r\n"
 BODY = b"Hello.\r\n"
 HOST = Host("mx.remote.example", "127.0.0.9", 25, domain="rcpt.example")
 
@@ -123,6 +122,7 @@ def bench_for(case: Case, chunk: int = 0) -> tuple["Bench", Job]:
     it was asked."""
     parameters = {f"smtp_{stage}_timeout": "2s" for stage in TIMED_STAGES} | dict(case.parameters)
     bench = Bench(case.script, tls=PlayedTls(), chunk=chunk, parameters=parameters)
-    names = [f"r{number}@rcpt.example" for number in range(case.recipients)]
-    size = len(HEAD) + len(case.content)
-    return bench, job(*names, sender=case.sender, body=case.content, size=size, smtputf8=case.utf8)
+    names = [f"{case.local_part}{number}@rcpt.example" for number in range(case.recipients)]
+    size = len(case.head) + len(case.content)
+    fields = {"sender": case.sender, "head": case.head, "body": case.content, "size": size}
+    return bench, job(*names, smtputf8=case.utf8, eight_bit=case.eight_bit, **fields)

@@ -90,6 +90,7 @@ class ReplyReader:
             self._count(len(line))
         if len(buffer) - self._at > LINE_LIMIT:
             # The code is at the beginning; of the rest of such a line only the end matters.
+            self._count(len(buffer) - self._at - LINE_LIMIT)
             self._buffer = buffer[self._at : self._at + LINE_LIMIT]
             self._at = 0
             self._skipping = True

@@ -3,11 +3,10 @@
 import re
 
 from postwarden.ipc.records import Job
+from postwarden.mail.address import external
 from postwarden.mail.envelope import Notify, Recipient
 from postwarden.wire.smtp_extensions import Extensions
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
-_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*\Z")
 _XTEXT_SAFE = re.compile(r"[!-*,-<>-~]*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -18,7 +17,7 @@ class UnfitAddress(ValueError):
 
 def mail(job: Job, offered: Extensions, *, announce_size: bool = True, quote: bool = True) -> bytes:
     """MAIL with what the server offers. `announce_size` is False when conversion will change the size."""
-    line = f"MAIL FROM:<{_external(job.sender, quote)}>"
+    line = f"MAIL FROM:<{_written(job.sender, quote)}>"
     if offered.size and announce_size:
         line += f" SIZE={job.size}"
     if offered.eight_bit and job.eight_bit:
@@ -34,7 +33,7 @@ def mail(job: Job, offered: Extensions, *, announce_size: bool = True, quote: bo
 
 
 def rcpt(recipient: Recipient, offered: Extensions, *, quote: bool = True) -> bytes:
-    line = f"RCPT TO:<{_external(recipient.address, quote)}>"
+    line = f"RCPT TO:<{_written(recipient.address, quote)}>"
     if not offered.dsn:
         return line.encode()
     line += f" ORCPT={recipient.orcpt or _orcpt(recipient.original or recipient.address)}"
@@ -69,27 +68,11 @@ def xforward(job: Job, offered: Extensions) -> list[bytes]:
     return lines
 
 
-def _external(address: str, quote: bool) -> str:
-    if quote:
-        return quoted(address)
+def _written(address: str, quote: bool) -> str:
+    """As it stands between the angle brackets. Raises UnfitAddress."""
     if _CONTROL.search(address):
         raise UnfitAddress(address)
-    return address
-
-
-def quoted(address: str) -> str:
-    """External form of an address: its local part in quotes where it is no dot-string. Raises UnfitAddress."""
-    local, at, domain = address.rpartition("@")
-    if not at:
-        local, domain = address, ""
-    if _DOT_STRING.match(local) or not address:
-        if domain and _CONTROL.search(domain):
-            raise UnfitAddress(address)
-        return address
-    if _CONTROL.search(address):
-        raise UnfitAddress(address)
-    escaped = local.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"{at}{domain}'
+    return external(address) if quote else address
 
 
 def xtext(text: str) -> str:
@@ -100,11 +83,11 @@ def xtext(text: str) -> str:
 
 
 def _orcpt(address: str) -> str:
-    external = quoted(address)
-    if external.isascii():
-        return f"rfc822;{xtext(external)}"
+    written = external(address)
+    if written.isascii():
+        return f"rfc822;{xtext(written)}"
     # RFC 6533 3: \x{HEX} stands for what is not printable ASCII, in any session.
-    return "utf-8;" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in external)
+    return "utf-8;" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in written)
 
 
 def _notify(bits: int) -> str:

@@ -1,5 +1,6 @@
 """SMTP and LMTP deliveries of one transport."""
 
+import os
 from collections.abc import Callable
 
 from postwarden.deliver.body import Body
@@ -9,11 +10,11 @@ from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log
 from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job
-from postwarden.mail.events import Event
+from postwarden.mail.events import Event, Warn
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
-from postwarden.net.dial import Dial
+from postwarden.net.dial import Dial, SourceError
 
 
 class SmtpDeliverer:
@@ -73,7 +74,19 @@ class SmtpDeliverer:
         session = Session(host, profile, self.clock, self._cache)
         self._cache.begin(session, nexthop)
         source = profile.bind[":" in host.address]
-        self._dial.connect(host, session, failed, timeout=profile.connect_timeout, source=source)
+        timeout = profile.connect_timeout
+
+        def not_connected(error: OSError) -> None:
+            if not isinstance(error, SourceError):
+                failed(error)
+                return
+            self.log(Warn(f"smtp_connect_addr: bind {source}: {os.strerror(error.errno or 0)}"))
+            if profile.bind_enforce:
+                failed(error)
+            else:
+                self._dial.connect(host, session, failed, timeout=timeout)
+
+        self._dial.connect(host, session, not_connected, timeout=timeout, source=source)
         return session
 
     def log(self, event: Event) -> None:

@@ -172,7 +172,6 @@ class Delivery:
             self._sessions += 1
             if self._sessions == self._desk.profile.session_limit:
                 self._leave_destination()
-            self._final = not self._hosts
             self._transact(session)
             return
         if session.tls_fault and self._may_go_plain():
@@ -199,14 +198,8 @@ class Delivery:
         self._connected = self._desk.clock.now()
         Transaction(session, self).begin()
 
-    def transferring(self) -> None:
-        return
-
     def stale(self) -> None:
         self._session = None
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
         self._tried = self._sessions = 0
         self._connected = 0.0
         self.begin()
@@ -229,12 +222,15 @@ class Delivery:
     def delivered(self, recipients: list[int], status: Status) -> None:
         self._record(recipients, status)
 
-    def over(self, *, complete: bool) -> None:
-        if complete:
-            self._complete = True
+    def broken(self, recipients: list[int], status: Status) -> None:
         session = self._session
-        if session is not None and session.gone and not complete and self._tls_was_on(session) and self._may_go_plain():
+        if recipients and session is not None and self._tls_was_on(session) and self._may_go_plain():
             self._again_plain(session.host)
+        self.refused(recipients, status, whole_server=True)
+        self._after()
+
+    def over(self) -> None:
+        self._complete = True
         self._after()
 
     def _tls_was_on(self, session: Session) -> bool:

@@ -5,6 +5,7 @@ import os
 
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
+from postwarden.net.dial import SourceError
 from postwarden.wire.smtp_replies import RemoteReply
 from postwarden.wire.smtp_states import BANNER, END, TLS
 
@@ -56,6 +57,10 @@ def refused_to_talk(host: Host, reply: RemoteReply, *, soften: bool = False) -> 
     return Status(code, text, relay(host), host.name, line)
 
 
+def xforward_refused(host: Host, reply: RemoteReply) -> str:
+    return f"host {relay(host)} said: {reply.line} (in reply to XFORWARD name/address command)"
+
+
 def refused_tls(host: Host, reply: RemoteReply) -> Status:
     line = reply.line
     code, text = _judged(reply, f"TLS is required, but host {server(host)} refused to start TLS: {line}")
@@ -90,6 +95,8 @@ def out_of_step(host: Host, what: str) -> Status:
 
 def not_connected(host: Host, error: OSError) -> Status:
     """No connection: as strerror has it. The log's relay= is `none`, since nobody was reached."""
+    if isinstance(error, SourceError):
+        return Status("4.4.0", "server configuration error")
     why = os.strerror(error.errno) if error.errno else str(error)
     return Status("4.4.1", f"connect to {relay(host)}: {why}")
 
@@ -122,6 +129,11 @@ def tls_failed(host: Host) -> Status:
 def unreadable(host: Host) -> Status:
     """The body could not be read from the spool."""
     return Status("4.3.0", f"local data error while talking to {server(host)}", relay(host))
+
+
+def unfit(host: Host, why: str) -> Status:
+    """The content can't be converted for this server."""
+    return Status("5.6.0", why, relay(host))
 
 
 def unavailable() -> Status:

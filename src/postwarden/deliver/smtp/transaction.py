@@ -11,7 +11,7 @@ from typing import Protocol
 from postwarden.deliver.body import Body
 from postwarden.deliver.smtp import commands, reasons
 from postwarden.deliver.smtp.content import Encoder, encode
-from postwarden.deliver.smtp.downgrade import Downgrade, needs_downgrade
+from postwarden.deliver.smtp.downgrade import Downgrade, NestingError, needs_downgrade
 from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job
 from postwarden.mail.session import TlsFacts
@@ -36,18 +36,20 @@ class Owner(Protocol):
     left: list[int]
     """Indices of the recipients that this transaction is for."""
 
-    def refused(self, recipients: list[int], status: Status, *, whole_server: bool = False) -> None: ...
+    def refused(self, recipients: list[int], status: Status) -> None: ...
 
     def delivered(self, recipients: list[int], status: Status) -> None: ...
 
-    def transferring(self) -> None:
-        """Content begins."""
+    def warn(self, text: str) -> None: ...
 
     def stale(self) -> None:
         """The connection had been used before and turned out to be dead: nothing was said about this message."""
 
-    def over(self, *, complete: bool) -> None:
-        """Nothing more will be said. `complete`: the server was talked to as long as there was something to say."""
+    def broken(self, recipients: list[int], status: Status) -> None:
+        """The connection is over, and these had not had the server's last word."""
+
+    def over(self) -> None:
+        """All that there was to say to this server has been said."""
 
 
 class Transaction:
@@ -78,7 +80,7 @@ class Transaction:
         self._at = 0
         """The next of `_lines` to be sent."""
         self._heard = False
-        """Something of it was answered."""
+        """MAIL was answered."""
         self._told = 0
         """Recipients whose RCPT was answered."""
         self._replies = 0
@@ -123,7 +125,7 @@ class Transaction:
                 owner.refused([index], Status("5.1.3", "bad recipient address syntax", reasons.relay(session.host)))
         if not fit:
             session.release()
-            owner.over(complete=True)
+            owner.over()
             return False
         lines.append(("DATA", b"DATA"))
         if profile.xforward and offered.xforward:
@@ -136,15 +138,15 @@ class Transaction:
         """Refuse the message ourselves; the connection is as good as it was."""
         self._owner.refused(list(self._recipients), status)
         self._session.release()
-        self._owner.over(complete=True)
+        self._owner.over()
 
     # Phase
 
     def answered(self, event: str, reply: RemoteReply) -> None:
-        self._heard = True
         if event == "RCPT":
             self._rcpt_answered(reply)
         elif event == "MAIL":
+            self._heard = True
             if not 200 <= reply.code < 300 and self._sender_refused(reply):
                 return
         elif event == "DATA":
@@ -153,6 +155,8 @@ class Transaction:
         elif event == END:
             self._end_answered(reply)
             return
+        elif not 200 <= reply.code < 300:
+            self._owner.warn(reasons.xforward_refused(self._session.host, reply))
         if not self._session.client.awaited:
             self._push()
 
@@ -161,8 +165,7 @@ class Transaction:
         if not self._heard and session.uses > 1:
             owner.stale()
             return
-        owner.refused(self._unsettled(), self._why(status), whole_server=True)
-        owner.over(complete=False)
+        owner.broken(self._unsettled(), self._why(status))
 
     def drained(self) -> None:
         if self._producing:
@@ -230,7 +233,7 @@ class Transaction:
     def _abort(self) -> None:
         """All recipients are settled and the server has nothing: make it forget the transaction."""
         self._session.reset()
-        self._owner.over(complete=True)
+        self._owner.over()
 
     # content
 
@@ -240,7 +243,6 @@ class Transaction:
         if not self._accepted:
             self._finish(b"")
             return
-        owner.transferring()
         converts = profile.convert and not session.offered.eight_bit and needs_downgrade(job.head)
         if isinstance(owner.body, bytes) and len(owner.body) <= _PIECE * _PIECES_A_TURN and not converts:
             self._finish(encode(job.head + owner.body, profile.line_limit))
@@ -249,8 +251,8 @@ class Transaction:
         self._converter = Downgrade(profile.nesting_limit) if converts else None
         session.stage = reasons.BODY
         self._producing = True
-        session.write(self._encoded(job.head))
-        self._produce()
+        if self._send(job.head):
+            self._produce()
 
     def _produce(self) -> None:
         """Send pieces while the server takes them; a turn of the loop for others after every few."""
@@ -262,7 +264,7 @@ class Transaction:
             try:
                 piece = self._piece()
             except (OSError, EOFError):
-                self._unreadable()
+                session.end(reasons.unreadable(session.host))
                 return
             if not piece:
                 self._producing = False
@@ -271,7 +273,8 @@ class Transaction:
                 assert self._encoder is not None
                 self._finish(self._encoder.feed(rest) + self._encoder.finish())
                 return
-            session.write(self._encoded(piece))
+            if not self._send(piece):
+                return
         session.clock.call_soon(self._produce_more)
 
     def _produce_more(self) -> None:
@@ -284,13 +287,17 @@ class Transaction:
         self._body_at += len(piece)
         return piece
 
-    def _encoded(self, piece: bytes) -> bytes:
+    def _send(self, piece: bytes) -> bool:
+        """False when the message can't be converted: there is no way to take it back but to break the connection."""
         assert self._encoder is not None
-        return self._encoder.feed(piece if self._converter is None else self._converter.feed(piece))
-
-    def _unreadable(self) -> None:
-        """There is no way to take back a message but to break the connection."""
-        self._session.end(reasons.unreadable(self._session.host))
+        if self._converter is not None:
+            try:
+                piece = self._converter.feed(piece)
+            except NestingError as error:
+                self._session.end(reasons.unfit(self._session.host, str(error)))
+                return False
+        self._session.write(self._encoder.feed(piece))
+        return True
 
     def _finish(self, data: bytes) -> None:
         """Send the last of the content and its dot, and wait for the verdict."""
@@ -333,7 +340,7 @@ class Transaction:
                 owner.refused(settled, reasons.said(session.host, END, reply))
         if not session.client.awaited:
             session.release()
-            owner.over(complete=True)
+            owner.over()
 
     def _unsettled(self) -> list[int]:
         """Recipients about whom the server has not had its last word."""
