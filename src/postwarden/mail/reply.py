@@ -28,6 +28,10 @@ class Reply(Struct, frozen=True, array_like=True):
 
     def encode(self) -> bytes:
         """The reply as sent, CRLF at the end of each line. Text is UTF-8; CR never passes."""
+        text = self.text
+        if "\n" not in text and "\r" not in text:
+            line = f"{self.code} {self.status} {text}\r\n" if self.status else f"{self.code} {text}\r\n"
+            return line.encode("utf-8", "surrogateescape")
         prefix = f"{self.status} " if self.status else ""
         lines = self.text.replace("\r", " ").split("\n")
         last = len(lines) - 1

@@ -93,18 +93,19 @@ class Service:
         self.sessions: set[Any] = set()
         self._normal = self._mode(params)
         self._stressed = self._mode(view(SmtpdParams, settings, key, stress=True))
-        self._ehlo: dict[tuple[bool, bool], Reply] = {}
+        self._ehlo: dict[tuple[bool, bool], tuple[Reply, bytes]] = {}
         for tls in (False, True):
             for xclient in (False, True):
-                self._ehlo[tls, xclient] = hello_reply(params, tls=tls, xclient=xclient)
+                reply = hello_reply(params, tls=tls, xclient=xclient)
+                self._ehlo[tls, xclient] = reply, reply.encode()
 
     @property
     def mode(self) -> Mode:
         """For a session that begins now. Above 90 % of the limit `stress` holds (STRESS_README)."""
         return self._stressed if len(self.sessions) * 10 > self.limit * 9 else self._normal
 
-    def ehlo(self, *, tls: bool, xclient: bool) -> Reply:
-        """`tls`: STARTTLS is on offer."""
+    def ehlo(self, *, tls: bool, xclient: bool) -> tuple[Reply, bytes]:
+        """The reply, and as it is sent. `tls`: STARTTLS is on offer."""
         return self._ehlo[tls, xclient]
 
     def emit(self, event: Event) -> None:

@@ -133,13 +133,14 @@ class Session:
 
     # for the commands
 
-    def answer(self, reply: Reply, verb: str = "") -> None:
-        """Send `reply` to the command that is at hand. `verb` names it for the count of the disconnect line."""
+    def answer(self, reply: Reply, verb: str = "", encoded: bytes = b"") -> None:
+        """Send `reply` to the command that is at hand. `verb` names it for the count of the disconnect line; `encoded`
+        is the reply as sent, where that is known already."""
         code = reply.code
-        if self.params.soft_bounce and code >= 500:
+        if code >= 500 and self.params.soft_bounce:
             reply = Reply(code - 100, reply.status.replace("5.", "4.", 1), reply.text)
             code -= 100
-        self._out.append(reply.encode())
+        self._out.append(encoded or reply.encode())
         self.machine.answered(code)
         if verb:
             self.tally.count(verb, accepted=code < 400)

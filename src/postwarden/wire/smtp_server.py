@@ -96,6 +96,8 @@ class Machine:
         if state is State.CONNECTED or state is State.HANDSHAKE or state is State.CLOSED:
             return None
         buffer, pos = self._buffer, self._pos
+        if pos == len(buffer):
+            return None
         end = buffer.find(b"\n", pos) + 1
         if not end:
             return self._unfinished()

@@ -22,6 +22,7 @@ def apply_hello(session: "Session", hello: Hello) -> None:
     session.replace_facts(facts)
     if extended:
         offer_tls = service.tls is not None and not session.machine.secure
-        session.answer(service.ehlo(tls=offer_tls, xclient=session.standing.xclient), verb)
+        reply, encoded = service.ehlo(tls=offer_tls, xclient=session.standing.xclient)
+        session.answer(reply, verb, encoded)
     else:
         session.answer(service.helo_reply, verb)
