@@ -32,9 +32,9 @@ from postwarden.mail.events import Event, Failure, Warn
 from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
 from postwarden.net.clock import Clock
 from postwarden.spool.files import DiskFiles, Files
-from postwarden.spool.layout import instance_of, is_body, spool_directory
+from postwarden.spool.layout import instance_of, spool_directory
 from postwarden.spool.ledgerwriter import LedgerWriter, Work
-from postwarden.spool.live import LiveSegment
+from postwarden.spool.live import LiveSegment, plausible
 from postwarden.spool.params import SpoolParams
 from postwarden.spool.queuedb import GROWN, Delete, Drop, Insert, Load, Operation, Settle, Unlink, Update
 from postwarden.spool.queueid import COURIER, QueueIds
@@ -119,8 +119,8 @@ class Ledger:
             raise SpoolError(f"receiver {instance} speaks of segment {number:016x}, which is not its own")
         if segment is None:
             raise SpoolError(f"segment {number:016x} does not exist")
-        if stored.body_file and not is_body(stored.body_file):
-            raise SpoolError(f"receiver {instance} names a body file that can't be")
+        if stored.length <= 0 or not plausible(stored.envelope, stored.body_file, stored.body_size):
+            raise SpoolError(f"receiver {instance} tells of a message that can't be")
         return segment
 
     def due(self, now: float, limit: int = 500) -> tuple[Entry, ...]:

@@ -8,11 +8,21 @@ nobody writes it any more.
 from collections.abc import Callable, Iterator
 
 from postwarden.ipc.records import Stored
+from postwarden.mail.envelope import Envelope
 from postwarden.mail.queue import Damaged, Entry
 from postwarden.spool.layout import instance_of, is_body
 from postwarden.spool.segment import HEAD_SIZE, Gap, Record, Segment
 
+_MAX_SIZE = 1 << 53
 Finals = dict[int, tuple[int, ...] | None]
+
+
+def plausible(envelope: Envelope, body_file: str, body_size: int) -> bool:
+    """Nothing in a record of a receiver may lead out of its directory or stop the courier: whoever owns a receiver can
+    write any, and it would still be there after the receiver is gone."""
+    if body_file and not is_body(body_file):
+        return False
+    return 0 <= body_size < _MAX_SIZE and 0 <= envelope.size < _MAX_SIZE and 0 <= envelope.arrival < _MAX_SIZE
 
 
 class LiveSegment:
@@ -95,7 +105,7 @@ class LiveSegment:
 
     def _entry(self, record: Record, finals: tuple[int, ...]) -> Entry | None:
         meta = record.meta
-        if meta.body_file and not is_body(meta.body_file):
+        if not plausible(meta.envelope, meta.body_file, meta.body_size):
             return None
         count = len(meta.envelope.recipients)
         return Entry(

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from postwarden.ipc.records import Stored
+from postwarden.mail.envelope import Envelope
 from postwarden.mail.queue import Change, Damaged, Entry, NewMessage, SpoolError
 from postwarden.mail.status import Status
 from postwarden.spool import ledger as ledger_module
@@ -301,8 +303,16 @@ def test_a_receiver_speaks_of_its_own_segments_only(spool: Spool) -> None:
     invented = spool.stored[0].segment + 1
     with pytest.raises(SpoolError, match="does not exist"):
         ledger.take(type(spool.stored[0])(invented, 64, 10, envelope("X"), b"", b""), 1)
-    with pytest.raises(SpoolError, match="body file"):
-        ledger.take(type(spool.stored[0])(spool.stored[0].segment, 64, 10, envelope("X"), b"", None, "../../x"), 1)
+    known = spool.stored[0]
+    for bad in (
+        Stored(known.segment, 64, 10, envelope("X"), b"", None, "../../x"),
+        Stored(known.segment, 64, 0, envelope("X"), b"", b""),
+        Stored(known.segment, 64, 10, envelope("X"), b"", None, "0" * 32 + ".body", 1 << 63),
+        Stored(known.segment, 64, 10, Envelope("X", float("nan"), "", (), 5), b"", b""),
+        Stored(known.segment, 64, 10, Envelope("X", 1.0, "", (), -5), b"", b""),
+    ):
+        with pytest.raises(SpoolError, match="can't be"):
+            ledger.take(bad, 1)
     spool.close()
 
 
