@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
@@ -68,6 +69,14 @@ def open_table(
     raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported table type: {kind}')}")
 
 
+class Watched(Protocol):
+    """Something that stands on files. The methods are those of Table."""
+
+    def stale(self) -> bool: ...
+
+    def reload(self) -> None: ...
+
+
 class Tables:
     """All tables of one role: each opened once, looked at together."""
 
@@ -76,6 +85,7 @@ class Tables:
         self._directory = config_directory
         self._aliases = aliases
         self._open: dict[str, Table] = {}
+        self._watched: list[Watched] = []
 
     @classmethod
     def of(cls, settings: Settings) -> "Tables":
@@ -87,7 +97,9 @@ class Tables:
         """As open_table. Raises ConfigError."""
         known = self._open.get(name)
         if known is None:
-            aliases = True if name.removeprefix("proxy:") in self._aliases else None
+            bare = name.removeprefix("proxy:")
+            # postalias makes indexes; a texthash: of aliases is in the form of postmap, as in Postfix.
+            aliases = True if bare in self._aliases and not bare.startswith("texthash:") else None
             known = self._open[name] = open_table(name, self._directory, origin, aliases=aliases)
         return known
 
@@ -95,23 +107,27 @@ class Tables:
         """The tables of a `…_maps` parameter. A name without a type inherits none. Raises ConfigError."""
         return Maps(self.table(name, origin) for name in names)
 
+    def watch(self, thing: Watched) -> None:
+        """Look after `thing` too: a list that names files."""
+        self._watched.append(thing)
+
     def __iter__(self) -> Iterator[Table]:
         return iter(self._open.values())
 
     def refresh(self) -> list[Problem]:
         """Read again what has changed; to be called once a second. What is wrong is given, and its old text stays."""
         problems: list[Problem] = []
-        for table in self._open.values():
-            if table.stale():
+        for thing in (*self._open.values(), *self._watched):
+            if thing.stale():
                 try:
-                    table.reload()
+                    thing.reload()
                 except ConfigError as error:
                     problems.append(Problem(error.origin, "error", error.text))
                 else:
-                    problems += warnings(table)
+                    problems += warnings(thing)
         return problems
 
 
-def warnings(table: Table) -> tuple[Problem, ...]:
+def warnings(table: object) -> tuple[Problem, ...]:
     """What was strange in the table's text when it was read last."""
     return table.warnings if isinstance(table, SourceTable) else ()

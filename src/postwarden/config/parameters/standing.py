@@ -36,6 +36,12 @@ _WORKING = """
     smtp_starttls_timeout smtp_tcp_port smtp_tls_loglevel smtp_tls_note_starttls_offer smtp_tls_security_level
     smtp_tls_servername smtp_tls_wrappermode smtp_use_tls smtp_xforward_timeout soft_bounce stress syslog_facility
     syslog_name
+    allow_mail_to_files command_time_limit default_privs deliver_lock_attempts deliver_lock_delay
+    enable_original_recipient expand_owner_alias frozen_delivered_to home_mailbox mail_spool_directory
+    mailbox_delivery_lock mailbox_size_limit owner_request_special prepend_delivered_header
+    propagate_unmatched_extensions reset_owner_alias stale_lock_time strict_mailbox_ownership virtual_gid_maps
+    virtual_mailbox_base virtual_mailbox_limit virtual_mailbox_lock virtual_mailbox_maps virtual_minimum_uid
+    virtual_uid_maps
 """
 WORKS = frozenset(_WORKING.split())
 

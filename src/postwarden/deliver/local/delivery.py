@@ -17,6 +17,9 @@ class Place(Protocol):
     def address(self) -> str: ...
     @property
     def sender(self) -> str: ...
+    @property
+    def released(self) -> bool:
+        """A list with an owner stands between: what the sender asked to be told of ends there (RFC 3461 5.2.7.3)."""
 
 
 class Delivery:
@@ -35,8 +38,8 @@ class Delivery:
         self._now = now
         self._handed = handed
         self._seen: set[tuple[str, str, str]] = set()
-        self._notes: list[tuple[str, str, Status, float]] = []
-        self._forwards: list[tuple[str, str]] = []
+        self._notes: list[tuple[Place, Status, float]] = []
+        self._forwards: list[Place] = []
 
     def first(self, what: str, who: str, where: str) -> bool:
         """False when this was delivered to, or expanded, before."""
@@ -47,27 +50,27 @@ class Delivery:
         return True
 
     def note(self, place: Place, status: Status) -> None:
-        status = replace(status, relay=self.job.transport)
-        self._notes.append((place.address, place.sender, status, self._now()))
+        self._notes.append((place, replace(status, relay=self.job.transport), self._now()))
 
     def forward(self, place: Place) -> None:
         if self.first("forward", place.sender, place.address):
-            self._forwards.append((place.sender, place.address))
+            self._forwards.append(place)
 
     def finish(self) -> tuple[Status, list[Forward], list[Event]]:
         """The recipient's status, its forwards if it is final, and what is to be logged."""
-        failed = [note for note in self._notes if note[2].code[0] != "2"]
+        failed = [note for note in self._notes if note[1].code[0] != "2"]
         if failed and (self._forwards or len(failed) < len(self._notes)):
             own = self.recipient.address.lower()
-            self._forwards += [(sender, address) for address, sender, _, _ in failed if address.lower() != own]
-            self._notes = [note for note in self._notes if note not in failed or note[0].lower() == own]
+            back = [note for note in failed if note[0].address.lower() != own]
+            self._forwards += [note[0] for note in back]
+            self._notes = [note for note in self._notes if note not in back]
         status = self._status()
         forwards = self._records() if status.code[0] != "4" else []
-        return status, forwards, [self._event(note) for note in self._notes]
+        return status, forwards, [self._event(*note) for note in self._notes]
 
     def _status(self) -> Status:
         for kind in "452":
-            for _, _, status, _ in self._notes:
+            for _, status, _ in self._notes:
                 if status.code[0] == kind:
                     return status
         return Status("2.0.0", "forwarded" if self._forwards else "alias expanded", self.job.transport)
@@ -75,14 +78,16 @@ class Delivery:
     def _records(self) -> list[Forward]:
         by_sender: dict[str, list[Recipient]] = {}
         given = self.recipient
-        for sender, address in self._forwards:
-            by_sender.setdefault(sender, []).append(
-                Recipient(address, given.original or given.address, given.orcpt, given.notify)
-            )
+        for place in self._forwards:
+            recipient = Recipient(place.address)
+            if not place.released:
+                original = given.original or given.address
+                recipient = Recipient(place.address, original, given.orcpt, given.notify)
+            by_sender.setdefault(place.sender, []).append(recipient)
         return [Forward(self.job.job_id, self.index, sender, tuple(to)) for sender, to in by_sender.items()]
 
-    def _event(self, note: tuple[str, str, Status, float]) -> Delivered:
-        address, _, status, done = note
+    def _event(self, place: Place, status: Status, done: float) -> Delivered:
+        address = place.address
         job, given = self.job, self.recipient
         original = given.original or given.address
         delays = (

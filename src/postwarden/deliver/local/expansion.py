@@ -45,6 +45,8 @@ class Step(Struct, frozen=True):
     """`alias`, `include`, or empty: what allow_mail_to_files and _commands ask."""
     within: str = ""
     """Name of the alias that is being expanded, in lower case: in its own list it means the user."""
+    released: bool = False
+    """A list with an owner is behind us."""
     extension: str = ""
     """Not matched yet, with its delimiter: propagate_unmatched_extensions may add it to what an alias lists."""
 
@@ -143,7 +145,7 @@ class Expander:
                 sender = self._resolver.resolve(first).recipient
             except Pending:
                 raise TableError(owner.table, f"{first}: no answer in time") from None
-            return replace(step, owner=sender, sender=sender)
+            return replace(step, owner=sender, sender=sender, released=True)
         return replace(step, owner="") if self._params.reset_owner_alias else step
 
     def _each(self, delivery: Delivery, step: Step, listed: list[Destination]) -> None:

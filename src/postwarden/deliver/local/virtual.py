@@ -140,6 +140,7 @@ class _Place:
     def __init__(self, address: str, sender: str) -> None:
         self.address = address
         self.sender = sender
+        self.released = False
 
 
 def _softened(error: MailboxFault) -> str:
