@@ -73,7 +73,7 @@ def _row(row: Row, systems: list[System], directory: Path, options: argparse.Nam
     for pair in range(options.pairs):
         for system in systems if pair % 2 == 0 else systems[::-1]:
             try:
-                results[system.name].append(measure(row, system, directory, options.seconds, {}))
+                results[system.name].append(measure(row, system, directory, options.seconds))
             except BenchError as error:
                 print(f"  {system.name}: {error}")
                 return False
@@ -112,10 +112,10 @@ def _print_ratio(row: Row, results: dict[str, list[Result]]) -> bool:
 
 def _print_stages(row: Row, directory: Path, seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix="postwarden-stages-") as samples:
-        Path(samples).chmod(0o1777)
+        Path(samples).chmod(0o755)
         stages = Stages(Path(samples))
         try:
-            result = measure(row, Postwarden(), directory, seconds, stages.environment())
+            result = measure(row, Postwarden(stages.python), directory, seconds)
         except BenchError as error:
             print(f"  stages: {error}")
             return

@@ -102,19 +102,19 @@ class System(Protocol):
 class Postwarden:
     name = "postwarden"
 
-    def __init__(self) -> None:
-        self._program = str(Path(sys.executable).with_name("postwarden"))
+    def __init__(self, python: Path = Path(sys.executable)) -> None:
+        """`python` runs the master, and so the roles."""
+        self._program = [str(python), "-c", "import sys; from postwarden.cli.main import main; sys.exit(main())"]
 
     def missing(self) -> str:
-        return "" if Path(self._program).exists() else f"no {self._program}"
+        return ""
 
     def command(self, instance: Instance) -> list[str]:
-        return [self._program, "-c", str(instance.config), "start-fg"]
+        return [*self._program, "-c", str(instance.config), "start-fg"]
 
     def stop(self, instance: Instance) -> None:
-        subprocess.run(
-            [self._program, "-c", str(instance.config), "stop"], capture_output=True, timeout=60, check=False
-        )
+        words = [*self._program, "-c", str(instance.config), "stop"]
+        subprocess.run(words, capture_output=True, timeout=60, check=False)
 
 
 class Postfix:
@@ -135,18 +135,11 @@ class Postfix:
 class Running:
     """`with Running(system, instance) as running:` it accepts connections inside, and has ended after."""
 
-    def __init__(
-        self,
-        system: System,
-        instance: Instance,
-        resolv_conf: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, system: System, instance: Instance, resolv_conf: Path | None = None) -> None:
         """`resolv_conf` is seen as /etc/resolv.conf, in a mount namespace of its own: that needs root."""
         self._system = system
         self._instance = instance
         self._resolv_conf = resolv_conf
-        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes]
         self.tree: Tree
 
@@ -161,7 +154,6 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=self._environment,
             start_new_session=True,
         )
         self.tree = Tree(self._process.pid)

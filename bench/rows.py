@@ -65,16 +65,20 @@ def missing(row: Row) -> str:
     return "" if shutil.which("smtp-source") and shutil.which("smtp-sink") else "no smtp-source: apt install postfix"
 
 
-def measure(row: Row, system: System, directory: Path, seconds: float, environment: dict[str, str]) -> Result:
+def measure(row: Row, system: System, directory: Path, seconds: float) -> Result:
     """Start the system, warm it up, load it for about `seconds`, stop it. BenchError says what went wrong."""
     sink = free_port()
     instance = Instance(directory, free_port(), _settings(row, directory, sink))
     resolv_conf = _resolv_conf(directory) if row.traffic else None
     try:
-        with _name_server(row), Running(system, instance, resolv_conf, environment) as running:
+        with _name_server(row), Running(system, instance, resolv_conf) as running:
             rate = _load(row, instance, sink, max(200, SESSIONS), running)[1]
             rate = _load(row, instance, sink, int(max(200, rate * min(2.0, seconds))), running)[1]
-            return _round(row, instance, sink, int(rate * seconds * 1.35) + 1, running)
+            result = _round(row, instance, sink, int(rate * seconds * 1.2) + 1, running)
+            while result.seconds < seconds:
+                messages = result.messages * min(seconds / result.seconds, 10.0) * 1.15
+                result = _round(row, instance, sink, int(messages) + 1, running)
+            return result
     finally:
         instance.clear()
 

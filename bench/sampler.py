@@ -1,5 +1,8 @@
-"""Put on the path of the measured roles by `--stages`: samples, each millisecond of CPU time, in which part of
-Postwarden the main thread is, and adds what it saw to a file when the process ends."""
+"""Imported by each role when `--stages` runs them: samples, each millisecond of CPU time, in which part of Postwarden
+the main thread is, and writes what it saw beside itself when the process ends.
+
+It is copied into an environment of its own (`bench.stages`) and knows nothing of the others.
+"""
 
 import atexit
 import os
@@ -8,7 +11,11 @@ import sys
 from collections import Counter
 from types import FrameType
 
-_DIRECTORY = os.environ.get("POSTWARDEN_BENCH_SAMPLES", "")
+_START_UP = 0.8
+"""Seconds of CPU that importing and reading the configuration take, at most: not sampled."""
+_LOOP = "roles/life"
+"""Whoever runs the loop stands for what the loop does in C between callbacks: sockets, TLS."""
+_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
 
 
 def _start(role: str) -> None:
@@ -17,7 +24,8 @@ def _start(role: str) -> None:
 
     def place(path: str) -> str:
         _, found, rest = path.rpartition("/postwarden/")
-        return rest.removesuffix(".py") if found else ""
+        name = rest.removesuffix(".py")
+        return "" if not found else "(loop)" if name == _LOOP else name
 
     def sample(_number: int, frame: FrameType | None) -> None:
         while frame is not None:
@@ -36,15 +44,11 @@ def _start(role: str) -> None:
         with open(os.path.join(_DIRECTORY, f"{role}.{os.getpid()}"), "w") as file:
             file.writelines(f"{count} {where}\n" for where, count in seen.items())
 
-    def on_term(_number: int, _frame: FrameType | None) -> None:
-        write()
-
     signal.signal(signal.SIGPROF, sample)
-    signal.signal(signal.SIGUSR2, on_term)
-    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+    signal.setitimer(signal.ITIMER_PROF, _START_UP, 0.001)
     atexit.register(write)
 
 
-if _DIRECTORY and "postwarden.roles" in getattr(sys, "orig_argv", []):
+if "postwarden.roles" in sys.orig_argv and os.path.isdir(_DIRECTORY):
     words = sys.orig_argv
     _start(words[words.index("postwarden.roles") + 1])
