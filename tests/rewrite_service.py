@@ -36,7 +36,7 @@ DEFAULTS = {
     "inet_protocols": "ipv4",
     "alias_maps": "",
     "defer_transports": "smtp local",
-    "smtpd_authorized_xclient_hosts": "127.0.0.1",
+    "smtpd_authorized_xclient_hosts": "0.0.0.0/0",
 }
 
 

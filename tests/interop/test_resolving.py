@@ -33,8 +33,8 @@ DOMAINS = """
 mx.example.com MX.Example.COM example.com localhost rel.example sub.rel.example virt.example mbox.example far.example
 far.example. FAR.Example Rel.Example host [127.0.0.1] [1.2.3.4] 1.2.3.4 [192.0.2.1] [ipv6:::1] [IPv6:2001:db8::1]
 bad_dom.example -bad.example a..b .x.example x.example.. [foo] [] maps.example sub.maps.example dot.example
-s.dot.example err.example nh.example tr.example empty.example user.example müller.example foo.123 123 1.2.3 *.example [::1]
-localhost. err2.example ipv6:::1 x.rel.example. moved.example
+s.dot.example err.example nh.example tr.example empty.example user.example müller.example foo.123 123 1.2.3
+*.example [::1] localhost. err2.example ipv6:::1 x.rel.example. moved.example
 """
 TRANSPORTS = (
     "{maps.example=smtp:[gw.example]:26} {.dot.example=relay:dotgw} {err.example=error:5.7.9 go away}"
