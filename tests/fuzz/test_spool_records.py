@@ -42,7 +42,7 @@ def record(encoded: bytes, head: bytes, body: bytes, bad_length: int) -> bytes:
 records = st.builds(record, metas, st.binary(max_size=20), st.binary(max_size=50), st.sampled_from([0, 0, 0, 1, 2**31]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(parts=st.lists(st.one_of(records, st.binary(max_size=40)), max_size=4))
 def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("q")
@@ -65,7 +65,7 @@ def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactor
     spool.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     told=st.lists(
         st.builds(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from postwarden.spool.files import DiskFiles, locked
+from postwarden.spool.files import DiskFiles, locked, make_spool
 
 
 def test_write_more_buffers_than_one_call_takes(tmp_path: Path) -> None:
@@ -49,3 +49,15 @@ def test_directories(tmp_path: Path) -> None:
     DiskFiles().make_directory(str(path))
     assert path.is_dir()
     assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_spool_directory_is_private_and_no_link(tmp_path: Path) -> None:
+    path = tmp_path / "queue" / "postwarden"
+    make_spool(str(path), (os.getuid(), os.getgid()))
+    path.chmod(0o755)
+    make_spool(str(path))
+    assert path.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        make_spool(str(tmp_path / "link"))
