@@ -77,14 +77,19 @@ def _overrides(arguments: list[str], origin: Origin) -> tuple[tuple[str, ...], d
     overrides: dict[str, Entry] = {}
     words = iter(arguments)
     for word in words:
-        if not word.startswith("-o"):
+        if not word.startswith("-"):
+            kept += [word, *words]
+        elif not word.startswith("-o"):
             kept.append(word)
-            continue
-        setting = word[2:] or next(words, "")
-        if setting.startswith("{") and setting.endswith("}"):
-            setting = setting[1:-1].strip()
-        if not setting:
-            raise ConfigError(origin, "the option -o needs name=value")
-        name, value = parse_entry(setting, origin)
-        overrides[name] = Entry(value, origin)
+        else:
+            name, value = parse_entry(_setting(word[2:] or next(words, ""), origin), origin)
+            overrides[name] = Entry(value, origin)
     return tuple(kept), overrides
+
+
+def _setting(text: str, origin: Origin) -> str:
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1].strip()
+    if not text:
+        raise ConfigError(origin, "the option -o needs name=value")
+    return text

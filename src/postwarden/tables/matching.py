@@ -54,6 +54,8 @@ class MatchList:
         self._marks: dict[str, Mark] = {}
         self._elements: tuple[_Element, ...] = ()
         self.reload()
+        if self._marks:
+            tables.watch(self)
 
     def __bool__(self) -> bool:
         return bool(self._elements)

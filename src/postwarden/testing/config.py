@@ -15,9 +15,9 @@ def settings(main_cf_text: str = "", master_cf_text: str = MASTER_CF.decode(), *
 
     compatibility_level is 3.6 unless the text or a parameter says otherwise. Raises ConfigError.
     """
-    entries, _ = parse_main_cf(main_cf_text.encode(), "/etc/postfix/main.cf")
+    entries, warnings = parse_main_cf(main_cf_text.encode(), "/etc/postfix/main.cf")
     entries.setdefault("compatibility_level", Entry("3.6", Origin("/etc/postfix/main.cf", 0, "")))
     for number, (name, value) in enumerate(parameters.items(), main_cf_text.count("\n") + 1):
         entries[name] = Entry(value, Origin("/etc/postfix/main.cf", number, f"{name} = {value}"))
-    services, _ = parse_master_cf(master_cf_text.encode(), "/etc/postfix/master.cf")
-    return Settings("/etc/postfix", entries, services, SYSTEM)
+    services, more = parse_master_cf(master_cf_text.encode(), "/etc/postfix/master.cf")
+    return Settings("/etc/postfix", entries, services, SYSTEM, (*warnings, *more))

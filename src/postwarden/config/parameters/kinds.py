@@ -38,8 +38,6 @@ class Parameter(Struct, frozen=True):
     """0: no upper bound."""
     unit: str = "s"
     """Of a time that is written without one."""
-    works: bool = False
-    """Only of a pattern; the others are in `standing`."""
 
 
 def text(name: str, default: str = "") -> Parameter:

@@ -10,40 +10,79 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
-    alias_database alias_maps compatibility_level config_directory data_directory default_database_type
-    default_process_limit defer_transports disable_dns_lookups disable_mime_output_conversion enable_long_queue_ids
-    ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols known_tcp_ports lmtp_address_preference
-    lmtp_balance_inet_protocols lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout
-    lmtp_connection_cache_destinations lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit
-    lmtp_connection_reuse_count_limit lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout
-    lmtp_data_xfer_timeout lmtp_discard_lhlo_keywords lmtp_dns_support_level lmtp_enforce_tls lmtp_fallback_relay
-    lmtp_host_lookup lmtp_lhlo_name lmtp_lhlo_timeout lmtp_line_length_limit lmtp_mail_timeout lmtp_mx_address_limit
+    access_map_defer_code access_map_reject_code alias_database alias_maps allow_mail_to_files allow_percent_hack
+    allow_untrusted_routing always_add_missing_headers always_bcc anvil_rate_time_unit append_at_myorigin
+    append_dot_mydomain bounce_size_limit canonical_classes canonical_maps cleanup_service_name command_time_limit
+    compatibility_level config_directory data_directory default_database_type default_privs default_process_limit
+    default_transport defer_code defer_transports deliver_lock_attempts deliver_lock_delay disable_dns_lookups
+    disable_mime_output_conversion disable_vrfy_command empty_address_recipient enable_long_queue_ids
+    enable_original_recipient expand_owner_alias fallback_transport fallback_transport_maps frozen_delivered_to
+    header_from_format header_size_limit home_mailbox hopcount_limit ignore_mx_lookup_error in_flow_delay
+    inet_interfaces inet_protocols invalid_hostname_reject_code known_tcp_ports line_length_limit
+    lmtp_address_preference lmtp_balance_inet_protocols lmtp_bind_address lmtp_bind_address6
+    lmtp_bind_address_enforce lmtp_connect_timeout lmtp_connection_cache_destinations
+    lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit lmtp_connection_reuse_count_limit
+    lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout lmtp_data_xfer_timeout
+    lmtp_discard_lhlo_keywords lmtp_dns_support_level lmtp_enforce_tls lmtp_fallback_relay lmtp_host_lookup
+    lmtp_lhlo_name lmtp_lhlo_timeout lmtp_line_length_limit lmtp_mail_timeout lmtp_mx_address_limit
     lmtp_mx_session_limit lmtp_quit_timeout lmtp_quote_rfc821_envelope lmtp_randomize_addresses lmtp_rcpt_timeout
     lmtp_rset_timeout lmtp_send_xforward_command lmtp_skip_5xx_greeting lmtp_skip_quit_response
     lmtp_starttls_timeout lmtp_tcp_port lmtp_tls_loglevel lmtp_tls_note_starttls_offer lmtp_tls_security_level
-    lmtp_tls_servername lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout mail_name mail_owner mail_version
-    maillog_file maximal_backoff_time message_size_limit mime_nesting_limit minimal_backoff_time mydomain myhostname
-    mynetworks_style parent_domain_matches_subdomains postwarden_dns_servers process_name qmgr_message_active_limit
-    queue_directory queue_minfree queue_run_delay recipient_delimiter relayhost smtp_address_preference
-    smtp_always_send_ehlo smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce
-    smtp_connect_timeout smtp_connection_cache_destinations smtp_connection_cache_on_demand
-    smtp_connection_cache_time_limit smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit
-    smtp_data_done_timeout smtp_data_init_timeout smtp_data_xfer_timeout smtp_defer_if_no_mx_address_found
-    smtp_discard_ehlo_keywords smtp_dns_support_level smtp_enforce_tls smtp_fallback_relay smtp_helo_name
-    smtp_helo_timeout smtp_host_lookup smtp_line_length_limit smtp_mail_timeout smtp_mx_address_limit
-    smtp_mx_session_limit smtp_never_send_ehlo smtp_quit_timeout smtp_quote_rfc821_envelope smtp_randomize_addresses
-    smtp_rcpt_timeout smtp_rset_timeout smtp_send_xforward_command smtp_skip_5xx_greeting smtp_skip_quit_response
-    smtp_starttls_timeout smtp_tcp_port smtp_tls_loglevel smtp_tls_note_starttls_offer smtp_tls_security_level
-    smtp_tls_servername smtp_tls_wrappermode smtp_use_tls smtp_xforward_timeout soft_bounce stress syslog_facility
-    syslog_name
-    allow_mail_to_files command_time_limit default_privs deliver_lock_attempts deliver_lock_delay
-    enable_original_recipient expand_owner_alias frozen_delivered_to home_mailbox mail_spool_directory
-    mailbox_delivery_lock mailbox_size_limit owner_request_special prepend_delivered_header
-    propagate_unmatched_extensions reset_owner_alias stale_lock_time strict_mailbox_ownership virtual_gid_maps
-    virtual_mailbox_base virtual_mailbox_limit virtual_mailbox_lock virtual_mailbox_maps virtual_minimum_uid
-    virtual_uid_maps
+    lmtp_tls_servername lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_header_rewrite_clients
+    local_recipient_maps local_transport luser_relay mail_name mail_owner mail_spool_directory mail_version
+    mailbox_command mailbox_command_maps mailbox_delivery_lock mailbox_size_limit mailbox_transport
+    mailbox_transport_maps maillog_file maximal_backoff_time message_drop_headers message_size_limit
+    mime_nesting_limit minimal_backoff_time mydestination mydomain myhostname mynetworks mynetworks_style myorigin
+    non_fqdn_reject_code owner_request_special parent_domain_matches_subdomains postwarden_dns_servers
+    postwarden_session_limit prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces
+    qmgr_message_active_limit queue_directory queue_minfree queue_run_delay recipient_bcc_maps
+    recipient_canonical_classes recipient_canonical_maps recipient_delimiter reject_code relay_domains
+    relay_domains_reject_code relay_recipient_maps relay_transport relayhost relocated_maps reset_owner_alias
+    resolve_dequoted_address resolve_null_domain resolve_numeric_domain sender_bcc_maps sender_canonical_classes
+    sender_canonical_maps show_user_unknown_table_name smtp_address_preference smtp_always_send_ehlo
+    smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce smtp_connect_timeout
+    smtp_connection_cache_destinations smtp_connection_cache_on_demand smtp_connection_cache_time_limit
+    smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit smtp_data_done_timeout smtp_data_init_timeout
+    smtp_data_xfer_timeout smtp_defer_if_no_mx_address_found smtp_discard_ehlo_keywords smtp_dns_support_level
+    smtp_enforce_tls smtp_fallback_relay smtp_helo_name smtp_helo_timeout smtp_host_lookup smtp_line_length_limit
+    smtp_mail_timeout smtp_mx_address_limit smtp_mx_session_limit smtp_never_send_ehlo smtp_quit_timeout
+    smtp_quote_rfc821_envelope smtp_randomize_addresses smtp_rcpt_timeout smtp_rset_timeout
+    smtp_send_xforward_command smtp_skip_5xx_greeting smtp_skip_quit_response smtp_starttls_timeout smtp_tcp_port
+    smtp_tls_loglevel smtp_tls_note_starttls_offer smtp_tls_security_level smtp_tls_servername smtp_tls_wrappermode
+    smtp_use_tls smtp_xforward_timeout smtpd_authorized_xclient_hosts smtpd_banner
+    smtpd_client_connection_count_limit smtpd_client_connection_rate_limit smtpd_client_event_limit_exceptions
+    smtpd_client_message_rate_limit smtpd_client_new_tls_session_rate_limit smtpd_client_recipient_rate_limit
+    smtpd_client_restrictions smtpd_data_restrictions smtpd_delay_open_until_valid_rcpt smtpd_delay_reject
+    smtpd_discard_ehlo_keywords smtpd_end_of_data_restrictions smtpd_enforce_tls smtpd_error_sleep_time
+    smtpd_etrn_restrictions smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions
+    smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
+    smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions smtpd_junk_command_limit smtpd_noop_commands
+    smtpd_peername_lookup smtpd_recipient_limit smtpd_recipient_overshoot_limit smtpd_recipient_restrictions
+    smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender smtpd_relay_before_recipient_restrictions
+    smtpd_relay_restrictions smtpd_restriction_classes smtpd_sender_restrictions smtpd_soft_error_limit
+    smtpd_starttls_timeout smtpd_timeout smtpd_tls_cert_file smtpd_tls_chain_files smtpd_tls_ciphers
+    smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel smtpd_tls_mandatory_ciphers
+    smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols smtpd_tls_protocols smtpd_tls_received_header
+    smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls smtputf8_enable soft_bounce stale_lock_time stress
+    strict_mailbox_ownership swap_bangpath syslog_facility syslog_name transport_maps undisclosed_recipients_header
+    unknown_client_reject_code unknown_local_recipient_reject_code unknown_relay_recipient_reject_code
+    unknown_virtual_alias_reject_code unknown_virtual_mailbox_reject_code virtual_alias_address_length_limit
+    virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit
+    virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock
+    virtual_mailbox_maps virtual_minimum_uid virtual_transport virtual_uid_maps
 """
 WORKS = frozenset(_WORKING.split())
+
+WORKING_SUFFIXES = (
+    "_initial_destination_concurrency",
+    "_destination_concurrency_limit",
+    "_destination_concurrency_failed_cohort_limit",
+    "_destination_concurrency_negative_feedback",
+    "_destination_concurrency_positive_feedback",
+    "_destination_rate_delay",
+    "_destination_recipient_limit",
+)
+"""Behind the name of a transport."""
 
 _BUILT_IN = "the roles of the gateway do this themselves"
 _PATH = "only a path that Postfix's own scripts and manuals use"
@@ -103,7 +142,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
 def standing(parameter: Parameter) -> tuple[Standing, str]:
     """The standing, and the reason or the cure."""
     name = parameter.name
-    if name in WORKS or parameter.works:
+    if name in WORKS or name.endswith(WORKING_SUFFIXES):
         return Standing.WORKS, ""
     if name in NO_EFFECT:
         return Standing.NO_EFFECT, NO_EFFECT[name]

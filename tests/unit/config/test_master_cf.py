@@ -1,0 +1,62 @@
+import pytest
+
+from postwarden.config.embedded import MASTER_CF
+from postwarden.config.errors import ConfigError
+from postwarden.config.master_cf import parse_master_cf
+
+SUBMISSION = b"""\
+submission inet n       -       y       -       10       smtpd
+  -o syslog_name=postfix/submission
+#  -o commented=out
+  -o { smtpd_relay_restrictions = permit_sasl_authenticated, reject }
+  -v
+uucp unix - n n - - pipe flags=Fqhu user=uucp argv=uux -r -o x -a$sender
+"""
+
+
+def test_services_with_overrides_and_arguments() -> None:
+    services, problems = parse_master_cf(SUBMISSION, "master.cf")
+    submission, uucp = services
+    assert (submission.key, submission.maxproc, submission.command) == ("submission/inet", "10", "smtpd")
+    assert {n: e.value for n, e in submission.overrides.items()} == {
+        "syslog_name": "postfix/submission",
+        "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
+    }
+    assert submission.arguments == ("-v",)
+    assert str(submission.origin) == "master.cf:1"
+    assert uucp.arguments == ("flags=Fqhu", "user=uucp", "argv=uux", "-r", "-o", "x", "-a$sender")
+    assert uucp.overrides == {}
+    assert problems == []
+
+
+def test_the_last_of_two_services_counts_and_is_said() -> None:
+    text = b"smtp unix - - n - - smtp\nsmtp inet n - n - - smtpd\nsmtp unix - - n - 5 smtp\n"
+    services, problems = parse_master_cf(text, "m")
+    assert [(s.key, s.maxproc) for s in services] == [("smtp/unix", "5"), ("smtp/inet", "-")]
+    assert "m:3" in str(problems[0])
+
+
+def test_the_built_in_services_parse() -> None:
+    services, problems = parse_master_cf(MASTER_CF, "")
+    assert {"smtp/inet", "smtp/unix", "local/unix", "error/unix", "relay/unix"} <= {s.key for s in services}
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        (b"smtp inet n - n - smtpd", "field count"),
+        (b"smtp tcp n - n - - smtpd", "type"),
+        (b"smtp inet x - n - - smtpd", "private"),
+        (b"smtp inet n - n 5! - smtpd", "wakeup"),
+        (b"smtp inet n - n - many smtpd", "maxproc"),
+        (b"smtp inet n - n - - smtpd -o", "name=value"),
+        (b"smtp inet n - n - - smtpd -o foo", '"="'),
+        (b"smtp inet n - n - - smtpd -o {foo", '"}"'),
+    ],
+)
+def test_bad_entries_name_file_and_line(line: bytes, word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_master_cf(b"# x\n" + line + b"\n", "master.cf")
+    assert str(caught.value).startswith("master.cf:2: ")
+    assert word in str(caught.value)
