@@ -57,14 +57,19 @@ class Parts(Struct, frozen=True):
 
 
 class Courier:
-    def __init__(self, parts: Parts, scheduler: Scheduler[Delivery], params: CourierParams) -> None:
+    def __init__(
+        self, parts: Parts, scheduler: Scheduler[Delivery], params: CourierParams, *, lag: float = 0.005
+    ) -> None:
+        """`lag`: how long outcomes are gathered before they are committed."""
         self._parts = parts
         self._ledger = parts.ledger
         self._clock = parts.clock
         self._emit = parts.log.emit
         self._scheduler = scheduler
         self._params = params
-        self._settler = Settler(parts.ledger, parts.log, next_try=self._next_try, admit=self._admit, over=self._over)
+        self._settler = Settler(
+            parts.ledger, parts.log, parts.clock, lag=lag, next_try=self._next_try, admit=self._admit, over=self._over
+        )
         self._inflow = Inflow(params.qmgr_message_active_limit, float(params.in_flow_delay))
         self._pools = {name: Pool(name, limit) for name, limit in (("carrier", 500), ("agent", 100))}
         self._active = 0

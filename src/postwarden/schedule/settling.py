@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+from msgspec.structs import replace
+
 from postwarden.mail.events import Delivered, Failure, Notice
-from postwarden.mail.queue import Change, Content, Damaged, Entry
+from postwarden.mail.queue import Change, Content, Damaged, Entry, Key
 from postwarden.mail.status import Status
+from postwarden.net.clock import Clock, Timer
 from postwarden.net.log import Log
 from postwarden.schedule.message import Message
 from postwarden.schedule.ports import Ledger
 from postwarden.schedule.spawning import Spawned, Spawner
 
+_BATCH = 64
 UNREADABLE = Status("4.3.0", "queue file can't be read")
 
 
@@ -33,14 +37,19 @@ def closing(content: Content) -> Iterator[Content]:
 
 
 class Settler:
-    """`next_try` gives the due time of a deferred message, `admit` takes up a spawned one, `over` hears that a round of
+    """Changes are gathered for `lag` seconds, or until there are `_BATCH`: a commit costs a sync and a switch of
+    threads, and nobody waits for it; what is gathered when the process is killed is delivered twice.
+
+    `next_try` gives the due time of a deferred message, `admit` takes up a spawned one, `over` hears that a round of
     a message has ended and is durable."""
 
     def __init__(
         self,
         ledger: Ledger,
         log: Log,
+        clock: Clock,
         *,
+        lag: float,
         next_try: Callable[[Entry], float],
         admit: Callable[[Entry], None],
         over: Callable[[Message], None],
@@ -50,6 +59,10 @@ class Settler:
         self._next_try = next_try
         self._admit = admit
         self._over = over
+        self._clock = clock
+        self._lag = lag
+        self._batch: list[tuple[Entry, Change, Callable[[tuple[Entry, ...]], None]]] = []
+        self._timer: Timer | None = None
         self.busy = 0
         """Changes that are not durable yet."""
 
@@ -70,7 +83,21 @@ class Settler:
                 due = self._next_try(entry)
         change = Change(entry.key, tuple(finals), deferred, due, tuple([s.message for s in spawned]))
         self.busy += 1
-        self._ledger.settle(change, partial(self._settled, message, spawned, last))
+        self._batch.append((entry, change, partial(self._settled, message, spawned, last)))
+        if len(self._batch) >= _BATCH or not self._lag:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._clock.call_later(self._lag, self.flush)
+
+    def flush(self) -> None:
+        """Hand over what was gathered, in order."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch, self._batch = self._batch, []
+        settle = self._ledger.settle
+        for entry, change, done in batch:
+            settle(change if change.key == entry.key else _moved(change, entry.key), done)
 
     def _spawn(self, message: Message, spawner: Spawner, *, last: bool) -> list[Spawned]:
         """Forwards are stored with the outcome of their recipient: one that has failed waits for the end."""
@@ -132,6 +159,12 @@ def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Deliv
     delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, max(now - message.active, 0.0))
     status = Status("2.0.0", f"forwarded as {queue_id}", "local")
     return Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays)
+
+
+def _moved(change: Change, key: Key) -> Change:
+    """The message went to queue.db in between."""
+    spawned = tuple([replace(new, body_of=key) if new.body_of is not None else new for new in change.spawned])
+    return replace(change, key=key, spawned=spawned)
 
 
 def _put_off(message: Message, outcomes: list[tuple[int, Status]]) -> None:

@@ -75,7 +75,7 @@ class Remote:
 
 
 class World:
-    def __init__(self, master_cf: str | None = None, **parameters: str) -> None:
+    def __init__(self, master_cf: str | None = None, *, lag: float = 0.0, **parameters: str) -> None:
         self.clock = VirtualClock()
         self.sink = MemorySink()
         self.log = MailLog(self.sink, "postfix")
@@ -105,7 +105,7 @@ class World:
         parts = Parts(
             self.ledger, self.clock, self.log, planner, spawner, inside, lambda *both: self.fetches.append(both), list
         )
-        self.courier = Courier(parts, self.scheduler, params)
+        self.courier = Courier(parts, self.scheduler, params, lag=lag)
         self.told: list[ToReceiver] = []
         self.receiver = Sender(3, self.told.append)
         self.courier.begin()
@@ -176,6 +176,28 @@ def test_recipients_leave_together_by_next_hop() -> None:
     world.clock.run()
     grouped = [(job.nexthop, [r.address[0] for r in job.recipients]) for job in world.remote.jobs]
     assert grouped == [("x.example", ["a", "c"]), ("y.example", ["b"]), ("x.example", ["d"])]
+
+
+def test_outcomes_are_gathered_before_they_are_committed() -> None:
+    world = World(lag=0.005, smtp_destination_concurrency_limit="0", initial_destination_concurrency="100")
+    for _ in range(70):
+        world.store("ann@smtp.example.com")
+    world.clock.run()
+    for job in world.remote.jobs[:3]:
+        world.answer(job)
+    assert world.ledger.changes == []
+    (entry,) = [e for e in world.ledger.held.values() if e.envelope.queue_id == "ID2"]
+    world.ledger.held[(0, 99)] = world.ledger.held.pop(entry.key)
+    world.ledger.contents[(0, 99)] = world.ledger.contents.pop(entry.key)
+    entry.key = (0, 99)  # the ledger moved it meanwhile
+    world.clock.advance(0.005)
+    assert [change.key for change in world.ledger.changes] == [(7, 512), (0, 99), (7, 1536)]
+    for job in world.remote.jobs[3:70]:
+        world.answer(job)
+    assert len(world.ledger.changes) == 67
+    world.courier.drain(lambda: None)
+    world.clock.advance(0.005)
+    assert len(world.ledger.changes) == 70
 
 
 def test_what_is_sent_is_settled_at_once_and_failures_with_their_report() -> None:
