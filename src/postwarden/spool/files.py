@@ -116,8 +116,8 @@ def locked(path: str) -> bool:
 
 
 def make_spool(directory: str, owner: tuple[int, int] | None = None) -> None:
-    """Make the spool directory (`layout.spool_directory`) before roles start; `owner`, when root makes it for others, is
-    the uid and gid they run as. One that is there is given to `owner`, but not what is in it. Raises OSError."""
+    """Make the spool directory (`layout.spool_directory`) before roles start; `owner`, when root makes it for others,
+    is the uid and gid they run as. One that is there is given to `owner`, but not what is in it. Raises OSError."""
     DiskFiles().make_directory(directory)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ NEVER = Status("5.1.1", "no such user")
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(str(tmp_path))
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(str(tmp_path))
+    yield spool
+    spool.close()
 
 
 def sent(entry: Entry, *indices: int) -> Change:
