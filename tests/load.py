@@ -10,8 +10,10 @@ from tests.whole import Sink
 class Load:
     """`senders` threads, each with one session after the other, each message with a name of its own."""
 
-    def __init__(self, port: int, senders: int = 8, recipients: int = 1, size: int = 2000) -> None:
+    def __init__(self, port: int, senders: int = 8, recipients: int = 1, size: int = 2000, pause: float = 0.02) -> None:
+        """`pause`: seconds that a sender waits before each message: the tests' sink is slower than the gateway."""
         self.port = port
+        self.pause = pause
         self.recipients = recipients
         self.body = "x" * 70 + "\r\n"
         self.lines = size // 72
@@ -40,6 +42,7 @@ class Load:
                         if self._over.is_set():
                             return
                         number += 1
+                        self._over.wait(self.pause)
                         self._send(client, f"{sender}-{number}")
             except (OSError, smtplib.SMTPException):
                 self._over.wait(0.02)
@@ -59,10 +62,30 @@ class Load:
             self.accepted.add(name)
 
 
-def arrived(sink: Sink) -> Counter[tuple[str, str]]:
-    """How often each (message name, recipient) came."""
-    found: Counter[tuple[str, str]] = Counter()
-    for _, recipients, content in list(sink.messages):
-        name = content.partition(b"\r\nX-Name: ")[2].partition(b"\r\n")[0].decode()
-        found.update((name, recipient) for recipient in recipients)
-    return found
+class Arrivals:
+    """How often each (message name, recipient) came; reads each message of the sink once."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._read = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.names: set[str] = set()
+
+    def look(self) -> "Arrivals":
+        messages = self._sink.messages
+        while self._read < len(messages):
+            _, recipients, content = messages[self._read]
+            self._read += 1
+            name = content.partition(b"\r\nX-Name: ")[2].partition(b"\r\n")[0].decode()
+            self.names.add(name)
+            self.counts.update((name, recipient) for recipient in recipients)
+        return self
+
+    @property
+    def doubles(self) -> int:
+        """Deliveries beyond the first."""
+        return sum(n - 1 for n in self.look().counts.values())
+
+    def missing(self, load: Load) -> set[str]:
+        """What was answered with 250 and has not come."""
+        return load.accepted - self.look().names
