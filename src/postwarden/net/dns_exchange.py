@@ -56,6 +56,8 @@ class Exchange:
         self._timer: Timer | None = None
         self._edns, self._tcp = True, config.tcp
         self._ident = 0
+        self.silent = 0
+        """How many of the servers, from the first on, were passed over because they did not answer."""
         self._next()
 
     def cancel(self) -> None:
@@ -74,7 +76,7 @@ class Exchange:
         self._ident = secrets.randbits(16)
         packet = encode_query(self._ident, self._name, self._kind, edns=self._edns)
         send = self._network.stream if self._tcp else self._network.datagram
-        self._timer = self._clock.call_later(self._config.timeout, self._give_up)
+        self._timer = self._clock.call_later(self._config.timeout, self._unreachable)
         self._sent = send(self._tries[0], packet, self._received)
 
     def _give_up(self) -> None:
@@ -82,9 +84,13 @@ class Exchange:
         self._tries.pop(0)
         self._next()
 
+    def _unreachable(self) -> None:
+        self.silent += 1
+        self._give_up()
+
     def _received(self, data: bytes | None) -> None:
         if data is None:
-            self._give_up()
+            self._unreachable()
             return
         message = self._accept(data)
         if message is None:

@@ -50,7 +50,7 @@ class StubResolver:
         self._waiters: dict[tuple[str, int], list[Done]] = {}
         self._open: set[Exchange] = set()
         self._queue: deque[Callable[[], None]] = deque()
-        self._first = 0
+        self._at = 0
 
     def lookup(self, name: str, kind: Kind, done: Done) -> None:
         key = (name.lower(), kind)
@@ -93,10 +93,13 @@ class StubResolver:
             self._queue.append(partial(self._chase, chase))
             return
         config = self._arranged(self._config())
+        at = self._at
         current: list[Exchange] = []
 
         def replied(message: Message | None) -> None:
             self._open.discard(current[0])
+            if self._at == at:  # many questions at once that meet the same dead server move on by one step, not many
+                self._at += current[0].silent
             self._replied(chase, config, message)
             while self._queue and len(self._open) < _MAX_OPEN:
                 self._queue.popleft()()
@@ -109,16 +112,16 @@ class StubResolver:
         self._open.add(current[0])
 
     def _arranged(self, config: ResolverConfig) -> ResolverConfig:
-        """The server that did not answer last time is not the first to be asked."""
+        """The server that did not answer last time is not the first to be asked: else a dead one would cost each
+        question its time-out."""
         servers = config.servers
         if config.rotate:
-            self._first += 1
-        at = self._first % len(servers)
+            self._at += 1
+        at = self._at % len(servers)
         return structs.replace(config, servers=servers[at:] + servers[:at]) if at else config
 
     def _replied(self, chase: "_Chase", config: ResolverConfig, message: Message | None) -> None:
         if message is None:
-            self._first += 1
             self._settle(chase, Answer(Outcome.TEMPFAIL, chase.name, chase.kind, ttl=_FAILURE_TTL))
             return
         result = interpret(message, chase.target, chase.kind)

@@ -203,6 +203,20 @@ def test_the_next_server_helps_at_once_when_one_cannot_be_reached() -> None:
     assert bench.ask("example.com").outcome is Outcome.FOUND
 
 
+def test_a_dead_server_costs_one_question_its_time_and_not_each() -> None:
+    bench = Bench()
+    bench.network.servers = {TWO: of_zone(Zone("*.example A 192.0.2.1"))}
+    for n in range(20):
+        bench.resolver.lookup(f"h{n}.example", Kind.A, bench.answers.append)
+    bench.clock.advance(5.1)
+    assert len(bench.answers) == 20
+    for n in range(20, 40):
+        assert bench.ask(f"h{n}.example", seconds=0.1).outcome is Outcome.FOUND
+    bench.network.servers = {ONE: of_zone(Zone("*.example A 192.0.2.1"))}
+    bench.ask("h50.example", seconds=5.1)
+    assert bench.ask("h51.example", seconds=0.1).outcome is Outcome.FOUND
+
+
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTIMP", "FORMERR"])
 def test_the_next_server_helps_when_one_refuses(rcode: str) -> None:
     bench = Bench(f"example.com {rcode}")
