@@ -37,7 +37,7 @@ mynetworks =
 mydestination = gateway.example
 alias_maps = inline:{{postmaster={user}}}
 local_recipient_maps = unix:passwd.byname $alias_maps
-mail_spool_directory = {base}/mail/
+mail_spool_directory = {base}/mail
 # Mail for the internal domain goes to the internal server.
 relay_domains = internal.example
 transport_maps = inline:{{internal.example=smtp:[127.0.0.1]:{internal}}}

@@ -50,7 +50,7 @@ class RealPostfix:
             "mynetworks": "127.0.0.0/8",
             "mydestination": "mx.example.com",
             "alias_maps": "",
-            "mail_spool_directory": f"{base}/mail/",
+            "mail_spool_directory": f"{base}/mail",
             "relay_domains": "sink.example",
             "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink_port}}}",
         } | settings
