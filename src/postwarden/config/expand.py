@@ -12,7 +12,10 @@ Lookup = Callable[[str], str | None]
 
 DEPTH = 100
 LIMIT = 1_000_000
-"""Characters of a result. `a = $b$b`, `b = $c$c`, … doubles with each level, so that depth alone bounds nothing."""
+"""Characters of all results. `a = $b$b`, `b = $c$c`, … doubles with each level, so that depth alone bounds nothing."""
+
+STEP = 100
+"""What a reference counts for, even to nothing."""
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _OPERATOR = re.compile(r"\s*(==|!=|<=level|>=level|<level|>level|==level|!=level|<=|>=|<|>)\s*(?=\{)")
@@ -63,7 +66,7 @@ class _Expansion:
             parts.append(value)
         parts.append(text[at:])
         result = "".join(parts)
-        self._spent += len(result) + 1
+        self._spent += len(result) + STEP
         if self._spent > LIMIT:
             raise ExpandError("the value grows too long")
         return result
