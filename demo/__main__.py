@@ -38,6 +38,8 @@ mydestination = gateway.example
 alias_maps = inline:{{postmaster={user}}}
 local_recipient_maps = unix:passwd.byname $alias_maps
 mail_spool_directory = {base}/mail
+# Debian's setting; Postfix's own default only puts strangers off (454).
+smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
 # Mail for the internal domain goes to the internal server.
 relay_domains = internal.example
 transport_maps = inline:{{internal.example=smtp:[127.0.0.1]:{internal}}}
@@ -181,6 +183,7 @@ async def play(demo: Demo, *, once: bool) -> int:
             print("\nEach message ended where it should.")
         if not once and not demo.failures:
             await serve(demo)
+        await asyncio.to_thread(demo.stop)
     return 1 if demo.failures else 0
 
 
