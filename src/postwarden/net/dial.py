@@ -11,15 +11,10 @@ from postwarden.mail.host import Host
 from postwarden.net.stream import Handler, SocketStream
 
 
-class Attempt(Protocol):
-    def cancel(self) -> None:
-        """Give up: neither `handler.opened` nor `failed` will be called."""
-
-
 class Dial(Protocol):
     def connect(
         self, host: Host, handler: Handler, failed: Callable[[OSError], None], *, timeout: float, source: str = ""
-    ) -> Attempt:
+    ) -> None:
         """Connect to one address. Then either `handler.opened` or `failed` is called, once, never from inside this
         call. `timeout` in seconds, 0: the system's own; `source` is the address to connect from. One that this machine
         does not have fails with SourceError."""
@@ -38,8 +33,8 @@ class SocketDial:
 
     def connect(
         self, host: Host, handler: Handler, failed: Callable[[OSError], None], *, timeout: float, source: str = ""
-    ) -> Attempt:
-        return _Connecting(self._loop, host, handler, failed, timeout, source)
+    ) -> None:
+        _Connecting(self._loop, host, handler, failed, timeout, source)
 
 
 class _Connecting:
@@ -113,9 +108,6 @@ class _Connecting:
         if not self._over:
             self._drop()
             self._failed(error)
-
-    def cancel(self) -> None:
-        self._drop()
 
     def _drop(self) -> None:
         self._over = True

@@ -94,7 +94,12 @@ def client_tls(settings: Settings, service: str, files: dict[str, str]) -> TlsCl
     def text(name: str) -> str:
         return settings.text(prefix + name, service)
 
-    if text("security_level") in ("", "none") and not (
+    level = text("security_level")
+    if level not in ("", "none", "may", "encrypt"):
+        # To encrypt without looking whom for would be less than was asked for.
+        why = f"{prefix}security_level = {level}: not yet; may and encrypt work"
+        raise ConfigError(settings.origin(prefix + "security_level", service), why)
+    if level in ("", "none") and not (
         settings.value(prefix.replace("tls_", "use_tls"), service)
         or settings.value(prefix.replace("tls_", "enforce_tls"), service)
     ):

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from postwarden.mail.host import Host
 from postwarden.mail.session import TlsFacts
-from postwarden.net.clock import Clock, Timer
+from postwarden.net.clock import Clock
 from postwarden.net.stream import Handler, Stream
 from postwarden.testing.stream import connect
 
@@ -223,23 +223,15 @@ class MemoryDial:
 
     def connect(
         self, host: Host, handler: Handler, failed: Callable[[OSError], None], *, timeout: float, source: str = ""
-    ) -> "MemoryAttempt":
+    ) -> None:
         self.dialled.append(host)
         server = self._servers.get((host.path or host.address, host.port), ConnectionRefusedError(111, ""))
         if isinstance(server, OSError):
             error = server
-            return MemoryAttempt(self._clock.call_later(0.0, lambda: failed(error)))
+            self._clock.call_soon(lambda: failed(error))
+            return
         if server is None:
-            return MemoryAttempt(self._clock.call_later(timeout or 120.0, lambda: failed(TimeoutError(110, ""))))
+            self._clock.call_later(timeout or 120.0, lambda: failed(TimeoutError(110, "")))
+            return
         far = (host.address, host.port)
         connect(handler, server(), self._clock, chunk=self._chunk, high_water=self._high_water, far_address=far)
-        return MemoryAttempt(None)
-
-
-class MemoryAttempt:
-    def __init__(self, timer: Timer | None) -> None:
-        self._timer = timer
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()

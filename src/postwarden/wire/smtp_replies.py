@@ -84,7 +84,7 @@ class ReplyReader:
                 break
             line = buffer[self._at : end]
             self._at = end + 1
-            reply = self._line(_printable(line))
+            reply = self._line(line)
             if reply is not None:
                 return reply
             self._count(len(line))
@@ -101,26 +101,28 @@ class ReplyReader:
         if self._seen > REPLY_LIMIT:
             raise EndlessReply
 
-    def _line(self, line: str) -> RemoteReply | None:
+    def _line(self, raw: bytes) -> RemoteReply | None:
+        line = _printable(raw)
+        if raw[3:4] == b" " and not self._kept and raw[:3].isdigit():
+            return self._reply(line, line)
         if self._kept < LINE_LIMIT and (line or self._lines):
             self._lines.append(line)
             self._kept += len(line) + 1
-        if line[:3].isdigit() and len(line) >= 3 and line[:3].isascii():
+        if raw[:3].isdigit() and len(line) >= 3:
             mark = line[3:4]
+            if mark == " " or not mark:
+                text = "\n".join(self._lines)
+                self._lines = []
+                self._kept = 0
+                return self._reply(line, text)
             if mark == "-":
                 return None
-            if mark in ("", " "):
-                return self._reply(line)
         self._garbled = True
         return None
 
-    def _reply(self, last: str) -> RemoteReply:
-        lines = self._lines
-        text = last if len(lines) == 1 else "\n".join(lines)
-        garbled = self._garbled
-        self._lines = []
-        self._kept = self._seen = 0
-        self._garbled = False
+    def _reply(self, last: str, text: str) -> RemoteReply:
+        garbled, self._garbled = self._garbled, False
+        self._seen = 0
         digit = last[0]
         if digit not in _CLASSES:
             status = "5.5.0"
@@ -134,10 +136,8 @@ def _printable(line: bytes) -> str:
     """A line as text: without CR at its end and without what follows a NUL; what can't be printed becomes `?`."""
     if len(line) > LINE_LIMIT:
         line = line[:LINE_LIMIT]
-    line = line.rstrip(b"\r")
-    if b"\0" in line:
-        line = line[: line.index(b"\0")]
-    text = line.decode("utf-8", "replace")
-    if text.isprintable():
-        return text if line.isascii() else text.replace("\ufffd", "?")
-    return "".join(c if c.isprintable() and c != "\ufffd" else "?" for c in text)
+    text = line.rstrip(b"\r").decode("utf-8", "replace")
+    if text.isprintable() and "\ufffd" not in text:
+        return text
+    text = text.partition("\0")[0]
+    return "".join([c if c.isprintable() and c != "\ufffd" else "?" for c in text])

@@ -105,17 +105,3 @@ def test_a_unix_socket(new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_pa
         assert dial(new_loop, Host("mx.example.com", "", 0, path=path)).stream is not None
     missing = dial(new_loop, Host("mx.example.com", "", 0, path=f"{path}.not")).error
     assert missing is not None and missing.errno == errno.ENOENT
-
-
-@pytest.mark.parametrize("new_loop", LOOPS)
-def test_given_up(new_loop: Callable[[], asyncio.AbstractEventLoop], listener: socket.socket) -> None:
-    async def call() -> None:
-        caller = Caller()
-        host = Host("localhost", "127.0.0.1", listener.getsockname()[1])
-        SocketDial(asyncio.get_running_loop()).connect(host, caller, caller.failed, timeout=5).cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert not caller.event.is_set()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(call())

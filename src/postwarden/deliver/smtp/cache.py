@@ -10,6 +10,7 @@ class SessionCache:
     def __init__(self) -> None:
         self._idle: dict[str, list[Session]] = {}
         self._open: dict[Session, str] = {}
+        self._closing = False
 
     def begin(self, session: Session, nexthop: str) -> None:
         """A new connection; under this name it will rest."""
@@ -28,7 +29,8 @@ class SessionCache:
         return None
 
     def close(self) -> None:
-        """Say QUIT over all that rest."""
+        """Say QUIT over all that rest, and from now on over each that would rest."""
+        self._closing = True
         for idle in list(self._idle.values()):
             for session in list(idle):
                 session.quit()
@@ -37,7 +39,7 @@ class SessionCache:
 
     def keep(self, session: Session) -> bool:
         nexthop = self._open.get(session)
-        if nexthop is None:
+        if nexthop is None or self._closing:
             return False
         self._idle.setdefault(nexthop, []).append(session)
         session.rest()

@@ -58,7 +58,7 @@ class SmtpDeliverer:
         return len(self._running)
 
     def close(self) -> None:
-        """End the connections that rest. Deliveries go on."""
+        """Keep no more connections than deliveries need, which go on."""
         self._cache.close()
 
     # delivery.Desk

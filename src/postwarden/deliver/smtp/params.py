@@ -118,6 +118,9 @@ class Profile(Struct, frozen=True):
     session_limit: int
     discard: frozenset[str]
     reuse: bool
+    """Of connections, to whatever destination."""
+    reuse_for: frozenset[str]
+    """Next-hop domains for which connections are reused in any case."""
     idle_time: int
     reuse_time: int
     reuse_count: int
@@ -179,7 +182,8 @@ def _profile(
         address_limit=number("mx_address_limit"),
         session_limit=number("mx_session_limit"),
         discard=frozenset(word.lower() for word in discard),
-        reuse=flag("connection_cache_on_demand") or flag("connection_cache_destinations"),
+        reuse=flag("connection_cache_on_demand"),
+        reuse_for=_lowered(params, f"{prefix}_connection_cache_destinations"),
         idle_time=number("connection_cache_time_limit"),
         reuse_time=number("connection_reuse_time_limit"),
         reuse_count=number("connection_reuse_count_limit"),
@@ -200,6 +204,10 @@ def _profile(
         nesting_limit=params.mime_nesting_limit,
         plaintext_after=params.minimal_backoff_time,
     )
+
+
+def _lowered(params: SmtpParams | LmtpParams, name: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in getattr(params, name))
 
 
 def _timeouts(number: Callable[[str], int], hello: int) -> dict[str, int]:

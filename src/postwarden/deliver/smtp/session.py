@@ -172,12 +172,15 @@ class Session:
         self._deadline.set(self.profile.idle_time)
 
     def reusable(self) -> bool:
-        profile, client = self.profile, self.client
+        return self.client.idle and self.lasts()
+
+    def lasts(self) -> bool:
+        """May carry another message after the one that it carries."""
+        profile = self.profile
         return (
-            profile.reuse
+            (profile.reuse or self.host.domain.lower() in profile.reuse_for)
             and self.trusted
-            and not client.garbled
-            and client.idle
+            and not self.client.garbled
             and self.clock.monotonic() - self.born < profile.reuse_time
             and not 0 < profile.reuse_count <= self.uses - 1
         )
@@ -193,21 +196,26 @@ class Session:
         if self.gone:
             return
         client = self.client
-        if client.awaited or client.state in (State.CONNECTED, State.DATA, State.HANDSHAKE, State.CLOSED):
+        if client.awaited == "QUIT":
+            self._bid_farewell()
+        elif client.awaited or client.state in (State.CONNECTED, State.DATA, State.HANDSHAKE, State.CLOSED):
             self.end(None)
-            return
-        if self.profile.skip_quit_response:
-            self.write(client.send("QUIT", b"QUIT"))
-            self.gone = True
-            self._deadline.clear()
-            self._keeper.forget(self)
-            if self.stream is not None:
-                self.stream.close()
         else:
-            self.phase = _Quitting(self)
-            self.ask("QUIT", b"QUIT")
+            self.write(client.send("QUIT", b"QUIT"))
+            self._bid_farewell()
 
     # inside
+
+    def _bid_farewell(self) -> None:
+        if not self.profile.skip_quit_response:
+            self.phase = _Quitting(self)
+            self.await_reply()
+            return
+        self.gone = True
+        self._deadline.clear()
+        self._keeper.forget(self)
+        if self.stream is not None:
+            self.stream.close()
 
     def _stage(self) -> str:
         if self.stage:

@@ -307,7 +307,10 @@ class Transaction:
             session.end(self._early())
             return
         replies = max(len(self._accepted), 1) if session.profile.lmtp else 1
-        session.write(data + client.send(END, b".", replies))
+        data += client.send(END, b".", replies)
+        if session.offered.pipelining and not session.lasts():
+            data += client.send("QUIT", b"QUIT")
+        session.write(data)
         session.await_reply()
 
     def _early(self) -> Status:
@@ -338,7 +341,7 @@ class Transaction:
                 owner.delivered(settled, reasons.done(session.host, reply))
             else:
                 owner.refused(settled, reasons.said(session.host, END, reply))
-        if not session.client.awaited:
+        if session.client.awaited != END:
             session.release()
             owner.over()
 

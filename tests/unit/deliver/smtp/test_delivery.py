@@ -255,8 +255,8 @@ class NoSource(MemoryDial):
         if source:
             error = SourceError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
             self._clock.call_soon(lambda: failed(error))
-            return None
-        return super().connect(host, handler, failed, timeout=timeout)
+        else:
+            super().connect(host, handler, failed, timeout=timeout)
 
 
 @pytest.mark.parametrize(("enforce", "code"), [("no", "2.0.0"), ("yes", "4.4.0")])

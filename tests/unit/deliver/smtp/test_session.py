@@ -32,7 +32,8 @@ def test_it_is_used_again_and_ends_with_quit() -> None:
         ({"smtp_connection_cache_on_demand": "no"}, 4),
         ({"smtp_connection_reuse_count_limit": "1"}, 2),
         ({"smtp_connection_reuse_time_limit": "1s"}, 2),
-        ({"smtp_connection_cache_on_demand": "no", "smtp_connection_cache_destinations": "rcpt.example"}, 1),
+        ({"smtp_connection_cache_on_demand": "no", "smtp_connection_cache_destinations": "RCPT.example"}, 1),
+        ({"smtp_connection_cache_on_demand": "no", "smtp_connection_cache_destinations": "other.example"}, 4),
     ],
 )
 def test_limits_of_reuse(parameters: dict[str, str], connections: int) -> None:
@@ -147,6 +148,8 @@ def test_close_says_quit() -> None:
     bench.deliverer.close()
     bench.clock.run()
     assert bench.remotes[0].commands[-1] == b"QUIT"
+    bench.deliver(job())
+    assert bench.remotes[1].commands[-1] == b"QUIT"
 
 
 def test_lmtp_has_a_verdict_for_each_recipient() -> None:
@@ -167,3 +170,11 @@ def test_lmtp_lost_between_verdicts() -> None:
     script = Script({END: (b"250 2.1.5 One\r\n", Act(b"", "close"))}, lmtp=True)
     outcome = Bench(script, lmtp=True).deliver(job("a@x.example", "b@x.example"))
     assert [status.code for status in outcome.results] == ["2.1.5", "4.4.2"]
+
+
+@pytest.mark.parametrize("offer", [OFFER, PLAIN])
+def test_quit_goes_with_the_last_dot(offer: tuple[str, ...]) -> None:
+    bench = Bench(Script({END: NO}, offer), parameters={"smtp_connection_cache_on_demand": "no"})
+    assert bench.deliver(job()).results[0].code == "5.1.1"
+    assert bench.remotes[0].commands[-1] == b"QUIT"
+    assert bench.clock.next_timer() is None
