@@ -78,7 +78,9 @@ class Instance:
 
     def log_tail(self, lines: int = 5) -> str:
         log = self.directory / "log" / "mail.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+        if not log.exists():
+            return "(no log)"
+        return "\n".join(line[:400] for line in log.read_text(errors="replace").splitlines()[-lines:])
 
     def clear(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
