@@ -101,6 +101,8 @@ class Ledger:
         and it will follow through `due`. `instance` is the receiver's, from its Link: a record that names
         another's segment raises SpoolError."""
         segment = self._segment(stored, instance)
+        if segment is None:
+            return None
         if stored.offset == segment.cursor and not segment.settled:
             return segment.take(stored)
         segment.extend(stored.offset + stored.length)
@@ -108,19 +110,20 @@ class Ledger:
 
     def set_aside(self, stored: Stored, instance: int = -1) -> None:
         """The courier is full: the message waits on disk and comes with `due`. Costs no memory."""
-        self._segment(stored, instance).extend(stored.offset + stored.length)
+        segment = self._segment(stored, instance)
+        if segment is not None:
+            segment.extend(stored.offset + stored.length)
 
-    def _segment(self, stored: Stored, instance: int) -> LiveSegment:
+    def _segment(self, stored: Stored, instance: int) -> LiveSegment | None:
+        """None: it is gone, since all that was in it was read from the disk and settled before this word of it came."""
         number = stored.segment
-        segment = self._shelf.segments.get(number)
-        if segment is None:
-            segment = self._shelf.find(number)
         if instance >= 0 and instance_of(number) != instance:
             raise SpoolError(f"receiver {instance} speaks of segment {number:016x}, which is not its own")
-        if segment is None:
-            raise SpoolError(f"segment {number:016x} does not exist")
         if stored.length <= 0 or not plausible(stored.envelope, stored.body_file, stored.body_size):
             raise SpoolError(f"receiver {instance} tells of a message that can't be")
+        segment = self._shelf.segments.get(number) or self._shelf.find(number)
+        if segment is None and not self._shelf.done_with(number):
+            self._emit(Warn(f"{stored.envelope.queue_id}: segment {number:016x} of receiver {instance} is not there"))
         return segment
 
     def due(self, now: float, limit: int = 500) -> tuple[Entry, ...]:

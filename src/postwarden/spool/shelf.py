@@ -104,6 +104,10 @@ class Shelf:
                 return segment
         return None
 
+    def done_with(self, number: int) -> bool:
+        """It was removed a short while ago."""
+        return number in self._removed
+
     def waiting(self) -> Iterator[LiveSegment]:
         """Segments with records that nobody has read."""
         return (segment for segment in list(self.segments.values()) if segment.waiting)
