@@ -316,8 +316,8 @@ class Session:
             self._broken()
             return
         self._busy = False
-        if self.machine.buffered:
-            self._notice_early(self.machine.take_early())
+        if self.machine.early is not None:
+            self._notice_early(*self.machine.early)
             if self._over:
                 return
         reply = self.judged(decision, "CONNECT")
@@ -352,8 +352,8 @@ class Session:
             self.stream.resume()
 
     def _apply(self, event: Event) -> None:
-        if self.machine.early:
-            self._notice_early(self.machine.take_early())
+        if self.machine.early is not None:
+            self._notice_early(*self.machine.early)
             if self._over:
                 return
         try:
@@ -411,15 +411,18 @@ class Session:
         else:
             self._run()
 
-    def _notice_early(self, data: bytes) -> None:
+    def _notice_early(self, verb: str, data: bytes) -> None:
         """The client sent more without waiting for a reply: once a session is enough to know."""
+        self.machine.early = None
         if not self.facts.pipelined:
             self.facts = structs.replace(self.facts, pipelined=True)
             text = data[:100].decode("utf-8", "replace").replace("\r", "\\r").replace("\n", "\\n")
             client = self.facts.client
-            self.service.emit(Notice(f"improper command pipelining after {self.where} from {client}: {text}"))
+            self.service.emit(Notice(f"improper command pipelining after {verb} from {client}: {text}"))
         if self.params.smtpd_forbid_unauth_pipelining:
             self._out.append(_SYNCHRONIZATION.encode())
+            if verb != "CONNECT":
+                self.tally.count(verb, accepted=False)
             self.end()
 
     def _settle(self) -> None:
@@ -453,6 +456,8 @@ class Session:
     def _finish(self) -> None:
         self._over = True
         self._deadline.clear()
+        if self.machine.receiving:
+            self.tally.count(self.machine.receiving, accepted=False)
         self.machine.close()
         self._settle()
         service = self.service

@@ -1,14 +1,17 @@
 """A receiver in memory: real sessions, real policy and content, over a memory stream, a memory store and a clock that
 stands still. Configuration is main.cf text, DNS is a zone (`testing.resolver`)."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from postwarden import pipeline
 from postwarden.config.settings import Settings
 from postwarden.mail.session import TlsFacts
+from postwarden.net.clock import Clock
 from postwarden.net.log import MailLog, MemorySink
 from postwarden.net.names import Names
+from postwarden.net.waiting import Waiting
 from postwarden.receive.counters import Counters
 from postwarden.receive.service import Service
 from postwarden.receive.session import Session
@@ -75,8 +78,33 @@ class Gate:
             yield self
 
 
+def build_service(
+    config: Settings, clock: Clock, store: MemoryStore, waiting: Waiting, sink: MemorySink, *, zone: str = ZONE
+) -> Service:
+    """The service `smtp/inet` of `config`, with real policy and content. Raises ConfigError."""
+    resolver = FakeResolver(zone, clock)
+    around = pipeline.Surroundings(
+        clock, MailLog(sink, "postfix"), Names(resolver, resolver), MemoryDial(VirtualClock(), {})
+    )
+    built = pipeline.receiver(
+        config,
+        around,
+        store,
+        keys=("smtp/inet",),
+        waiting=waiting,
+        counters=Counters(Counters.create().fileno(), 0),
+        files={},
+    )
+    return built.services["smtp/inet"]
+
+
+def without_process(line: str) -> str:
+    """`postfix/smtpd[123]: text` as `smtpd: text`."""
+    return re.sub(r"^postfix/(\w+)\[\d+\]", r"\1", line)
+
+
 class Reception:
-    """One service of a receiver. `log` has the lines without their `postfix/` and process id."""
+    """One service of a receiver. `log` has the lines without `postfix/` and process id."""
 
     def __init__(
         self, main_cf: str = "", *, zone: str = ZONE, config: Settings | None = None, **parameters: str
@@ -85,28 +113,12 @@ class Reception:
         self.settings = config or settings(main_cf, MASTER_CF, **parameters)
         self._sink = MemorySink()
         self.store = MemoryStore(self.clock.call_soon)
-        self.counters = Counters(Counters.create().fileno(), 0)
-        resolver = FakeResolver(zone, self.clock)
-        around = pipeline.Surroundings(
-            self.clock, MailLog(self._sink, "postfix"), Names(resolver, resolver), MemoryDial(self.clock, {})
-        )
-        built = pipeline.receiver(
-            self.settings,
-            around,
-            self.store,
-            keys=("smtp/inet",),
-            waiting=HandWaiting(self.clock),
-            counters=self.counters,
-            files={},
-        )
-        self.service: Service = built.services["smtp/inet"]
+        waiting = HandWaiting(self.clock)
+        self.service = build_service(self.settings, self.clock, self.store, waiting, self._sink, zone=zone)
 
     @property
     def log(self) -> list[str]:
-        return [
-            line.partition("/")[2].replace(line[line.index("[") : line.index("]") + 1], "", 1)
-            for line in self._sink.lines
-        ]
+        return [without_process(line) for line in self._sink.lines]
 
     def connect(self, address: str = "127.0.0.1", *, chunk: int = 0, tls: TlsFacts | None = None) -> "Peer":
         """A client connects; what it hears first is not taken yet."""

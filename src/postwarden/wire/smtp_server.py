@@ -39,6 +39,8 @@ _BAD_SYNTAX = Reply(500, "5.5.2", "Error: bad syntax")
 _TOO_LONG = Reply(500, "5.5.2", "Error: command line too long")
 _ENDLESS = Reply(421, "4.7.0", "Error: command line too long")
 _ENDLESS_CHUNK = Reply(521, "5.3.4", "Error: chunk too big")
+_LINE_DISCARD = 64 << 10
+"""Bytes of a line without end that are thrown away before the connection is given up."""
 _PRE_TLS = frozenset(("EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "XCLIENT"))
 _ENDS_GROUP = frozenset(("EHLO", "HELO", "DATA", "NOOP", "VRFY", "STARTTLS"))
 """Commands whose reply the client has to await (RFC 2920 3.1, RFC 3207 4)."""
@@ -52,13 +54,13 @@ class Options(Struct, frozen=True):
     absent: frozenset[str] = frozenset()
     """Verbs that this session does not know."""
     discard_limit: int = 64 << 20
-    """Bytes of a chunk, and 1/1024 of it bytes of a line, that are thrown away before the connection is given up."""
+    """Bytes of a chunk that are thrown away; who announces more is sent away."""
 
 
 class Machine:
     __slots__ = (
-        "_buffer", "_chunk", "_discarded", "_dots", "_event", "_left", "_lines", "_options", "_order", "_pos", "early",
-        "secure", "state",
+        "_beginning", "_buffer", "_chunk", "_discarded", "_dots", "_event", "_left", "_lines", "_options", "_order",
+        "_pos", "early", "secure", "state",
     )  # fmt: skip
 
     def __init__(self, options: Options, *, secure: bool = False) -> None:
@@ -72,17 +74,26 @@ class Machine:
         self._order: Reply | None = None
         self._left = 0
         self._discarded = 0
+        self._beginning = b""
         self.state = State.CONNECTED
         self.secure = secure
         """Under TLS."""
-        self.early = b""
-        """What the client sent though it should have waited for a reply; for the log and the judge to look at."""
+        self.early: tuple[str, bytes] | None = None
+        """After which command the client sent what, though it should have waited for the reply. CONNECT: before the
+        banner."""
 
     @property
     def buffered(self) -> int:
         return len(self._buffer) - self._pos
 
+    @property
+    def receiving(self) -> str:
+        """DATA or BDAT while its content is coming in; else empty."""
+        return "DATA" if self._dots is not None else "BDAT" if self._chunk is not None else ""
+
     def receive(self, data: bytes) -> None:
+        if self.state is State.CONNECTED and self.early is None:
+            self.early = "CONNECT", data
         self._buffer = data if self._pos == len(self._buffer) else self._buffer[self._pos :] + data
         self._pos = 0
 
@@ -103,9 +114,8 @@ class Machine:
             return self._unfinished()
         self._pos = end
         if self._discarded or end - pos > self._options.line_limit:
-            self._discarded = 0
             self._event = ""
-            return Refused("", _TOO_LONG, self._too_long(buffer[pos : pos + 30]))
+            return Refused("", _TOO_LONG, self._too_long(buffer[pos:end]))
         line, bare = strip_line_end(buffer[pos:end])
         if bare and self._options.line_ends is LineEnds.REJECT:
             self._event = ""
@@ -122,14 +132,8 @@ class Machine:
         if state is State.DATA:
             self._dots = DotReader(self._options.line_ends)
         elif state is State.HANDSHAKE:
-            self.early = self._buffer[self._pos :]
             self._buffer = b""
             self._pos = 0
-
-    def take_early(self) -> bytes:
-        """`early`, or before the banner what has arrived; forgotten then."""
-        data, self.early = self.early or self._buffer[self._pos :], b""
-        return data
 
     def secured(self) -> None:
         """The TLS handshake that followed STARTTLS is over."""
@@ -157,7 +161,7 @@ class Machine:
             return Unknown(line.decode("utf-8", "replace"))
         verb, parser = known
         if verb in _ENDS_GROUP and self._pos < len(self._buffer):
-            self.early = self._buffer[self._pos :]
+            self.early = verb, self._buffer[self._pos :]
         refused = self._out_of_order(verb)
         if refused is not None and verb != "BDAT":
             self._event = ""
@@ -244,16 +248,22 @@ class Machine:
         size = self.buffered
         if size <= self._options.line_limit:
             return None
+        warning = self._too_long(self._buffer[self._pos :])
         self._discarded += size
         self._buffer = b""
         self._pos = 0
-        if self._discarded <= self._options.discard_limit >> 10:
+        if self._discarded <= _LINE_DISCARD:
             return None
         self._event = ""
-        return Refused("", _ENDLESS, self._too_long(b""), close=True)
+        return Refused("", _ENDLESS, warning, close=True)
 
-    def _too_long(self, beginning: bytes) -> tuple[str, str]:
-        text = beginning.decode("utf-8", "replace")
+    def _too_long(self, piece: bytes) -> tuple[str, str]:
+        """`piece` is the next one of a line that is thrown away."""
+        if not self._discarded:
+            self._beginning = piece[:30]
+        if piece.endswith(b"\n"):
+            self._discarded = 0
+        text = self._beginning.decode("utf-8", "replace")
         return "", f": request longer than {self._options.line_limit}: {text}..."
 
 
