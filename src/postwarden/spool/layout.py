@@ -1,7 +1,7 @@
 """Names in the spool directory.
 
     $queue_directory/postwarden/
-        queue.db                              the courier's; see queuedb
+        queue.db, queue.<n>.db                the courier's; the highest number counts; see queuedb, salvage
         incoming/<instance>/                  one receiver's; only it creates, only the courier unlinks
             <segment>-<marker>.segment        16 and 16 hexadecimal digits
             <random>.body                     a body too big for a record
@@ -20,6 +20,7 @@ _INSTANCE_BITS = 10
 _RANDOM_BITS = 8
 INSTANCES = 1 << _INSTANCE_BITS
 _SEGMENT = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.segment")
+_DATABASE = re.compile(r"queue\.(?:([0-9]{1,9})\.)?db")
 _BODY = re.compile(r"[0-9a-f]{32}\.body")
 
 
@@ -35,6 +36,28 @@ class SegmentName(NamedTuple):
 
 def spool_directory(queue_directory: str) -> str:
     return os.path.join(queue_directory, "postwarden")
+
+
+def databases(spool: str) -> list[str]:
+    """Files of the queue's database, the one that counts last; empty before the first start."""
+    try:
+        names = os.listdir(spool)
+    except FileNotFoundError:
+        return []
+    found = [(int(match[1] or 0), name) for name in names if (match := _DATABASE.fullmatch(name))]
+    return [os.path.join(spool, name) for _, name in sorted(found)]
+
+
+def database(spool: str) -> str:
+    """The one that counts, or is to be made."""
+    return (databases(spool) or [os.path.join(spool, "queue.db")])[-1]
+
+
+def next_database(spool: str) -> str:
+    """A name that no database had before."""
+    match = _DATABASE.fullmatch(os.path.basename(database(spool)))
+    assert match is not None
+    return os.path.join(spool, f"queue.{int(match[1] or 0) + 1}.db")
 
 
 def incoming(spool: str, instance: int) -> str:

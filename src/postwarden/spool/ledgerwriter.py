@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from postwarden.mail.events import Event, Failure, Notice
 from postwarden.spool.files import Files
+from postwarden.spool.layout import database
 from postwarden.spool.live import Finals
 from postwarden.spool.logfile import read_log
 from postwarden.spool.queuedb import Drop, Operation, QueueWriter, Unlink
 from postwarden.spool.reserve import Reserve
-from postwarden.spool.salvage import finish, replace
+from postwarden.spool.salvage import replace
 from postwarden.spool.writer import GroupWriter, Pause, Writer
 
 _PAUSE = 0.5
@@ -56,8 +57,7 @@ class LedgerWriter:
         """Before the first work: open queue.db, salvaging it if need be. Raises sqlite3.OperationalError, OSError."""
         self._grown = grown
         try:
-            finish(self._db.path)
-            if lost := read_log(f"{self._db.path}-wal").lost:
+            if lost := read_log(f"{database(self._spool)}-wal").lost:
                 journal = self._salvage(sqlite3.DatabaseError(f"{lost} pages of its log are damaged"))
             else:
                 journal = self._db.open(grown)
@@ -171,9 +171,9 @@ class LedgerWriter:
                 return
 
     def _salvage(self, error: Exception) -> dict[int, Finals]:
-        self.tell(Failure(f"{self._db.path}: {error}; it is rebuilt from what can be read"))
+        self.tell(Failure(f"{database(self._spool)}: {error}; it is rebuilt from what can be read"))
         self._db.close()
-        for line in replace(self._db.path):
+        for line in replace(self._spool):
             self.tell(Failure(line))
         return self._db.open(self._grown)
 

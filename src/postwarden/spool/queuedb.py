@@ -10,7 +10,6 @@ A full disk must not stop deliveries: they are what frees space. The log and the
 """
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.queue import Damaged
+from postwarden.spool.layout import database
 from postwarden.spool.salvage import finish
 from postwarden.spool.schema import (
     PAGE_SIZE,
@@ -132,7 +132,8 @@ class QueueWriter:
     """Applies operations. Runs on the ledger's thread, after `open`."""
 
     def __init__(self, spool: str) -> None:
-        self.path = os.path.join(spool, "queue.db")
+        self._spool = spool
+        self.path = ""
         self._db: sqlite3.Connection | None = None
         self._journal: dict[int, list[int]] = {}
         self._next_journal = 1
@@ -143,7 +144,8 @@ class QueueWriter:
         """Open or create; what the journal says: segment -> offset -> finals. Raises sqlite3.Error,
         OSError."""
         self.close()
-        finish(self.path)
+        finish(self._spool)
+        self.path = database(self._spool)
         db = self._db = connect(self.path)
         db.executescript(TABLES)
         with contextlib.suppress(sqlite3.OperationalError):  # full: the reserve is for that

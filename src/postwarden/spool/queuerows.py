@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from postwarden.mail.queue import Content, Damaged, Entry
+from postwarden.spool.layout import database
 from postwarden.spool.queuedb import connect
 from postwarden.spool.schema import State, read_envelope, read_state, unseal
 
@@ -32,7 +33,7 @@ class QueueRows:
     def open(self) -> None:
         """Raises sqlite3.Error. Also when the file was replaced."""
         self.close()
-        self._db = connect(os.path.join(self._spool, "queue.db"))
+        self._db = connect(database(self._spool))
         self._cursor = _START
 
     def close(self) -> None:

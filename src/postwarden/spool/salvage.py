@@ -5,8 +5,9 @@ is gone; of those only rows that were not seen yet. Free pages are left out, for
 itself is damaged some messages may come back that were delivered. Which messages existed is also told by an index, so
 that a lost one can be named.
 
-The new file is made beside the old one. Once `queue.db.rebuilt` has its name, the old file and its log are past: a
-crash after that is finished by `finish`, a crash before it begins anew.
+The new file gets a name of its own, queue.<n>.db, never the name of the old one: SQLite removes a log by its name, so
+whoever still has the old file open and closes it late would remove the log of the new one. The rename that gives it its
+name is the moment from which it counts; a crash before it begins anew, a crash after it is finished by `finish`.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 
+from postwarden.spool.layout import database, databases, next_database
 from postwarden.spool.pages import Pages, Row
 from postwarden.spool.schema import COLUMNS, PAGE_SIZE, TABLES, TAGS
 
@@ -22,37 +24,30 @@ _NAMES = 4
 """Root of the index message_body, whose entries hold the queue id. SQLite gives roots in the order of `TABLES`."""
 
 
-def finish(path: str) -> None:
-    """Put a rebuilt file in its place, if a crash left one. Raises OSError."""
-    rebuilt = f"{path}.rebuilt"
-    if not os.path.exists(rebuilt):
-        return
-    for end in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + end)
-    os.rename(rebuilt, path)
-    _sync_directory(path)
+def finish(spool: str) -> None:
+    """Remove databases that count no more; the last is kept as queue.db.damaged. Raises OSError."""
+    for path in databases(spool)[:-1]:
+        os.rename(path, os.path.join(spool, "queue.db.damaged"))
+        for end in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + end)
 
 
-def replace(path: str) -> list[str]:
-    """Rebuild `path`; what to tell the operator. Nobody may have it open for writing. Raises OSError, sqlite3.Error."""
-    finish(path)
-    pages = Pages(path)
+def replace(spool: str) -> list[str]:
+    """Rebuild the database; what to tell the operator. Nobody may write it meanwhile. Raises OSError, sqlite3.Error."""
+    pages = Pages(database(spool))
     try:
         tables, unnamed = _collect(pages)
     finally:
         pages.close()
-    draft = f"{path}.tmp"
+    draft = os.path.join(spool, "rebuilding")
     for name in (draft, f"{draft}-journal"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
     _write(draft, tables)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{path}.damaged")
-    os.link(path, f"{path}.damaged")
-    os.rename(draft, f"{path}.rebuilt")
-    _sync_directory(path)
-    finish(path)
+    os.rename(draft, next_database(spool))
+    _sync_directory(spool)
+    finish(spool)
     kept = f"queue.db was rebuilt with {len(tables['message'])} messages; the damaged file is kept as queue.db.damaged"
     return [*[f"{queue_id}: lost with a damaged page of queue.db" for queue_id in unnamed], kept]
 
@@ -104,7 +99,7 @@ def _write(path: str, tables: dict[str, dict[int, Row]]) -> None:
 
 
 def _sync_directory(path: str) -> None:
-    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:

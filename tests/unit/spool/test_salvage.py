@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from postwarden.spool import salvage
+from postwarden.spool.layout import databases
 from postwarden.spool.logfile import read_log
 from postwarden.spool.pages import Pages
 from postwarden.spool.queuedb import connect
@@ -51,12 +52,13 @@ def read_pages(path: str) -> dict[str, list[Any]]:
 def database(tmp_path: Path) -> tuple[str, dict[str, list[Any]]]:
     """As a killed courier leaves it: newest commits in the log only."""
     path = str(tmp_path / "live.db")
+    (tmp_path / "spool").mkdir()
     db = connect(path)
     db.executescript(TABLES)
     db.execute("PRAGMA wal_autocheckpoint=100")
     fill(db, 100)
     content = dump(db)
-    copy = str(tmp_path / "queue.db")
+    copy = str(tmp_path / "spool" / "queue.db")
     shutil.copy(path, copy)
     shutil.copy(f"{path}-wal", f"{copy}-wal")
     db.close()
@@ -81,24 +83,49 @@ def test_roots_are_where_salvage_looks(tmp_path: Path) -> None:
 
 def test_rebuilt_is_the_same(database: tuple[str, dict[str, list[Any]]]) -> None:
     path, content = database
-    assert "rebuilt with" in replace(path)[-1]
-    assert not os.path.exists(f"{path}-wal")
-    db = connect(path)
+    spool = os.path.dirname(path)
+    for turn in (1, 2):
+        assert "rebuilt with" in replace(spool)[-1]
+        assert databases(spool) == [os.path.join(spool, f"queue.{turn}.db")]
+        assert sorted(os.listdir(spool)) == sorted([f"queue.{turn}.db", "queue.db.damaged"])
+    db = connect(databases(spool)[0])
     assert dump(db) == content
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
 
 
+def test_who_has_the_old_file_open_harms_nothing(database: tuple[str, dict[str, list[Any]]]) -> None:
+    """SQLite removes the log when the last connection is closed: by name."""
+    path, _ = database
+    spool = os.path.dirname(path)
+    late = connect(path)
+    late.execute("SELECT count(*) FROM message").fetchall()
+    replace(spool)
+    db = connect(databases(spool)[0])
+    db.execute("INSERT INTO settled VALUES(1000, 'S', 1, x'00')")
+    late.close()
+    killed = os.path.join(spool, "killed.db")
+    shutil.copy(databases(spool)[0], killed)
+    shutil.copy(f"{databases(spool)[0]}-wal", f"{killed}-wal")
+    db.close()
+    db = connect(killed)
+    assert db.execute("SELECT segment FROM settled WHERE id = 1000").fetchall() == [(1,)]
+    db.close()
+
+
 def test_rebuilding_killed_half_way_is_finished(database: tuple[str, dict[str, list[Any]]]) -> None:
     path, content = database
-    replace(path)
-    # As it was after the first rename: the old file and log still in place.
-    os.rename(path, f"{path}.rebuilt")
-    Path(path).write_bytes(bytes(PAGE_SIZE))
-    Path(f"{path}-wal").write_bytes(b"old")
-    finish(path)
-    finish(path)
-    db = connect(path)
+    spool = os.path.dirname(path)
+    old, log = Path(path).read_bytes(), Path(f"{path}-wal").read_bytes()
+    replace(spool)
+    # As it was just after the new file got its name.
+    Path(path).write_bytes(old)
+    Path(f"{path}-wal").write_bytes(log)
+    finish(spool)
+    finish(spool)
+    assert databases(spool) == [os.path.join(spool, "queue.1.db")]
+    assert not os.path.exists(f"{path}-wal")
+    db = connect(databases(spool)[0])
     assert dump(db) == content
     db.close()
 
@@ -128,15 +155,16 @@ def test_a_damaged_block_of_the_log(database: tuple[str, dict[str, list[Any]]], 
     last = [row[0] for row in content["message"]][-10:]
     hits = 0
     for block in random.Random(4).sample(range(1, len(log) // PAGE_SIZE // 2), 15):
-        copy = tmp_path / "damaged.db"
+        copy = tmp_path / str(block) / "queue.db"
+        copy.parent.mkdir()
         shutil.copy(path, copy)
         at = block * PAGE_SIZE
         Path(f"{copy}-wal").write_bytes(log[:at] + bytes(PAGE_SIZE) + log[at + PAGE_SIZE :])
         if read_log(f"{copy}-wal").lost == 0:
             continue  # it lies in frames of a log before this one
         hits += 1
-        replace(str(copy))
-        db = connect(str(copy))
+        replace(str(copy.parent))
+        db = connect(databases(str(copy.parent))[0])
         found = {row[0] for row in dump(db)["message"]}
         assert found <= whole
         assert set(last) <= found
