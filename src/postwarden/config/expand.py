@@ -7,6 +7,8 @@ An unknown name gives the empty text, as in Postfix: `stress` and old names of p
 import re
 from collections.abc import Callable
 
+from postwarden.config.lines import SPACE
+
 Lookup = Callable[[str], str | None]
 """The raw text of a name; None: not known."""
 
@@ -91,11 +93,11 @@ class _Expansion:
     def _bracketed(self, inside: str, depth: int) -> str:
         if inside.startswith("{"):
             return self._relation(inside, depth)
-        name = _NAME.match(inside := inside.lstrip())
+        name = _NAME.match(inside := inside.lstrip(SPACE))
         if name is None:
             raise ExpandError(f'empty or bad macro name: "{inside}"')
         rest = inside[name.end() :]
-        if not rest.strip():
+        if not rest.strip(SPACE):
             return self._name(name[0], depth)
         wanted, other = _branches(rest)
         value = self._lookup(name[0])
@@ -112,7 +114,7 @@ class _Expansion:
         right = self.run(inside[operator.end() + 1 : right_end], depth + 1)
         holds = _compare(left, operator[1], right)
         rest = inside[right_end + 1 :]
-        if not rest.strip():
+        if not rest.strip(SPACE):
             return "true" if holds else ""
         wanted, other = _branches(rest)
         return self.run(wanted if holds else other, depth + 1)
@@ -123,7 +125,7 @@ def _branches(rest: str) -> tuple[str, str]:
 
     White space counts within braces and in a text without them.
     """
-    rest = rest.lstrip()
+    rest = rest.lstrip(SPACE)
     mark, rest = rest[0], rest[1:]
     if mark not in "?:":
         raise ExpandError(f'expecting "?" or ":" instead of "{mark}{rest}"')
@@ -140,16 +142,16 @@ def _branches(rest: str) -> tuple[str, str]:
 
 def _branch(text: str) -> tuple[str, str]:
     """The text in braces at the start, and what follows it; without braces, all of it."""
-    stripped = text.lstrip()
+    stripped = text.lstrip(SPACE)
     if not stripped.startswith("{"):
         return text, ""
     end = closing(stripped, 0)
-    return stripped[1:end], stripped[end + 1 :].lstrip()
+    return stripped[1:end], stripped[end + 1 :].lstrip(SPACE)
 
 
 def level(text: str) -> tuple[int, ...]:
     """A compatibility level, `3`, `3.6` or `3.6.1`, for comparison. Raises ExpandError."""
-    parts = text.lstrip().split(".")
+    parts = text.lstrip(SPACE).split(".")
     if not 1 <= len(parts) <= 3 or not all(p.isascii() and p.isdigit() and len(p) < 8 for p in parts):
         raise ExpandError(f'bad compatibility level: "{text}"')
     return tuple(int(p) for p in parts) + (0,) * (3 - len(parts))

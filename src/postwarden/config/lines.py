@@ -1,10 +1,16 @@
 """Logical lines, as main.cf, master.cf and text tables have them: a line that begins with white space continues the
 one before; empty lines and lines whose first character is `#` count for nothing, not even within a logical line."""
 
+import re
 from collections.abc import Iterator
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
+
+SPACE = " \t\n\r\v\f"
+"""White space. What Python counts to it beside (U+00A0, U+2028, 0x1C) is a part of a word, as in Postfix."""
+
+FIRST_WORD = re.compile(f"[^{SPACE}]+")
 
 LINE_LIMIT = 1 << 20
 """Bytes of one logical line. Beyond it, the file is something else than configuration."""

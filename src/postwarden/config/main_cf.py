@@ -4,7 +4,7 @@ import re
 
 from postwarden.config.entries import Entry
 from postwarden.config.errors import ConfigError, Problem
-from postwarden.config.lines import logical_lines
+from postwarden.config.lines import SPACE, logical_lines
 from postwarden.mail.decision import Origin
 
 _NAME = re.compile(r"[^\s={}$]+")
@@ -27,14 +27,14 @@ def parse_main_cf(data: bytes, file: str) -> tuple[dict[str, Entry], list[Proble
 def parse_entry(text: str, origin: Origin) -> tuple[str, str]:
     """`name = value`, as (name, value). Raises ConfigError."""
     name, equals, value = text.partition("=")
-    name = name.strip()
+    name = name.strip(SPACE)
     if not equals:
         raise ConfigError(origin, f'missing "=" after attribute name: "{_short(text)}"')
     if not name:
         raise ConfigError(origin, f'missing attribute name: "{_short(text)}"')
     if _NAME.fullmatch(name) is None:
         raise ConfigError(origin, f'bad attribute name: "{_short(name)}"')
-    return name, value.strip()
+    return name, value.strip(SPACE)
 
 
 def _short(text: str) -> str:

@@ -5,7 +5,7 @@ import re
 from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import ExpandError, closing
-from postwarden.config.lines import logical_lines
+from postwarden.config.lines import SPACE, logical_lines
 from postwarden.config.main_cf import parse_entry
 from postwarden.mail.decision import Origin
 
@@ -55,7 +55,7 @@ def _fields(origin: Origin) -> list[str]:
     fields: list[str] = []
     at = 0
     while at < len(text):
-        if text[at].isspace():
+        if text[at] in SPACE:
             at += 1
             continue
         end = at
@@ -64,7 +64,7 @@ def _fields(origin: Origin) -> list[str]:
                 end = closing(text, at) + 1
             except ExpandError as error:
                 raise ConfigError(origin, f'missing "}}" after "{text[at : at + 60]}"') from error
-        while end < len(text) and not text[end].isspace():
+        while end < len(text) and text[end] not in SPACE:
             end += 1
         fields.append(text[at:end])
         at = end
@@ -89,7 +89,7 @@ def _overrides(arguments: list[str], origin: Origin) -> tuple[tuple[str, ...], d
 
 def _setting(text: str, origin: Origin) -> str:
     if text.startswith("{") and text.endswith("}"):
-        text = text[1:-1].strip()
+        text = text[1:-1].strip(SPACE)
     if not text:
         raise ConfigError(origin, "the option -o needs name=value")
     return text

@@ -11,6 +11,7 @@ from postwarden.config.embedded import COMPATIBILITY_LEVEL, MASTER_CF
 from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import ExpandError, expand
+from postwarden.config.lines import SPACE
 from postwarden.config.main_cf import parse_main_cf
 from postwarden.config.master_cf import parse_master_cf
 from postwarden.config.parameters import Kind, find
@@ -79,7 +80,7 @@ class Settings(Struct, frozen=True):
     def expand(self, text: str, origin: Origin, service: str = "", *, stress: bool = False) -> str:
         """`text` with `$names` of this configuration replaced. Raises ConfigError at `origin`."""
         try:
-            return expand(text, lambda name: self.raw(name, service, stress=stress)).strip()
+            return expand(text, lambda name: self.raw(name, service, stress=stress)).strip(SPACE)
         except ExpandError as error:
             raise ConfigError(origin, str(error)) from error
 
@@ -189,7 +190,7 @@ def _with_origin_file(settings: Settings) -> Settings:
         return settings
     lines = read(file).split(b"\n")
     try:
-        name = lines[0].decode().strip()
+        name = lines[0].decode().strip(SPACE)
     except UnicodeDecodeError as error:
         raise ConfigError(Origin(file, 1, ""), "not UTF-8") from error
     if not name:

@@ -1,12 +1,16 @@
 """Expanded texts as typed values."""
 
+import re
+
 from postwarden.config.expand import ExpandError, closing
+from postwarden.config.lines import SPACE
 from postwarden.config.parameters.kinds import Kind, Parameter
 
 Value = str | bool | int | tuple[str, ...]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SEPARATORS = ", \t\r\n"
+_SEPARATORS = SPACE + ","
+_WORD = re.compile(f"[^{_SEPARATORS}]+")
 
 
 def typed(parameter: Parameter, text: str) -> Value:
@@ -49,7 +53,7 @@ def seconds(name: str, text: str, unit: str) -> int:
 def split(text: str) -> tuple[str, ...]:
     """Elements parted by comma and white space. Braces keep what is in them together, and stay. Raises ValueError."""
     if "{" not in text:
-        return tuple(text.replace(",", " ").split())
+        return tuple(_WORD.findall(text))
     found: list[str] = []
     start = at = 0
     while at < len(text):

@@ -1,6 +1,7 @@
 """Tables that are written out in their name: inline:{ key=value, ... } and static:value."""
 
 from postwarden.config.errors import ConfigError
+from postwarden.config.lines import SPACE
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.table import Found
@@ -32,7 +33,7 @@ class StaticTable(LiteralTable):
         if value.startswith("{"):
             if not value.endswith("}"):
                 raise ConfigError(origin, f'{name}: missing "}}"')
-            value = value[1:-1].strip()
+            value = value[1:-1].strip(SPACE)
         self._value = value
 
     def get(self, key: str) -> Found | None:
@@ -60,12 +61,12 @@ class InlineTable(LiteralTable):
 
     def _add(self, entry: str) -> None:
         if entry.startswith("{") and entry.endswith("}"):
-            entry = entry[1:-1].strip()
+            entry = entry[1:-1].strip(SPACE)
         key, equals, value = entry.partition("=")
-        key = key.strip()
-        if not equals or not key or any(char.isspace() for char in key):
+        key = key.strip(SPACE)
+        if not equals or not key or any(char in SPACE for char in key):
             raise ConfigError(self._origin, f'{self.name}: "{entry}" is not key=value')
-        self._values[key.lower()] = value.strip()
+        self._values[key.lower()] = value.strip(SPACE)
 
     def get(self, key: str) -> Found | None:
         value = self._values.get(key.lower())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from postwarden.config.errors import ConfigError
+from postwarden.config.lines import SPACE
 from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Fact, Origin
 from postwarden.tables.keys import domain_keys
@@ -168,7 +169,7 @@ class MatchList:
             raise ConfigError(origin, f"{self.name}: {error}") from error
         for number, line in enumerate(data.split(b"\n"), 1):
             try:
-                text = line.decode().strip()
+                text = line.decode().strip(SPACE)
             except UnicodeDecodeError as error:
                 raise ConfigError(Origin(file, number, ""), f"{self.name}: not UTF-8") from error
             if text and not text.startswith("#"):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from postwarden.config.errors import ConfigError
+from postwarden.config.lines import SPACE
 from postwarden.mail.decision import Origin
 from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, RegexError
 from postwarden.tables.rules import Groups, Pattern, RuleTable, Step, parse_rules, run
@@ -50,7 +51,7 @@ def compile_regexp(text: str, origin: Origin) -> tuple[Pattern, str]:
         raise ConfigError(origin, f'no closing "{delimiter}": "{text[:60]}"')
     flags = EXTENDED | ICASE
     at = end + 1
-    while at < len(text) and not text[at].isspace():
+    while at < len(text) and text[at] not in SPACE:
         if text[at] not in _FLAGS:
             raise ConfigError(origin, f'unknown regexp option "{text[at]}"')
         flags ^= _FLAGS[text[at]]

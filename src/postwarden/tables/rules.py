@@ -7,7 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from postwarden.config.errors import ConfigError
-from postwarden.config.lines import logical_lines
+from postwarden.config.lines import FIRST_WORD, SPACE, logical_lines
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.source import SourceTable, read
@@ -44,16 +44,17 @@ def parse_rules(lines: Iterable[Origin], compile_pattern: Compile) -> list[Step]
     open_ifs: list[Step] = []
     for origin in lines:
         text = origin.text
-        word = text.split(None, 1)[0].lower()
+        first = FIRST_WORD.match(text)
+        word = first[0].lower() if first else ""
         if word == "endif":
             if not open_ifs:
                 raise ConfigError(origin, "endif without if")
-            if text[5:].strip():
-                raise ConfigError(origin, f'text behind endif: "{text[5:].strip()[:60]}"')
+            if text[5:].strip(SPACE):
+                raise ConfigError(origin, f'text behind endif: "{text[5:].strip(SPACE)[:60]}"')
             open_ifs.pop().skip = len(steps)
             continue
         is_if = word == "if" or (text[:2].lower() == "if" and text[2:3] in ("/", "!"))
-        step = _step(text[2:].lstrip() if is_if else text, origin, compile_pattern, is_if=is_if)
+        step = _step(text[2:].lstrip(SPACE) if is_if else text, origin, compile_pattern, is_if=is_if)
         if is_if:
             open_ifs.append(step)
         steps.append(step)
@@ -81,15 +82,15 @@ def _step(text: str, origin: Origin, compile_pattern: Compile, *, is_if: bool) -
     negated = False
     while text.startswith("!"):
         negated = not negated
-        text = text[1:].lstrip()
+        text = text[1:].lstrip(SPACE)
     if not text:
         raise ConfigError(origin, "a pattern is missing")
     pattern, rest = compile_pattern(text, origin)
     if is_if:
-        if rest.strip():
-            raise ConfigError(origin, f'text behind the pattern of an if: "{rest.strip()[:60]}"')
+        if rest.strip(SPACE):
+            raise ConfigError(origin, f'text behind the pattern of an if: "{rest.strip(SPACE)[:60]}"')
         return Step(pattern, negated, None, origin)
-    value = rest.strip()
+    value = rest.strip(SPACE)
     if not value:
         raise ConfigError(origin, "no text behind the pattern")
     return Step(pattern, negated, value, origin)
@@ -130,6 +131,6 @@ def written_out(text: str, origin: Origin) -> list[Origin]:
     except ValueError as error:
         raise ConfigError(origin, str(error)) from error
     for rule in rules:
-        if not (rule.startswith("{") and rule.endswith("}")) or not rule[1:-1].strip():
+        if not (rule.startswith("{") and rule.endswith("}")) or not rule[1:-1].strip(SPACE):
             raise ConfigError(origin, f'need "{{rule}}" instead of "{rule[:60]}"')
-    return [Origin(origin.file, origin.line, rule[1:-1].strip()) for rule in rules]
+    return [Origin(origin.file, origin.line, rule[1:-1].strip(SPACE)) for rule in rules]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from postwarden.config.errors import ConfigError, Problem
-from postwarden.config.lines import logical_lines
+from postwarden.config.lines import FIRST_WORD, SPACE, logical_lines
 from postwarden.mail.decision import Origin
 
 _ALIAS_NAME = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s"\\:,()<>]|\\.)+')
@@ -34,10 +34,10 @@ def alias_lines(data: bytes, file: str) -> Iterator[Line]:
         name = _ALIAS_NAME.match(origin.text)
         if name is None:
             raise ConfigError(origin, "an alias begins with its name")
-        rest = origin.text[name.end() :].lstrip()
+        rest = origin.text[name.end() :].lstrip(SPACE)
         if not rest.startswith(":"):
             raise ConfigError(origin, 'no ":" behind the name of an alias')
-        value = rest[1:].strip()
+        value = rest[1:].strip(SPACE)
         if not value:
             raise ConfigError(origin, f"nothing behind the alias {name[0]}")
         yield Line(_unquoted(name[0]), value, origin)
@@ -68,9 +68,9 @@ def _split_key(origin: Origin) -> tuple[str, str]:
         # A quoted local part may hold white space: "john doe"@example.com
         key, value = _quoted_head(text)
     else:
-        parts = text.split(None, 1)
-        key, value = parts[0], parts[1] if len(parts) > 1 else ""
-    value = value.strip()
+        word = FIRST_WORD.match(text)
+        key, value = (word[0], text[word.end() :]) if word else ("", "")
+    value = value.strip(SPACE)
     if not value:
         raise ConfigError(origin, "expected format: key whitespace value")
     return key, value
@@ -87,7 +87,7 @@ def _quoted_head(text: str) -> tuple[str, str]:
             skip = True
         elif char == '"':
             quoted = not quoted
-        elif char.isspace() and not quoted:
+        elif char in SPACE and not quoted:
             return text[:at], text[at + 1 :]
     return text, ""
 

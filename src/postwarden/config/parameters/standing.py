@@ -16,7 +16,8 @@ _WORKING = """
     compatibility_level config_directory data_directory default_database_type default_privs default_process_limit
     default_transport defer_code defer_transports deliver_lock_attempts deliver_lock_delay disable_dns_lookups
     disable_mime_output_conversion disable_vrfy_command empty_address_recipient enable_long_queue_ids
-    enable_original_recipient expand_owner_alias frozen_delivered_to header_from_format header_size_limit
+    enable_original_recipient expand_owner_alias forward_expansion_filter forward_path
+    frozen_delivered_to header_from_format header_size_limit
     home_mailbox hopcount_limit ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols
     invalid_hostname_reject_code known_tcp_ports line_length_limit lmtp_address_preference
     lmtp_balance_inet_protocols lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout
