@@ -14,8 +14,8 @@ from tests.whole import Gateway, running, until
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-USERS = tuple(f"pwtest{letter}" for letter in "abcde")
-A, B, LOCKED, LINKED, FOREIGN = USERS
+USERS = tuple(f"pwtest{letter}" for letter in "abcdefg")
+A, B, LOCKED, LINKED, FOREIGN, AWAY, SELF = USERS
 ALIASES = f"""\
 both: {A}, {B}
 spaced: {A} {B}
@@ -47,7 +47,8 @@ RECIPIENTS = (
     A, f"{A}@mx.example.com", A.upper(), f"{A}+ext", f"{A}+a/b", B, "both", "spaced", "phrase", "friends", "self",
     "backslash", "empty", "UPPER", "upper", "file", "maildir", "null", "full", "executable", "notdir",
     "list", "badlist", "nolist", "relative", "listed", "owned", "ext+x", "ext", "nosuch", "postmaster",
-    "mailer-daemon", LOCKED, LINKED, FOREIGN, "a@virtual.example", "B@virtual.example", "a+x@virtual.example",
+    "mailer-daemon", AWAY, f"{AWAY}+news", SELF, f"{SELF}+open", LOCKED, LINKED, FOREIGN,
+    "a@virtual.example", "B@virtual.example", "a+x@virtual.example",
     "deny@virtual.example", "root@virtual.example", "nouid@virtual.example", "no@virtual.example",
 )  # fmt: skip
 MESSAGE = (
@@ -85,6 +86,7 @@ def furnish(base: Path) -> dict[str, str]:
         (base / name).mkdir()
         (base / name).chmod(mode)
     os.chown(base / "spool", -1, 8)
+    forward_files(base / "forward")
     (base / "virtual" / "locked").mkdir()
     (base / "spool" / f"{LOCKED}.lock").touch()
     (base / "spool" / FOREIGN).mkdir()
@@ -96,6 +98,7 @@ def furnish(base: Path) -> dict[str, str]:
         "local_recipient_maps": "",
         "smtpd_reject_unlisted_recipient": "no",
         "deliver_lock_attempts": "4",
+        "forward_path": f"{base}/forward/$user$recipient_delimiter$extension, {base}/forward/$user",
         "virtual_mailbox_domains": "virtual.example",
         "virtual_mailbox_base": f"{base}/virtual",
         "virtual_mailbox_maps": f"texthash:{base}/mailboxes",
@@ -103,6 +106,18 @@ def furnish(base: Path) -> dict[str, str]:
         "virtual_gid_maps": "static:5000",
         "virtual_minimum_uid": "100",
     }
+
+
+def forward_files(directory: Path) -> None:
+    directory.mkdir()
+    for name, text, mode in (
+        (AWAY, f"# away\n{A}, {B}\n\\{AWAY}\n", 0o644),
+        (f"{AWAY}+news", f"{directory.parent}/files/news\n", 0o644),
+        (SELF, SELF, 0o644),
+        (f"{SELF}+open", A, 0o666),
+    ):
+        (directory / name).write_text(text)
+        (directory / name).chmod(mode)
 
 
 def tables(base: Path) -> None:

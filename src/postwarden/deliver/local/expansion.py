@@ -1,8 +1,8 @@
 """From a recipient to mailboxes, files and other recipients: what local(8) calls the delivery switch.
 
-Aliases come first, then the mailbox. An alias that leads to a local user is delivered at once; one with an owner, a
-list from a file, and every address elsewhere is handed back to the courier, so that each of those recipients has a
-status of its own.
+Aliases come first, then the user's .forward file, then the mailbox. An alias that leads to a local user is delivered at
+once; one with an owner, a list from a file, and every address elsewhere is handed back to the courier, so that each of
+those recipients has a status of its own.
 """
 
 import os
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from postwarden.addressing.aliases import Destination, Kind, destinations, include_lines
 from postwarden.deliver.local.delivery import Delivery
+from postwarden.deliver.local.dotforward import ForwardFiles
 from postwarden.deliver.local.files import Files
 from postwarden.deliver.local.lists import AliasTables, UnknownOwner
 from postwarden.deliver.local.params import LocalParams
@@ -60,6 +61,7 @@ class Expander:
         self._aliases = aliases
         self._resolver = resolver
         self._files = files
+        self._forwards = ForwardFiles(params, around)
 
     def deliver(self, delivery: Delivery, step: Step) -> None:
         """One recipient of this machine. What became of it is noted in `delivery`."""
@@ -78,13 +80,46 @@ class Expander:
         elif local.startswith("\\"):
             self._to_user(delivery, replace(step, address=step.address[1:]), user[1:])
         elif not self._by_alias(delivery, step, (local, user), extension):
-            self._without_alias(delivery, step, user)
+            self._without_alias(delivery, step, user, extension)
 
-    def _without_alias(self, delivery: Delivery, step: Step, user: str) -> None:
+    def _without_alias(self, delivery: Delivery, step: Step, user: str, extension: str) -> None:
         if (step.owner and step.owner.lower() != user) or step.source == "include":
             delivery.forward(step)
-        else:
+        elif not self._by_forward(delivery, step, user, extension):
             self._to_user(delivery, step, user)
+
+    def _by_forward(self, delivery: Delivery, step: Step, user: str, extension: str) -> bool:
+        """Whether the user's .forward file says where the mail goes. An empty one does not, nor, once it has been
+        read, one that lists the user himself."""
+        try:
+            account = self._around.accounts.by_name(user)
+        except OSError:
+            return False
+        found = self._forwards.find(account, step.address, extension) if account is not None else None
+        if account is None or found is None:
+            return False
+        if not delivery.first("forward file", "", found.path):
+            return False
+        unmatched = ""
+        if not found.has_extension and "forward" in self._params.propagate_unmatched_extensions:
+            unmatched = extension
+        inner = replace(
+            step,
+            source="forward",
+            rights=of(account),
+            owner=user,
+            within=_local_part(step.address),
+            extension=unmatched,
+            depth=step.depth + 1,
+        )
+        try:
+            lines = [destinations(line) for line in include_lines(found.text)]
+        except UnicodeError:
+            self._warn(f"file {found.path} is not UTF-8")
+            return False
+        for listed in lines:
+            self._each(delivery, inner, listed)
+        return any(lines)
 
     # Aliases
 

@@ -13,6 +13,8 @@ class LocalParams(Struct, frozen=True):
     expand_owner_alias: bool
     fallback_transport: str
     fallback_transport_maps: tuple[str, ...]
+    forward_expansion_filter: str
+    forward_path: str
     frozen_delivered_to: bool
     home_mailbox: str
     luser_relay: str

@@ -17,6 +17,7 @@ class Account(Struct, frozen=True):
     uid: int
     gid: int
     home: str
+    shell: str = ""
 
 
 class Accounts(Protocol):

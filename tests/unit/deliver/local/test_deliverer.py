@@ -136,11 +136,10 @@ def test_the_null_sender(world: World) -> None:
 def test_the_spool_says_whose_rights(world: World) -> None:
     world.mail.chmod(0o1777)
     world.deliver("joe")
-    assert world.machine.identity.acted == [(ME, GROUP)]
-    world.machine.identity.acted.clear()
+    assert world.machine.identity.acted[-1] == (ME, GROUP)
     world.mail.chmod(0o2775)
     world.deliver("joe")
-    assert world.machine.identity.acted == [(ME, world.mail.stat().st_gid)]
+    assert world.machine.identity.acted[-1] == (ME, world.mail.stat().st_gid)
 
 
 @pytest.mark.parametrize(
@@ -398,3 +397,77 @@ def test_the_mode_of_a_new_mailbox(world: World) -> None:
 def test_a_configuration_that_can_not_be_used(tmp_path: Path, name: str, value: str, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         World(tmp_path, **{name: value})
+
+
+# .forward files
+
+
+def forward(world: World, text: str, name: str = ".forward", mode: int = 0o600) -> None:
+    home = world.base / "joe"
+    home.mkdir(exist_ok=True)
+    (home / name).write_text(text)
+    (home / name).chmod(mode)
+
+
+def test_a_forward_file(world: World) -> None:
+    forward(world, "# away\nx@elsewhere.example, ann\n\\joe\n")
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert world.forwarded == [("s@x.example", ["x@elsewhere.example", "ann@mx.example.com"])]
+    assert (world.box("joe"), world.box("ann")) == (1, 0)
+    assert (ME, GROUP) in world.machine.identity.acted
+
+
+def test_a_user_in_his_own_forward_file(world: World) -> None:
+    forward(world, "joe\n")
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert world.box("joe") == 1
+
+
+def test_a_forward_file_of_the_extension(world: World) -> None:
+    forward(world, "x@elsewhere.example\n", ".forward+news")
+    world.deliver("joe+news", "joe+other", "joe")
+    assert world.forwarded == [("s@x.example", ["x@elsewhere.example"])]
+    assert world.box("joe") == 2
+
+
+def test_an_extension_is_no_path_and_no_name(world: World) -> None:
+    forward(world, "x@elsewhere.example\n", ".forward+$home")
+    world.deliver("joe+$home")
+    assert world.forwards == []
+    assert world.box("joe") == 1
+
+
+def test_an_empty_forward_file(world: World) -> None:
+    forward(world, "# nothing\n\n")
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+
+
+def test_a_file_in_a_forward_file_is_the_users(world: World) -> None:
+    forward(world, f"{world.base}/joe/file\n")
+    assert world.one("joe") == ("2.0.0", f"delivered to file: {world.base}/joe/file")
+
+
+def test_a_command_in_a_forward_file_puts_off(world: World) -> None:
+    forward(world, '"|/usr/bin/procmail"\n')
+    assert world.one("joe")[0] == "4.3.0"
+    assert world.box("joe") == 0
+
+
+def test_a_forward_file_that_anybody_may_write(world: World) -> None:
+    forward(world, "x@elsewhere.example\n", mode=0o666)
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert f"warning: file {world.base}/joe/.forward is world writable" in world.machine.log
+
+
+def test_a_forward_file_that_is_a_link(world: World) -> None:
+    (world.base / "joe").mkdir()
+    os.symlink(world.base / "list", world.base / "joe" / ".forward")
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert f"warning: file {world.base}/joe/.forward is not a regular file" in world.machine.log
+
+
+def test_no_forward_path(tmp_path: Path) -> None:
+    world = World(tmp_path, forward_path="")
+    forward(world, "x@elsewhere.example\n")
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert world.forwards == []

@@ -1,0 +1,108 @@
+"""A user's .forward file: where it is (forward_path), and whether it may be believed."""
+
+import os
+import stat
+
+from msgspec import Struct
+
+from postwarden.config.expand import ExpandError, expand
+from postwarden.config.values import split
+from postwarden.deliver.local.params import LocalParams
+from postwarden.deliver.local.ports import Account, NotPermitted, Surroundings
+from postwarden.mail.events import Warn
+
+
+class ForwardFile(Struct, frozen=True):
+    path: str
+    text: bytes
+    """Empty where the file must not be believed: the mail then goes to the mailbox."""
+    has_extension: bool
+    """Its name holds the address extension, which is thereby matched."""
+
+
+class ForwardFiles:
+    def __init__(self, params: LocalParams, around: Surroundings) -> None:
+        self._patterns = split(params.forward_path)
+        self._allowed = frozenset(params.forward_expansion_filter)
+        self._delimiter = params.recipient_delimiter
+        self._around = around
+
+    def find(self, account: Account, address: str, extension: str) -> ForwardFile | None:
+        """The first file of forward_path that is there, looked at as the user."""
+        if not self._patterns:
+            return None
+        try:
+            with self._around.identity.acting_as(account.uid, account.gid):
+                for pattern in self._patterns:
+                    path = self._path(pattern, account, address, extension)
+                    if path:
+                        found = self._look(path, account)
+                        if found is not None:
+                            return ForwardFile(path, found, bool(extension) and "$" in pattern and extension in path)
+        except NotPermitted:
+            # Then the mailbox can't be written either, and that says so.
+            return None
+        return None
+
+    def _path(self, pattern: str, account: Account, address: str, extension: str) -> str:
+        """Empty where the pattern uses what this address does not have."""
+        local, _, domain = address.rpartition("@")
+        values = {
+            "user": account.name,
+            "home": account.home,
+            "shell": account.shell,
+            "recipient": address,
+            "extension": extension[1:],
+            "domain": domain,
+            "local": local,
+            "recipient_delimiter": extension[:1] or self._delimiter[:1],
+        }
+        missing = False
+
+        def value(name: str) -> str | None:
+            nonlocal missing
+            text = values.get(name, "")
+            missing = missing or not text
+            # A name in an address must not be taken for one of ours.
+            return self._harmless(text, name).replace("$", "$$")
+
+        try:
+            path = expand(pattern, value)
+        except ExpandError as error:
+            self._warn(f"forward_path: {error}")
+            return ""
+        return "" if missing or not path.startswith("/") else path
+
+    def _harmless(self, text: str, name: str) -> str:
+        if name in ("home", "shell"):
+            return text
+        return "".join(char if char in self._allowed else "_" for char in text)
+
+    def _look(self, path: str, account: Account) -> bytes | None:
+        try:
+            state = os.lstat(path)
+        except OSError:
+            return None
+        if not stat.S_ISREG(state.st_mode):
+            return self._refused(f"file {path} is not a regular file")
+        if state.st_uid not in (0, account.uid):
+            return self._refused(f"file {path} has bad owner uid {state.st_uid}")
+        if state.st_mode & stat.S_IWOTH:
+            return self._refused(f"file {path} is world writable")
+        try:
+            with open(path, "rb", opener=_as_it_is) as file:
+                return file.read()
+        except OSError as error:
+            return self._refused(f"cannot open file {path}: {error.strerror}")
+
+    def _refused(self, text: str) -> bytes:
+        self._warn(text)
+        return b""
+
+    def _warn(self, text: str) -> None:
+        self._around.emit(Warn(text))
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    """No link that was put there since we looked, and no waiting for whoever writes into a FIFO."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
