@@ -137,6 +137,19 @@ def test_a_delivery_to_oneself(agent: Agent) -> None:
     assert f"postfix/local[{agent.workers()[0]}]: Q1: to=<{ME}@mx.example.com>, relay=local" in line
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_worker_rests_without_rights(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    agent.job(1, ME)
+    agent.outcomes(1)
+    (worker,) = agent.workers()
+    status = Path(f"/proc/{worker}/status").read_text()
+    mail = pwd.getpwnam("mail")
+    assert f"Uid:\t0\t{mail.pw_uid}\t0\t{mail.pw_uid}\n" in status
+    assert f"Gid:\t0\t{mail.pw_gid}\t0\t{mail.pw_gid}\n" in status
+    assert f"Groups:\t{mail.pw_gid} \n" in status
+
+
 def test_a_body_that_comes_as_a_file(agent: Agent, tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(b"xxxhello\r\nyyy")
     with (tmp_path / "body").open("rb") as body:
