@@ -1,112 +1,194 @@
 """access(5): which keys a table is asked for, and what its answers mean."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
 
 from postwarden.mail.decision import Decision, Fact, Rule, Verdict
-from postwarden.policy.question import Question, Restriction, Subject, permit, refused
+from postwarden.policy.listed import Resolver
+from postwarden.policy.question import Question, Restriction, Subject, permit, refusal, refused
 from postwarden.tables.keys import domain_keys, network_keys, split_extension
 from postwarden.tables.maps import Maps
-from postwarden.tables.table import Found
+from postwarden.tables.table import Found, TableError
 
 Compile = Callable[[str], Restriction]
-_CODE = re.compile(r"([45][0-9][0-9])(?:\s+|\Z)")
-_STATUS = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|\Z)")
-_NOT_YET = frozenset(
-    ("FILTER", "REDIRECT", "PREPEND", "BCC", "INFO", "WARN", "DEFER_IF_PERMIT", "DEFER_IF_REJECT", "421", "521")
-)
+Keys = Callable[[Question], Iterator[str]]
+_CODE = re.compile(r"([45][0-9][0-9])\s+")
+_STATUS = re.compile(r"([245])(\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|\Z)")
+_NOT_YET = frozenset(("FILTER", "REDIRECT", "PREPEND", "BCC", "INFO", "WARN"))
+_FAULT = "Server configuration error"
+_DENIED = "Access denied"
+_ADDRESS_DETAILS: Mapping[Subject, Mapping[str, str]] = MappingProxyType({
+    Subject.SENDER: MappingProxyType({
+        ".1.1": ".1.7", ".1.2": ".1.8", ".1.3": ".1.7", ".1.4": ".1.7", ".1.5": ".1.0", ".1.6": ".1.7",
+        ".1.9": ".1.0", ".1.10": ".1.0",
+    }),
+    Subject.RECIPIENT: MappingProxyType({".1.7": ".1.3", ".1.8": ".1.2"}),
+})  # fmt: skip
+"""RFC 3463 3.2 has one detail for a bad recipient and another for a bad sender, and tables are used for both."""
 
 
-def client_keys(question: Question) -> Iterator[str]:
-    client = question.facts.client
-    if client.name != "unknown":
-        yield client.name
-        yield from _parents(client.name)
-    yield from network_keys(client.address)
+class Style(Struct, frozen=True):
+    """How all access tables of a service are asked."""
+
+    reject_code: int
+    defer_code: int
+    delimiters: str
+    null_key: str
+    parents_by_dot: bool
+    untrusted_routing: bool
+    """An OK for a recipient holds even where the local part routes elsewhere."""
 
 
-def helo_keys(question: Question) -> Iterator[str]:
-    helo = question.facts.client.helo.lower()
-    yield helo
-    yield from _parents(helo)
+def domain_and_parents(domain: str, style: Style) -> Iterator[str]:
+    return domain_keys(domain, parents_by_dot=style.parents_by_dot)
 
 
-def address_keys(address: str, delimiters: str) -> Iterator[str]:
-    """`user+ext@domain`, `user@domain`, `domain` and its parents, `user+ext@`, `user@`. `<>` for the null address."""
-    if not address:
-        yield "<>"
-        return
+def client_keys(style: Style) -> Keys:
+    def keys(question: Question) -> Iterator[str]:
+        client = question.facts.client
+        if client.name != "unknown":
+            yield from domain_and_parents(client.name, style)
+        yield from network_keys(client.address)
+
+    return keys
+
+
+def helo_keys(style: Style) -> Keys:
+    return lambda question: domain_and_parents(question.name, style) if question.name else iter(())
+
+
+def sender_keys(style: Style, resolver: Resolver) -> Keys:
+    def keys(question: Question) -> Iterator[str]:
+        sender = question.facts.sender
+        if sender is None:
+            return iter(())
+        return address_keys(resolver.resolve(sender).recipient, style) if sender else iter((style.null_key,))
+
+    return keys
+
+
+def recipient_keys(style: Style, resolver: Resolver) -> Keys:
+    def keys(question: Question) -> Iterator[str]:
+        if not question.recipient:
+            return iter(())
+        return address_keys(resolver.resolve(question.recipient).recipient, style)
+
+    return keys
+
+
+def address_keys(address: str, style: Style) -> Iterator[str]:
+    """`user+ext@domain`, `user@domain`, `domain` and its parents, `user+ext@`, `user@`."""
     yield address
     local, at, domain = address.rpartition("@")
     if not at:
         return
-    bare, extension = split_extension(local, delimiters)
+    bare, extension = split_extension(local, style.delimiters)
     if extension:
         yield f"{bare}@{domain}"
-    yield domain
-    yield from _parents(domain)
+    yield from domain_and_parents(domain, style)
     yield f"{local}@"
     if extension:
         yield f"{bare}@"
-
-
-def _parents(domain: str) -> Iterator[str]:
-    """smtpd_access_maps is in parent_domain_matches_subdomains by default: `domain` stands for its subdomains."""
-    keys = domain_keys(domain, parents_by_dot=False)
-    next(keys)
-    yield from keys
 
 
 class AccessCheck:
     """check_client_access and its sisters. `compile_list` turns an answer that is a list of restrictions into one."""
 
     def __init__(
-        self,
-        rule: Rule,
-        maps: Maps,
-        subject: Subject,
-        keys: Callable[[Question], Iterator[str]],
-        *,
-        codes: tuple[int, int],
-        compile_list: Compile,
+        self, rule: Rule, maps: Maps, subject: Subject, style: Style, *, keys: Keys, resolver: Resolver, lists: Compile
     ) -> None:
         self._rule = rule
         self._maps = maps
         self._subject = subject
+        self._style = style
         self._keys = keys
-        self._reject_code, self._defer_code = codes
-        self._compile_list = compile_list
+        self._resolver = resolver
+        self._compile_list = lists
 
     def __call__(self, question: Question) -> Decision | None:
         about = question.about(self._subject)
-        found = self._maps.find_first(self._keys(about))
-        return None if found is None else self._act(about, found)
+        try:
+            found = self._maps.find_first(self._keys(about))
+        except TableError as error:
+            if all(error.table != table.name for table in self._maps.tables):
+                raise
+            fact = Fact(error.table, "", error.text)
+            fault = refused(about, self._rule, 451, "4.3.5", _FAULT)
+            return Decision(fault.verdict, self._rule, (fact,), fault.reply)
+        if found is None:
+            return None
+        decision = self._act(about, found)
+        if decision is not None and decision.verdict is Verdict.PERMIT and self._suspicious(about):
+            return None
+        return decision
+
+    def _suspicious(self, question: Question) -> bool:
+        """A recipient that routes elsewhere (`user%elsewhere@here`) is never let in by the address that it shows."""
+        if question.subject is not Subject.RECIPIENT or self._style.untrusted_routing or not question.recipient:
+            return False
+        return self._resolver.resolve(question.recipient).routed
 
     def _act(self, question: Question, found: Found) -> Decision | None:
         rule = Rule(self._rule.name, f"{found.table} {found.key}", found.origin or self._rule.origin)
         fact = Fact(found.table, found.key, found.value)
         value = found.value.strip()
-        word, _, text = value.partition(" ")
-        word, text = word.upper(), text.strip()
+        word, *rest = value.split(None, 1)[:2] or [""]
+        word, text = word.upper(), rest[0] if rest else ""
         if word == "DUNNO":
             return None
-        if word == "OK" or (value.isdecimal() and _CODE.match(value) is None):
+        if word == "OK" or value.isdecimal():
             return permit(rule, fact)
-        if word in ("REJECT", "DEFER"):
-            code, status = (self._reject_code, "5.7.1") if word == "REJECT" else (self._defer_code, "4.7.1")
-            default = "Access denied" if word == "REJECT" else "Service temporarily unavailable"
-            return self._refuse(question, rule, code, status, text or default)
-        if word in ("DISCARD", "HOLD"):
-            return Decision(Verdict(word.lower()), rule, (fact,))
-        if (code_match := _CODE.match(value)) is not None and code_match[1] not in ("421", "521"):
-            code = int(code_match[1])
-            return self._refuse(question, rule, code, "5.7.1", value[code_match.end() :].strip() or "Access denied")
+        if word == "REJECT":
+            return self._refuse(question, rule, self._style.reject_code, text)
+        if word == "DEFER":
+            return self._refuse(question, rule, self._style.defer_code, text)
+        coded = _CODE.match(value)
+        if coded is not None:
+            return self._refuse(question, rule, int(coded[1]), value[coded.end() :])
+        return self._mark(question, rule, fact, word, text) or self._listed(question, rule, word, value)
+
+    def _mark(self, question: Question, rule: Rule, fact: Fact, word: str, text: str) -> Decision | None:
+        """Actions that do not end the search, but DISCARD: None then, and for what is no such action."""
+        marks = question.marks
+        if word == "HOLD":
+            marks.action = marks.action or Decision(Verdict.HOLD, rule, (fact,))
+        elif word == "DISCARD":
+            marks.action = Decision(Verdict.DISCARD, rule, (fact,))
+            return permit(rule, fact)
+        elif word == "DEFER_IF_PERMIT":
+            later = self._refuse(question, rule, 450, text or "Service unavailable")
+            marks.defer_if_permit = marks.defer_if_permit or later
+        elif word == "DEFER_IF_REJECT":
+            later = self._refuse(question, rule, 450, text or "Service unavailable")
+            marks.defer_if_reject = marks.defer_if_reject or later
+        return None
+
+    def _listed(self, question: Question, rule: Rule, word: str, value: str) -> Decision | None:
+        if word in ("HOLD", "DEFER_IF_PERMIT", "DEFER_IF_REJECT"):
+            return None
         if word in _NOT_YET:
-            return refused(question, rule, 451, "4.3.5", f"Server configuration error: {word} is not available")
+            return refused(question, rule, 451, "4.3.5", f"{_FAULT}: {word} is not available")
+        if not value:
+            return refused(question, rule, 451, "4.3.5", _FAULT)
+        if ":" in value:
+            # A table within a table: an answer must not choose which files are read.
+            return refusal(rule, 451, "4.3.5", _FAULT)
         return self._compile_list(value)(question)
 
-    def _refuse(self, question: Question, rule: Rule, code: int, status: str, text: str) -> Decision:
+    def _refuse(self, question: Question, rule: Rule, code: int, text: str) -> Decision:
         given = _STATUS.match(text)
+        detail = ".7.1"
         if given is not None:
-            status, text = given[1], text[given.end() :] or "Access denied"
-        return refused(question, rule, code, status, text)
+            detail, text = given[2], text[given.end() :]
+        return refused(question, rule, code, f"{code // 100}{_fitting(detail, question.subject)}", text or _DENIED)
+
+
+def _fitting(detail: str, subject: Subject) -> str:
+    """`detail` for this subject: what is said of an address can't be said of a client or its HELO."""
+    if not detail.startswith(".1."):
+        return detail
+    known = _ADDRESS_DETAILS.get(subject)
+    return ".0.0" if known is None else known.get(detail, detail)

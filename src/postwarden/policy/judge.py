@@ -16,16 +16,18 @@ from postwarden.config.view import view
 from postwarden.mail.decision import BUILT_IN, Decision, Fact, Rule, Verdict
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
+from postwarden.policy.access import Style
 from postwarden.policy.listed import Listed, Resolver
 from postwarden.policy.lists import ListCompiler
 from postwarden.policy.params import PolicyParams
-from postwarden.policy.question import Question, Restriction, Subject, refusal
+from postwarden.policy.question import Marks, Question, Restriction, Subject, refusal, refuses
 from postwarden.policy.restrictions import Means
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
 _DUNNO = Decision(Verdict.DUNNO, Rule("no restriction decided", "", BUILT_IN))
+_POSTMASTER = Decision(Verdict.PERMIT, Rule("postmaster is always heard", "", BUILT_IN))
 _RELAY = "smtpd_relay_restrictions"
 _RECIPIENT = "smtpd_recipient_restrictions"
 
@@ -43,25 +45,36 @@ class Judge:
             settings.origin("mynetworks", service),
             parents="mynetworks" in params.parent_domain_matches_subdomains,
         )
-        self._listed = Listed(params, tables, resolver)
+        self._listed = Listed(params, tables, resolver, lambda name: settings.origin(name, service))
         compiler = ListCompiler(settings, service, tables, params.smtpd_restriction_classes)
-        compiler.means = Means(params, self.networks, resolver, self._listed, compiler.maps, compiler.named)
+        compiler.means = Means(
+            params,
+            self.networks,
+            resolver,
+            self._listed,
+            _style(params),
+            frozenset(settings.own_addresses()),
+            compiler.maps,
+            compiler.named,
+        )
         if not compiler.closes(_RELAY, _RECIPIENT):
             raise ConfigError(
                 settings.origin(_RELAY, service),
                 f"in parameter {_RELAY} or {_RECIPIENT}, specify at least one working instance of: "
-                "reject_unauth_destination, defer_unauth_destination, reject, defer",
+                "reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit",
             )
-        self._client = compiler.parameter("smtpd_client_restrictions")
-        self._helo = compiler.parameter("smtpd_helo_restrictions")
-        self._sender = compiler.parameter("smtpd_sender_restrictions")
-        self._etrn = compiler.parameter("smtpd_etrn_restrictions")
-        self._data = compiler.parameter("smtpd_data_restrictions")
-        self._end = compiler.parameter("smtpd_end_of_data_restrictions")
-        both = (compiler.parameter(_RELAY), compiler.parameter(_RECIPIENT))
+        self._client = compiler.parameter("smtpd_client_restrictions", Subject.CLIENT)
+        self._helo = compiler.parameter("smtpd_helo_restrictions", Subject.HELO)
+        self._sender = compiler.parameter("smtpd_sender_restrictions", Subject.SENDER)
+        self._etrn = compiler.parameter("smtpd_etrn_restrictions", Subject.ETRN)
+        self._data = compiler.parameter("smtpd_data_restrictions", Subject.DATA)
+        self._end = compiler.parameter("smtpd_end_of_data_restrictions", Subject.END_OF_DATA)
+        both = (compiler.parameter(_RELAY, Subject.RECIPIENT), compiler.parameter(_RECIPIENT, Subject.RECIPIENT))
         self._recipient = both if params.smtpd_relay_before_recipient_restrictions else (both[1], both[0])
-        self._none_early = not any((params.smtpd_client_restrictions, params.smtpd_helo_restrictions))
+        self._no_client = not params.smtpd_client_restrictions
+        self._no_helo = not params.smtpd_helo_restrictions
         self._no_sender = not params.smtpd_sender_restrictions and not params.smtpd_reject_unlisted_sender
+        self._always = f"{params.double_bounce_sender}@{params.myorigin}".lower()
 
     def refresh(self) -> None:
         """A file in mynetworks may have changed. Raises ConfigError, and then keeps what it had."""
@@ -69,82 +82,123 @@ class Judge:
             self.networks.reload()
 
     def connect(self, facts: SessionFacts) -> Decision:
-        if self._params.smtpd_delay_reject:
+        if self._params.smtpd_delay_reject or self._no_client:
             return _DUNNO
-        return self._judge(lambda: self._client(Question(facts, Subject.CLIENT)))
+        return self._judge(lambda: self._judge_client(facts, Marks()), str(facts.client))
 
     def helo(self, facts: SessionFacts) -> Decision:
-        if self._params.smtpd_delay_reject:
+        if self._params.smtpd_delay_reject or self._no_helo:
             return _DUNNO
-        return self._judge(lambda: self._helo(Question(facts, Subject.HELO)))
+        return self._judge(lambda: self._judge_helo(facts, Marks()), facts.client.helo)
 
     def mail(self, facts: SessionFacts, sender: str) -> Decision:
-        if self._params.smtpd_delay_reject:
+        if self._params.smtpd_delay_reject or self._no_sender:
             return _DUNNO
-        return self._judge(lambda: self._judge_sender(structs.replace(facts, sender=sender)))
+        facts = structs.replace(facts, sender=sender)
+        return self._judge(lambda: self._judge_sender(facts, Marks()), sender)
 
     def recipient(self, facts: SessionFacts, recipient: str) -> Decision:
-        return self._judge(lambda: self._judge_recipient(facts, recipient))
+        lowered = recipient.lower()
+        if lowered == "postmaster" or lowered == self._always:
+            # RFC 5321 4.5.1; and what address probes are sent from.
+            return _POSTMASTER
+        return self._judge(lambda: self._judge_recipient(facts, recipient), recipient)
 
     def data(self, facts: SessionFacts) -> Decision:
-        return self._judge(lambda: self._data(Question(facts, Subject.DATA)))
+        return self._judge(lambda: _alone(self._data, Question(facts, Subject.DATA, Marks())), "DATA")
 
     def end_of_data(self, facts: SessionFacts) -> Decision:
-        return self._judge(lambda: self._end(Question(facts, Subject.END_OF_DATA)))
+        return self._judge(lambda: _alone(self._end, Question(facts, Subject.END_OF_DATA, Marks())), "END-OF-MESSAGE")
 
     def etrn(self, facts: SessionFacts, site: str) -> Decision:
-        return self._judge(lambda: self._etrn(Question(facts, Subject.ETRN)))
+        return self._judge(lambda: self._judge_etrn(facts, site), site)
 
     def verify(self, facts: SessionFacts, address: str) -> Decision:
-        """VRFY: as a recipient, without the unlisted sender."""
-        return self._judge(lambda: self._judge_recipient(facts, address))
+        """VRFY: as a recipient."""
+        return self.recipient(facts, address)
 
-    def _judge_sender(self, facts: SessionFacts) -> Decision | None:
-        question = Question(facts, Subject.SENDER)
-        decision = self._sender(question)
-        if _refuses(decision) or not self._params.smtpd_reject_unlisted_sender:
+    def _judge_client(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+        return None if self._no_client else _ask(self._client, Question(facts, Subject.CLIENT, marks))
+
+    def _judge_helo(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+        if self._no_helo or not facts.client.helo:
+            return None
+        return _ask(self._helo, Question(facts, Subject.HELO, marks))
+
+    def _judge_sender(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+        if self._no_sender:
+            return None
+        question = Question(facts, Subject.SENDER, marks)
+        decision = _ask(self._sender, question)
+        if refuses(decision) or not self._params.smtpd_reject_unlisted_sender or _discards(marks):
             return decision
         return self._listed.check(question, facts.sender or "") or decision
 
+    def _judge_early(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+        """The lists for client, HELO and sender. Where they have been obeyed already only their marks count."""
+        for judge in (self._judge_client, self._judge_helo, self._judge_sender):
+            decision = judge(facts, marks)
+            if refuses(decision) and self._params.smtpd_delay_reject:
+                return decision
+            if _discards(marks):
+                break
+        return None
+
     def _judge_recipient(self, facts: SessionFacts, recipient: str) -> Decision | None:
         """Each list may refuse; a permit ends only its own list, so it takes all of them to come in."""
-        discard: Decision | None = None
-        if self._params.smtpd_delay_reject:
-            for restriction, subject in self._early(facts):
-                decision = restriction(Question(facts, subject, recipient))
-                if _refuses(decision):
-                    return decision
-                discard = _marked(decision) or discard
-        question = Question(facts, Subject.RECIPIENT, recipient)
-        last: Decision | None = None
-        for restriction in self._recipient:
-            decision = restriction(question)
-            if _refuses(decision):
-                return decision
-            discard = _marked(decision) or discard
-            last = decision or last
-        if self._params.smtpd_reject_unlisted_recipient and (discard is None or discard.verdict is Verdict.HOLD):
-            decision = self._listed.check(question, recipient)
+        marks = Marks()
+        if not (self._no_client and self._no_helo and self._no_sender):
+            decision = self._judge_early(facts, marks)
             if decision is not None:
                 return decision
-        return discard or last
+        inherited = marks.defer_if_permit
+        question = Question(facts, Subject.RECIPIENT, marks, recipient)
+        last: Decision | None = None
+        for restriction in self._recipient:
+            marks.defer_if_permit = inherited
+            decision = None if _discards(marks) else _ask(restriction, question)
+            if refuses(decision):
+                return decision
+            if marks.defer_if_permit is not None:
+                return marks.defer_if_permit
+            last = decision or last
+        if self._params.smtpd_reject_unlisted_recipient and not _discards(marks):
+            decision = self._listed.check_recipient(question)
+            if decision is not None:
+                return decision
+        return marks.action or last
 
-    def _early(self, facts: SessionFacts) -> list[tuple[Restriction, Subject]]:
-        lists: list[tuple[Restriction, Subject]] = []
-        if not self._none_early:
-            lists.append((self._client, Subject.CLIENT))
-            if facts.client.helo:
-                lists.append((self._helo, Subject.HELO))
-        if not self._no_sender:
-            lists.append((lambda question: self._judge_sender(question.facts), Subject.SENDER))
-        return lists
+    def _judge_etrn(self, facts: SessionFacts, site: str) -> Decision | None:
+        marks = Marks()
+        if self._params.smtpd_delay_reject:
+            for judge in (self._judge_client, self._judge_helo):
+                decision = judge(facts, marks)
+                if refuses(decision):
+                    return decision
+        return self._late(self._etrn, facts, Subject.ETRN, site, marks)
 
-    def _judge(self, decide: Callable[[], Decision | None]) -> Decision:
+    def _late(
+        self,
+        restriction: Restriction,
+        facts: SessionFacts,
+        subject: Subject,
+        site: str = "",
+        marks: Marks | None = None,
+    ) -> Decision | None:
+        marks = marks or Marks()
+        decision = _ask(restriction, Question(facts, subject, marks, None, site))
+        if refuses(decision):
+            return decision
+        return marks.defer_if_permit or marks.action or decision
+
+    def _judge(self, decide: Callable[[], Decision | None], name: str) -> Decision:
+        """`name` is what the peer is told of, should the decision fail."""
         try:
             decision = decide()
         except TableError as error:
             rule = Rule(error.table, "", BUILT_IN)
-            return refusal(rule, 451, "4.3.0", "Temporary lookup failure", Fact(error.table, "", error.text))
+            text = f"<{name}>: Temporary lookup failure"
+            return refusal(rule, 451, "4.3.0", text, Fact(error.table, "", error.text))
         except ConfigError as error:
             rule = Rule("server configuration error", "", error.origin)
             return refusal(rule, 451, "4.3.5", "Server configuration error", Fact("error", "", error.text))
@@ -155,12 +209,37 @@ class Judge:
         return decision
 
 
-def _refuses(decision: Decision | None) -> bool:
-    return decision is not None and decision.verdict in (Verdict.REJECT, Verdict.DEFER)
+def _ask(restriction: Restriction, question: Question) -> Decision | None:
+    """One list. What a fault may have kept us from permitting is not refused for good."""
+    marks = question.marks
+    marks.defer_if_reject = None
+    decision = restriction(question)
+    if marks.defer_if_reject is not None and refuses(decision):
+        return marks.defer_if_reject
+    return decision
 
 
-def _marked(decision: Decision | None) -> Decision | None:
-    return decision if decision is not None and decision.verdict in (Verdict.DISCARD, Verdict.HOLD) else None
+def _alone(restriction: Restriction, question: Question) -> Decision | None:
+    """A list that is the whole judgement of its stage."""
+    decision = _ask(restriction, question)
+    if refuses(decision):
+        return decision
+    return question.marks.defer_if_permit or question.marks.action or decision
+
+
+def _discards(marks: Marks) -> bool:
+    return marks.action is not None and marks.action.verdict is Verdict.DISCARD
+
+
+def _style(params: PolicyParams) -> Style:
+    return Style(
+        params.access_map_reject_code,
+        params.access_map_defer_code,
+        params.recipient_delimiter,
+        params.smtpd_null_access_lookup_key,
+        "smtpd_access_maps" not in params.parent_domain_matches_subdomains,
+        params.allow_untrusted_routing,
+    )
 
 
 def _softened(decision: Decision, reply: Reply) -> Decision:

@@ -3,12 +3,19 @@
 Unknown recipients are refused while the client is still there: a bounce later would go to a forged sender.
 """
 
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
-from postwarden.mail.decision import Decision, Fact, Rule
+from postwarden.mail.decision import BUILT_IN, Decision, Fact, Origin, Rule
 from postwarden.policy.params import PolicyParams
 from postwarden.policy.question import Question, Subject, refused
 from postwarden.tables.maps import Maps
+
+_MAPS = ("local_recipient_maps", "virtual_mailbox_maps", "relay_recipient_maps")
+_STATUS = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})\s+")
+_SENDER_STATUS: Mapping[str, str] = MappingProxyType({"5.1.1": "5.1.7", "5.1.2": "5.1.8", "5.1.3": "5.1.7"})
 
 
 class Resolution(Protocol):
@@ -42,28 +49,38 @@ class Resolver(Protocol):
 
 
 class Tables(Protocol):
-    def maps(self, names: tuple[str, ...]) -> Maps: ...
+    def maps(self, names: tuple[str, ...], origin: Origin) -> Maps: ...
 
 
 class Listed:
     """The tables of the address classes, opened once."""
 
-    def __init__(self, params: PolicyParams, tables: Tables, resolver: Resolver) -> None:
+    def __init__(
+        self, params: PolicyParams, tables: Tables, resolver: Resolver, origin: Callable[[str], Origin]
+    ) -> None:
+        """`origin` says where a parameter was written. Raises ConfigError."""
         self._params = params
         self._resolver = resolver
+        # Bounces come from the first and the last; the second must be heard (RFC 5321 4.5.1).
+        self._always = frozenset((params.double_bounce_sender.lower(), "postmaster", "mailer-daemon"))
+        self._origins = {name: origin(name) for name in _MAPS}
+
+        def maps(name: str) -> Maps:
+            return tables.maps(getattr(params, name), origin(name))
+
         self._rewritten = {
-            Subject.RECIPIENT: tables.maps(params.recipient_canonical_maps),
-            Subject.SENDER: tables.maps(params.sender_canonical_maps),
+            Subject.RECIPIENT: maps("recipient_canonical_maps"),
+            Subject.SENDER: maps("sender_canonical_maps"),
         }
-        self._everywhere = (tables.maps(params.canonical_maps), tables.maps(params.virtual_alias_maps))
+        self._everywhere = (maps("canonical_maps"), maps("virtual_alias_maps"))
         self._classes = {
-            "local": ("local_recipient_maps", tables.maps(params.local_recipient_maps), "local recipient",
-                      params.unknown_local_recipient_reject_code),
-            "virtual mailbox": ("virtual_mailbox_maps", tables.maps(params.virtual_mailbox_maps), "virtual mailbox",
-                                params.unknown_virtual_mailbox_reject_code),
-            "relay": ("relay_recipient_maps", tables.maps(params.relay_recipient_maps), "relay recipient",
-                      params.unknown_relay_recipient_reject_code),
-        }  # fmt: skip
+            kind: (name, maps(name), table, code)
+            for kind, name, table, code in (
+                ("local", _MAPS[0], "local recipient", params.unknown_local_recipient_reject_code),
+                ("virtual mailbox", _MAPS[1], "virtual mailbox", params.unknown_virtual_mailbox_reject_code),
+                ("relay", _MAPS[2], "relay recipient", params.unknown_relay_recipient_reject_code),
+            )
+        }
 
     def check(self, question: Question, address: str) -> Decision | None:
         """A refusal when nobody has the address; None when somebody does, or when there is no table to ask.
@@ -75,29 +92,40 @@ class Listed:
         for maps in (self._rewritten[question.subject], *self._everywhere):
             if maps and self._find(maps, recipient):
                 return None
-        if resolved.transport == "error":
+        if resolved.transport in ("error", "retry"):
             return self._undeliverable(question, resolved)
         known = self._classes.get(resolved.address_class.value)
-        if known is None or not known[1] or self._find(known[1], recipient):
+        if known is None or not known[1]:
             return None
-        name, _, table, code = known
-        return self._unknown(question, Rule(name, "", resolved.rule.origin), code, table)
+        name, maps, table, code = known
+        if name == "local_recipient_maps" and recipient.rpartition("@")[0].lower() in self._always:
+            return None
+        return None if self._find(maps, recipient) else self._unknown(question, Rule(name, "", BUILT_IN), code, table)
+
+    def check_recipient(self, question: Question) -> Decision | None:
+        """The recipient in question, once an evaluation."""
+        if question.marks.listed or question.recipient is None:
+            return None
+        question.marks.listed = True
+        return self.check(question.about(Subject.RECIPIENT), question.recipient)
 
     def _find(self, maps: Maps, address: str) -> bool:
         return maps.find_address(address, self._params.recipient_delimiter, self._resolver.local_domain) is not None
 
     def _undeliverable(self, question: Question, resolved: Resolution) -> Decision:
-        code = self._params.unknown_virtual_alias_reject_code if resolved.address_class.final else 550
-        status, _, text = resolved.nexthop.partition(" ")
-        if not status[:1].isdigit():
-            status, text = "5.1.1", resolved.nexthop
-        if question.subject is Subject.SENDER and status == "5.1.1":
-            status = "5.1.0"
-        if resolved.address_class.value == "virtual alias" and not self._params.show_user_unknown_table_name:
-            text = "User unknown"
+        """The next hop of error: and retry: is what to say of the address."""
+        retry = resolved.transport == "retry"
+        alias = resolved.address_class.value == "virtual alias"
+        code = 450 if retry else self._params.unknown_virtual_alias_reject_code if alias else 550
+        given = _STATUS.match(resolved.nexthop)
+        status = given[1] if given else "4.3.0" if retry else "5.1.1"
+        if question.subject is Subject.SENDER:
+            status = _SENDER_STATUS.get(status, status) if given else "5.1.0"
+        text = resolved.nexthop[given.end() :] if given else resolved.nexthop
         return refused(question, resolved.rule, code, status, text)
 
     def _unknown(self, question: Question, rule: Rule, code: int, table: str) -> Decision:
+        rule = Rule(rule.name, rule.argument, self._origins[rule.name])
         text = f"User unknown in {table} table" if self._params.show_user_unknown_table_name else "User unknown"
         status = "5.1.0" if question.subject is Subject.SENDER else "5.1.1"
         decision = refused(question, rule, code, status, text)

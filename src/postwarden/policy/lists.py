@@ -10,12 +10,12 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.mail.decision import Decision, Origin, Rule
-from postwarden.policy.question import Question, Restriction
-from postwarden.policy.restrictions import VOCABULARY, Means
+from postwarden.policy.question import Question, Restriction, Subject
+from postwarden.policy.restrictions import ACCESS, NOT_HERE, VOCABULARY, Means
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 
-_CLOSING = frozenset(("reject_unauth_destination", "defer_unauth_destination", "reject", "defer"))
+_CLOSING = frozenset(("reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit"))
 _NESTING = 20
 
 
@@ -33,16 +33,19 @@ class ListCompiler:
     def maps(self, name: str, origin: Origin) -> Maps:
         return Maps((self._tables.table(name, origin),))
 
-    def parameter(self, name: str) -> Restriction:
-        """The list that the parameter `name` holds. Raises ConfigError."""
+    def parameter(self, name: str, subject: Subject) -> Restriction:
+        """The list that the parameter `name` holds. A bare table in it is an access table for `subject`.
+        Raises ConfigError."""
         origin = self._settings.origin(name, self._service)
-        return self.compile(self._items(name), origin)
+        return self.compile(self._items(name), origin, subject)
 
     def named(self, text: str, origin: Origin) -> Restriction:
         """The list that a table's answer is. Raises ConfigError."""
         return self.compile(split(text), origin)
 
-    def compile(self, words: Sequence[str], origin: Origin, depth: int = 0) -> Restriction:
+    def compile(
+        self, words: Sequence[str], origin: Origin, subject: Subject | None = None, depth: int = 0
+    ) -> Restriction:
         """One function for `words`. Raises ConfigError."""
         if depth > _NESTING:
             raise ConfigError(origin, "restriction classes that name each other")
@@ -58,9 +61,14 @@ class ListCompiler:
                 restrictions.append(entry.compiler(self.means, Rule(name, argument, origin)))
             elif word in self._classes:
                 at = self._settings.origin(word, self._service)
-                restrictions.append(self.compile(self._items(word), at, depth + 1))
+                restrictions.append(self.compile(self._items(word), at, subject, depth + 1))
             elif ":" in word:
-                raise ConfigError(origin, f'table "{word}" without the restriction that it belongs to')
+                if subject is None or subject not in ACCESS:
+                    raise ConfigError(origin, f'table "{word}" without the restriction that it belongs to')
+                entry = VOCABULARY[ACCESS[subject]]
+                restrictions.append(entry.compiler(self.means, Rule(ACCESS[subject], word, origin)))
+            elif name in NOT_HERE:
+                raise ConfigError(origin, f'restriction "{word}" is not available in this version')
             else:
                 raise ConfigError(origin, f'unknown smtpd restriction: "{word}"')
         return _in_order(tuple(restrictions))
@@ -83,11 +91,20 @@ class ListCompiler:
 
 
 def _in_order(restrictions: tuple[Restriction, ...]) -> Restriction:
+    if not restrictions:
+        return lambda question: None
+    if len(restrictions) == 1:
+        return restrictions[0]
+
     def judge(question: Question) -> Decision | None:
+        marks = question.marks
         for restriction in restrictions:
             decision = restriction(question)
             if decision is not None:
                 return decision
+            if marks.defer_if_permit is not None and marks.defer_if_reject is not None:
+                # Put off, whatever the rest says.
+                return marks.defer_if_permit
         return None
 
     return judge

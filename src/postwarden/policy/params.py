@@ -20,15 +20,20 @@ class PolicyParams(Struct, frozen=True):
     smtpd_restriction_classes: tuple[str, ...]
     smtpd_reject_unlisted_recipient: bool
     smtpd_reject_unlisted_sender: bool
+    smtpd_null_access_lookup_key: str
     allow_untrusted_routing: bool
     soft_bounce: bool
+    double_bounce_sender: str
+    myorigin: str
     show_user_unknown_table_name: bool
     reject_code: int
     defer_code: int
     access_map_reject_code: int
     access_map_defer_code: int
     relay_domains_reject_code: int
+    multi_recipient_bounce_reject_code: int
     non_fqdn_reject_code: int
+    plaintext_reject_code: int
     invalid_hostname_reject_code: int
     unknown_client_reject_code: int
     unknown_local_recipient_reject_code: int

@@ -22,12 +22,31 @@ class Subject(Enum):
     ETRN = "Etrn command"
 
 
+class Marks:
+    """What restrictions leave behind that did not decide: it belongs to one evaluation and ends with it."""
+
+    __slots__ = ("action", "defer_if_permit", "defer_if_reject", "listed")
+
+    def __init__(self) -> None:
+        self.action: Decision | None = None
+        """HOLD or DISCARD: what is to be done with mail that comes in."""
+        self.defer_if_permit: Decision | None = None
+        """A refusal that a fault may have kept from us: mail that would come in is put off with this."""
+        self.defer_if_reject: Decision | None = None
+        """A permit that a fault may have kept from us: mail that would be refused is put off with this."""
+        self.listed = False
+        """The recipient was looked up in the tables of its class."""
+
+
 class Question(Struct, frozen=True):
     """One evaluation: the session as it is, and the recipient in question where there is one."""
 
     facts: SessionFacts
     subject: Subject
+    marks: Marks
     recipient: str | None = None
+    site: str = ""
+    """ETRN's argument."""
 
     @property
     def name(self) -> str:
@@ -45,15 +64,17 @@ class Question(Struct, frozen=True):
                 return "DATA"
             case Subject.END_OF_DATA:
                 return "END-OF-MESSAGE"
-        return self.facts.client.helo
+        return self.site
 
     def about(self, subject: Subject) -> "Question":
         """The same session, judged for another subject: check_sender_access in a list for recipients."""
-        return self if subject is self.subject else Question(self.facts, subject, self.recipient)
+        if subject is self.subject:
+            return self
+        return Question(self.facts, subject, self.marks, self.recipient, self.site)
 
 
 Restriction = Callable[[Question], Decision | None]
-"""A compiled restriction: a verdict, or None for DUNNO. Pure; may raise TableError and Pending."""
+"""A compiled restriction: a verdict, or None for DUNNO. Pure but for the marks; may raise TableError and Pending."""
 
 
 def permit(rule: Rule, *facts: Fact) -> Decision:
@@ -63,10 +84,18 @@ def permit(rule: Rule, *facts: Fact) -> Decision:
 def refusal(rule: Rule, code: int, status: str, text: str, *facts: Fact) -> Decision:
     """A refusal with `code`; the class of `status` follows the code, so that a site that turns 554 into 450 does not
     have to repeat itself (RFC 3463 2)."""
-    reply = Reply(code, f"{code // 100}{status[1:]}", text)
+    if 400 <= code < 600:
+        reply = Reply(code, f"{code // 100}{status[1:]}", text)
+    else:
+        # An operator's figure that is no refusal (relay_domains_reject_code = 250) must not let anything in.
+        reply = Reply(450, "4.7.1", "Service unavailable")
     return Decision(Verdict.DEFER if reply.temporary else Verdict.REJECT, rule, facts, reply)
 
 
 def refused(question: Question, rule: Rule, code: int, status: str, why: str) -> Decision:
     """`<name>: Sender address rejected: why`."""
     return refusal(rule, code, status, f"<{question.name}>: {question.subject.value} rejected: {why}")
+
+
+def refuses(decision: Decision | None) -> bool:
+    return decision is not None and decision.verdict in (Verdict.REJECT, Verdict.DEFER)
