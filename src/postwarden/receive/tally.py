@@ -29,9 +29,9 @@ class Tally:
         elif error:
             self.errors += 1
         if verb in _IDLE_TALK:
-            self._idle_talk += 1
             if self._idle_talk > self._limit:
                 self.errors += 1
+            self._idle_talk += 1
 
     def delivered(self) -> None:
         """A message was taken: what went wrong before is forgiven."""

@@ -15,7 +15,8 @@ from postwarden.wire.smtp_events import Mail
 
 class Transaction:
     __slots__ = (
-        "_base", "arrival", "chunks", "discard", "draft", "intake", "mail", "overshoot", "queue_id", "recipients", "spoiled",
+        "_base", "arrival", "discard", "draft", "intake", "mail", "overshoot", "queue_id", "recipients",
+        "spoiled",
     )  # fmt: skip
 
     def __init__(self, mail: Mail, facts: SessionFacts, arrival: float) -> None:
@@ -27,8 +28,6 @@ class Transaction:
         self.intake: Intake | None = None
         self.spoiled: Reply | None = None
         """What the chunk that is coming in will be answered with, whatever it holds."""
-        self.chunks = 0
-        """Bytes of the chunks so far, as the client counts."""
         self.discard = False
         """Policy wants it taken and thrown away."""
         self.overshoot = 0

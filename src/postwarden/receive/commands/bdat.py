@@ -42,7 +42,6 @@ def apply_chunk_end(session: "Session", end: ChunkEnd) -> None:
     transaction = session.transaction
     assert transaction is not None and transaction.intake is not None
     refusal = transaction.spoiled
-    transaction.chunks += end.size
     if refusal is None and transaction.intake.over:
         refusal = TOO_BIG
     if refusal is None and end.bare_lf and session.reports_bare_lf:
@@ -53,6 +52,6 @@ def apply_chunk_end(session: "Session", end: ChunkEnd) -> None:
         session.hang_up_after(refusal)
     elif end.last:
         session.where = "END-OF-MESSAGE"
-        deliver(session, transaction, "BDAT", f"{transaction.chunks} bytes ")
+        deliver(session, transaction, "BDAT", f"{transaction.intake.size} bytes ")
     else:
         session.answer(Reply(250, "2.0.0", f"Ok: {end.size} bytes"), "BDAT")
