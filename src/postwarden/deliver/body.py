@@ -7,7 +7,7 @@ import os
 class FileBody:
     """`size` bytes of a file, from `offset`. Owns the descriptor."""
 
-    __slots__ = ("_fd", "_offset", "size")
+    __slots__ = ("__weakref__", "_fd", "_offset", "size")
 
     def __init__(self, fd: int, offset: int, size: int) -> None:
         self._fd = fd

@@ -148,7 +148,8 @@ class SocketStream(asyncio.Protocol):
         except (OSError, ssl.SSLError) as error:
             self._abandon(error)
             return
-        if transport is None:
+        if transport is None or transport.get_extra_info("ssl_object") is None:
+            # Gone in the turn of the loop in which the handshake was over.
             self._abandon(ConnectionResetError("connection lost during the TLS handshake"))
             return
         self._transport = transport

@@ -122,7 +122,11 @@ def bench_for(case: Case, chunk: int = 0) -> tuple["Bench", Job]:
     it was asked."""
     parameters = {f"smtp_{stage}_timeout": "2s" for stage in TIMED_STAGES} | dict(case.parameters)
     bench = Bench(case.script, tls=PlayedTls(), chunk=chunk, parameters=parameters)
+    return bench, job_for(case)
+
+
+def job_for(case: Case) -> Job:
     names = [f"{case.local_part}{number}@rcpt.example" for number in range(case.recipients)]
     size = len(case.head) + len(case.content)
     fields = {"sender": case.sender, "head": case.head, "body": case.content, "size": size}
-    return bench, job(*names, smtputf8=case.utf8, eight_bit=case.eight_bit, **fields)
+    return job(*names, smtputf8=case.utf8, eight_bit=case.eight_bit, **fields)

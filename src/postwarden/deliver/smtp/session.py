@@ -89,8 +89,9 @@ class Session:
 
     def opened(self, stream: Stream) -> None:
         self.stream = stream
-        if self.on_opened is not None:
-            self.on_opened()
+        begin, self.on_opened = self.on_opened, None
+        if begin is not None:
+            begin()
 
     def received(self, data: bytes) -> None:
         client = self.client

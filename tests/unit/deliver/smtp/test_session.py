@@ -1,7 +1,11 @@
 """A connection through several messages."""
 
+import os
+import weakref
+
 import pytest
 
+from postwarden.deliver.body import FileBody
 from postwarden.mail.status import Action
 from postwarden.testing.misbehaviour import PLAIN
 from postwarden.testing.remote import END, OFFER, Act, Script
@@ -178,3 +182,14 @@ def test_quit_goes_with_the_last_dot(offer: tuple[str, ...]) -> None:
     assert bench.deliver(job()).results[0].code == "5.1.1"
     assert bench.remotes[0].commands[-1] == b"QUIT"
     assert bench.clock.next_timer() is None
+
+
+def test_a_resting_connection_holds_no_message() -> None:
+    bench = Bench()
+    outcomes: list[object] = []
+    bench.deliverer.deliver(job(body=None), body := FileBody(os.dup(0), 0, 0), outcomes.append)
+    bench.clock.run()
+    assert len(outcomes) == 1
+    gone = weakref.ref(body)
+    del body
+    assert gone() is None
