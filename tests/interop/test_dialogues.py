@@ -1,14 +1,15 @@
 """The dialogues against Debian's smtpd(8): what we expect of ourselves is what Postfix says, word for word."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import pytest
-from tests.dialogues.memory import COMMON, settings_of
+from tests.dialogues.memory import COMMON, compare_logs, settings_of
 from tests.dialogues.script import Script, scripts
 from tests.dialogues.sockets import play_steps
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import free_port
+from tests.whole import free_port, until
 
 from postwarden.testing.certificate import write_certificate
 
@@ -50,7 +51,13 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_as_postfix(script: Script, ports: Ports) -> None:
+    before = len(ports.postfix.log())
     asyncio.run(_play(script, ports.port(script)))
+    if script.log:
+        until(lambda: "disconnect from" in ports.postfix.log()[before:])
+        logged = re.findall(r"postfix/(smtpd)\[\d+\](: .*)", ports.postfix.log()[before:])
+        ours = Script(script.name, log=[line for line in script.log if line.startswith("smtpd: ")])
+        compare_logs(ours, ["".join(parts) for parts in logged])
 
 
 async def _play(script: Script, port: int) -> None:

@@ -25,7 +25,10 @@ def apply_refused(session: "Session", refused: Refused) -> None:
         session.warn(before, after)
     if reply.code == 421:
         reply = Reply(421, reply.status, f"{session.service.hostname} {reply.text}")
-    session.answer(reply, refused.verb or "UNKNOWN")
+    session.answer(reply, refused.verb)
+    if not refused.verb:
+        # No command at all: an error, and nothing that the disconnect line counts.
+        session.tally.errors += 1
     if refused.close:
         session.end()
 
