@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import time
 
 import msgspec
@@ -41,6 +42,9 @@ EX_CONFIG = 78
 _LAST_SECONDS = 8.0
 _IDLE_SECONDS = 100.0
 _REPORT_SECONDS = 5.0
+_PAUSE = 1.0
+"""Before the next worker is made when one could not even begin."""
+_SEND_TIMEOUT = struct.pack("ll", 5, 0)
 _MOST_WORKERS = 20
 """They wait for the disk, and few at once are enough to keep it busy."""
 
@@ -56,6 +60,8 @@ class Hand:
         self.since = since
         """Since when it does what it does: monotonic seconds."""
         self.retiring = False
+        self.trial: Settings | None = None
+        """The configuration that it is to judge."""
 
 
 class Supervisor:
@@ -71,8 +77,9 @@ class Supervisor:
         self._clients: list[BlockingChannel[Job]] = []
         self._hands: list[Hand] = []
         self._queue = JobQueue()
-        self._trial: Settings | None = None
-        """A configuration that waits for the word of its first worker."""
+        self._trial: Hand | None = None
+        """The first worker of a new configuration, until it has judged it."""
+        self._hire_after = 0.0
         self._draining = False
         self._end_by = float("inf")
         self._code: int | None = None
@@ -127,19 +134,25 @@ class Supervisor:
 
     def _try(self, settings: Settings) -> None:
         """A worker reads the configuration; if it can use it, so do we, and the workers of the old one retire."""
-        self._trial = settings
-        self._hire(settings)
+        self._trial = self._hire(settings)
+        self._trial.trial = settings
 
     def _judged(self, hand: Hand, reason: str) -> None:
-        settings, self._trial = self._trial, None
+        settings, hand.trial = hand.trial, None
         if settings is None:
             return
+        if self._trial is not hand:
+            # A newer configuration came meanwhile, and that one's judge speaks for it.
+            hand.retiring = True
+            return
+        self._trial = None
         if reason:
             self._tell(Refused(reason))
             if not any(h.able for h in self._hands):
                 self._code = EX_CONFIG
             return
         self._settings = settings
+        self._hire_after = 0.0
         self._limit = float(settings.number("command_time_limit"))
         for other in self._hands:
             other.retiring = other is not hand
@@ -190,8 +203,10 @@ class Supervisor:
 
     # Workers
 
-    def _hire(self, settings: Settings) -> None:
+    def _hire(self, settings: Settings) -> Hand:
         ours, theirs = socket.socketpair()
+        # A worker that somebody has stopped must not stop us with it.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
         pid = os.fork()
         if pid == 0:
             ours.close()
@@ -200,6 +215,7 @@ class Supervisor:
         hand = Hand(pid, ours, time.monotonic())
         self._hands.append(hand)
         self._selector.register(hand.channel, selectors.EVENT_READ, lambda _: self._hear(hand))
+        return hand
 
     def _become_worker(self, sock: socket.socket, settings: Settings) -> None:
         """In the new process: keep nothing of the supervisor's, and never return."""
@@ -252,12 +268,18 @@ class Supervisor:
         while (hand := self._idle()) is not None and (work := self._queue.next()) is not None:
             hand.work = work
             hand.since = time.monotonic()
-            with contextlib.suppress(OSError):
+            try:
                 hand.channel.send(work.job, work.fds)
+            except OSError:
+                self._bury(hand)
             work.release()
         hired = sum(not hand.able for hand in self._hands)
-        if self._queue.waiting > hired and len(self._hands) < _MOST_WORKERS and self._trial is None:
+        if self._queue.waiting > hired and len(self._hands) < _MOST_WORKERS and self._may_hire():
             self._hire(self._settings)
+
+    def _may_hire(self) -> bool:
+        """Not before the first worker has judged, and not one after the other when they die at once."""
+        return self._trial is None and time.monotonic() >= self._hire_after
 
     def _idle(self) -> Hand | None:
         """The one that was busy last: the others may become superfluous."""
@@ -270,15 +292,15 @@ class Supervisor:
         hand.channel.close()
         self._hands.remove(hand)
         self._kill(hand)
-        if self._trial is not None and not hand.able:
+        if hand.trial is not None:
             self._judged(hand, "local delivery: the worker that was to read the configuration died")
+        elif not hand.able:
+            self._hire_after = time.monotonic() + _PAUSE
         work = hand.work
         if work is not None:
             self._log.emit("agent", Warn(f"process local pid {hand.pid} died while delivering {work.job.queue_id}"))
             self._answer(work.client, _lost(work.job, "local delivery agent died unexpectedly"))
             self._queue.done(work)
-        if not self._draining and self._code is None:
-            self._hand_out()
 
     def _kill(self, hand: Hand) -> None:
         """With all that it has started: a worker leads a process group of its own."""
@@ -295,6 +317,8 @@ class Supervisor:
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        if self._queue.waiting and not self._draining:
+            self._hand_out()
         idle = 0
         for hand in list(self._hands):
             if hand.work is not None:

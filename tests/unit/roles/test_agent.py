@@ -265,3 +265,27 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
         return False
+
+
+def test_two_configurations_in_a_row(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    main_cf = agent.base / "main.cf"
+    for name in ("first", "second"):
+        (agent.base / name).mkdir()
+        (agent.base / name).chmod(0o1777)
+        main_cf.write_text(main_cf.read_text() + f"mail_spool_directory = {agent.base}/{name}\n")
+        agent.master.send(Reconfigure(msgspec.msgpack.encode(agent.settings())))
+    assert agent.heard() == Ready()
+    agent.job(1, ME)
+    agent.outcomes(1)
+    assert (agent.base / "second" / ME).exists()
+    until(lambda: len(agent.workers()) == 1)
+
+
+def test_a_worker_that_dies_idle_is_replaced(agent: Agent) -> None:
+    assert agent.heard() == Ready()
+    for worker in agent.workers():
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: not agent.workers())
+    agent.job(1, ME)
+    assert text(agent.outcomes(1)[0])[0] == "2.0.0"

@@ -98,7 +98,8 @@ class Files:
                     with identity.acting_as(rights.uid, rights.gid):
                         mbox.append(fd, text, self._params.mailbox_size_limit)
         except MailboxFault as error:
-            code = f"4{error.code[1:]}" if own else error.code
+            # What an ordinary user may not do here can still be done by a gateway that is started as root.
+            code = f"4{error.code[1:]}" if own and error.denied else error.code
             return Status(code, f"cannot update mailbox {path} for user {account.name}. {error.text}")
         return Status("2.0.0", "delivered to mailbox")
 

@@ -5,6 +5,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from postwarden.addressing.resolve import open_resolver
 from postwarden.config.errors import ConfigError
@@ -471,3 +474,30 @@ def test_no_forward_path(tmp_path: Path) -> None:
     forward(world, "x@elsewhere.example\n")
     assert world.one("joe") == ("2.0.0", "delivered to mailbox")
     assert world.forwards == []
+
+
+# A courier that has been taken over
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("hostile"), aliases="list: ann\n")
+
+
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    address=st.text(alphabet="jo/.|\\\"'`$+-@%!:;,<>()[]ann \0\n\udc80é", max_size=20),
+    sender=st.text(alphabet="a@\n\0 <>\udc80", max_size=8),
+)
+@example(address="/etc/passwd@mx.example.com", sender="")
+@example(address="|/bin/sh@mx.example.com", sender="")
+@example(address=":include:/etc/passwd@mx.example.com", sender="")
+@example(address="../joe@mx.example.com", sender="x\nFrom y")
+def test_an_address_is_never_a_place(hostile: World, address: str, sender: str) -> None:
+    """Whatever it asks for, only mailboxes of users are written, and each ends in a status."""
+    before = {path for path in hostile.base.rglob("*") if path.parent != hostile.mail}
+    hostile.forwards.clear()
+    (status,) = hostile.deliver(Recipient(address), sender=sender).results
+    assert status.code[0] in "245"
+    assert {path for path in hostile.base.rglob("*") if path.parent != hostile.mail} == before
+    assert set(os.listdir(hostile.mail)) <= {"joe", "ann"}
