@@ -46,7 +46,7 @@ class ServerTls:
         self._where: Mapping[str, str] = {} if where is None else where
         self._seen = self._versions()
         self._context = server_context(settings, self._where)
-        self._look_again = clock.monotonic() + _LOOK_EVERY
+        self._look_again = 0.0
 
     @property
     def context(self) -> ssl.SSLContext:
