@@ -20,7 +20,7 @@ from postwarden.config.values import Value, split, typed
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.net.interfaces import interfaces
 
-__all__ = ["ConfigError", "Entry", "Problem", "Service", "Settings", "load"]
+__all__ = ("ConfigError", "Entry", "Problem", "Service", "Settings", "load")
 
 SIZE_LIMIT = 16 << 20
 """Bytes of main.cf or master.cf."""

@@ -24,7 +24,7 @@ from postwarden.config.parameters import (
 from postwarden.config.parameters.kinds import Kind, Parameter, Standing
 from postwarden.config.parameters.standing import standing
 
-__all__ = ["PATTERNS", "TABLE", "Kind", "Parameter", "Standing", "find", "standing"]
+__all__ = ("PATTERNS", "TABLE", "Kind", "Parameter", "Standing", "find", "standing")
 
 _AREAS = (
     system.PARAMETERS,
