@@ -3,8 +3,8 @@
     python -m bench.traffic source PORT SESSIONS MESSAGES SIZE
     python -m bench.traffic sink PORT MESSAGES CERTIFICATE
 
-A process a session with blocking sockets: nothing is cheaper in Python, and what the load costs the measured system
-does not get. The sink ends when it has all messages.
+Blocking sockets, a process a session: nothing is cheaper in Python, and what the load costs, the measured system does
+not get. The sink has threads, since most of its connections only wait; it ends when it has all messages.
 """
 
 import mmap
@@ -13,11 +13,13 @@ import random
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 _DOMAINS = 20
-_SINK_WORKERS = 64
+_SINK_PROCESSES, _SINK_THREADS = 4, 128
+"""A connection that the measured system keeps for later holds a thread; with too few, new ones would have to wait."""
 
 
 def source(port: int, sessions: int, messages: int, size: int) -> None:
@@ -89,22 +91,38 @@ def sink(port: int, messages: int, certificate: str) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(1024)
-    counts = mmap.mmap(-1, 8 * _SINK_WORKERS)
+    counts = mmap.mmap(-1, 8 * _SINK_PROCESSES)
     pids = []
-    for number in range(_SINK_WORKERS):
+    for number in range(_SINK_PROCESSES):
         pid = os.fork()
         if pid == 0:
-            while True:
-                try:
-                    _serve(listener.accept()[0], context, lambda n=number: _count(counts, n))  # type: ignore[misc]
-                except (OSError, ValueError):
-                    continue
+            _serve_all(listener, context, counts, number)
         pids.append(pid)
     print("ready", flush=True)
-    while sum(int.from_bytes(counts[8 * n : 8 * n + 8]) for n in range(_SINK_WORKERS)) < messages:
+    while sum(int.from_bytes(counts[8 * n : 8 * n + 8]) for n in range(_SINK_PROCESSES)) < messages:
         time.sleep(0.005)
     for pid in pids:
         os.kill(pid, 9)
+
+
+def _serve_all(listener: socket.socket, context: ssl.SSLContext, counts: mmap.mmap, number: int) -> None:
+    lock = threading.Lock()
+
+    def arrived() -> None:
+        with lock:
+            _count(counts, number)
+
+    def work() -> None:
+        while True:
+            try:
+                _serve(listener.accept()[0], context, arrived)
+            except (OSError, ValueError):
+                continue
+
+    threading.stack_size(256 << 10)
+    for _ in range(_SINK_THREADS - 1):
+        threading.Thread(target=work, daemon=True).start()
+    work()
 
 
 def _count(counts: mmap.mmap, number: int) -> None:
