@@ -41,6 +41,9 @@ from postwarden.wire.smtp_server import Machine
 from postwarden.wire.smtp_states import IN_TRANSACTION, State
 
 _ENOUGH = 128 << 10
+_REPLIES = 200
+"""Replies that wait for one write. A client that sends commands and never reads gets no further than this and the
+buffers of the stream."""
 _MAX_FACTS = 200
 _DENIED = Reply(554, "5.7.1", "Access denied")
 _TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
@@ -335,6 +338,8 @@ class Session:
             self._apply(event)
             if self.tally.errors:
                 self._mind_errors()
+            if len(self._out) > _REPLIES:
+                self.flush()
         if self._over:
             return
         self.flush()

@@ -1,8 +1,9 @@
 """Streams in memory: `connect` joins two handlers of `net.stream` as a network would, without one.
 
-Bytes, ends and closings arrive by the clock's `call_soon`, in order, never inside the call that caused them. `chunk`
-limits how many bytes arrive at once (1: byte by byte). TLS is played: both ends call `start_tls`, both get `secured`;
-plain bytes that arrive in between break the handshake as they would break a real one.
+Bytes, ends and closings arrive by the clock's `call_soon`, in order, never inside the call that caused them; only
+`congested` comes inside `write`, as asyncio has it. `chunk` limits how many bytes arrive at once (1: byte by byte).
+TLS is played: both ends call `start_tls`, both get `secured`; plain bytes that arrive in between break the handshake
+as they would break a real one.
 """
 
 import ssl
@@ -45,7 +46,7 @@ class MemoryStream:
         self.other._arrive(bytes(data))
         if not self._congested and self.other._waiting > self._high_water:
             self._congested = True
-            self._clock.call_soon(self._tell_congested)
+            self.handler.congested()
 
     def pause(self) -> None:
         self._paused = True
@@ -140,10 +141,6 @@ class MemoryStream:
             other._congested = False
             if not other.gone:
                 self._clock.call_soon(other.handler.drained)
-
-    def _tell_congested(self) -> None:
-        if self._congested and not self.gone:
-            self.handler.congested()
 
     def _shake(self) -> None:
         if self.gone or not self._starting_tls:
