@@ -6,6 +6,7 @@ import shutil
 import smtplib
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Self
 
@@ -41,16 +42,15 @@ DEFAULTS = {
 
 
 class Judges:
-    """A running Postfix below `base`, with `settings` in its main.cf."""
+    """A running Postfix with `settings` in its main.cf, in a directory that its user can enter, as pytest's are not."""
 
-    def __init__(self, base: Path, **settings: str) -> None:
+    def __init__(self, **settings: str) -> None:
+        base = self._base = Path(tempfile.mkdtemp(prefix="judges-"))
+        base.chmod(0o755)
         self.port = free_port()
         self._asking: socket.socket | None = None
-        base.mkdir(parents=True, exist_ok=True)
         self.etc, self.queue, data = base / "etc", base / "queue", base / "data"
         self.log_file = base / "maillog"
-        for directory in (base, *base.parents[:2]):
-            directory.chmod(directory.stat().st_mode | 0o055)
         for directory in (self.etc, self.queue, data):
             directory.mkdir()
         os.chown(data, pwd.getpwnam("postfix").pw_uid, -1)
@@ -76,6 +76,7 @@ class Judges:
             self._answers.close()
             self._asking.close()
         subprocess.run(["postfix", "-c", self.etc, "stop"], capture_output=True, timeout=60)
+        shutil.rmtree(self._base)
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""

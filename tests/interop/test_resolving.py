@@ -1,7 +1,5 @@
 """Rewriting and resolving, address by address, as trivial-rewrite(8) does it."""
 
-from pathlib import Path
-
 import pytest
 from tests.rewrite_service import Judges, needs_postfix
 
@@ -82,12 +80,12 @@ def addresses(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_every_address_goes_where_postfix_sends_it(name: str, tmp_path: Path) -> None:
+def test_every_address_goes_where_postfix_sends_it(name: str) -> None:
     chosen = BASE | CONFIGURATIONS[name]
     ours = settings("", **chosen)
     rewriter, resolver = Rewriter(view(RewriteParams, ours)), open_resolver(ours, Tables.of(ours))
     wrong = []
-    with Judges(tmp_path / "p", **chosen) as judges:
+    with Judges(**chosen) as judges:
         for address in addresses(name):
             expected = internal(judges.rewrite(external(address)))
             if rewriter.rewrite(address) != expected:
