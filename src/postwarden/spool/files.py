@@ -10,6 +10,7 @@ from typing import Protocol
 
 Buffers = Sequence[bytes | memoryview]
 _IOV_MAX = 1024
+_HERE = -1  # pwritev2(2): at the file's position, which moves on
 
 
 class Files(Protocol):
@@ -24,6 +25,9 @@ class Files(Protocol):
 
     def sync(self, fd: int) -> None:
         """The file's bytes and size are on the disk when this returns. After an error nothing is known of them."""
+
+    def append(self, fd: int, buffers: Buffers) -> None:
+        """`write` and `sync` as one."""
 
     def truncate(self, fd: int, size: int) -> None: ...
 
@@ -73,6 +77,18 @@ class DiskFiles:
 
     def sync(self, fd: int) -> None:
         os.fdatasync(fd)
+
+    def append(self, fd: int, buffers: Buffers) -> None:
+        """One system call, so that the thread gives the interpreter lock away once and has to win it back once."""
+        if len(buffers) > _IOV_MAX:
+            self.write(fd, buffers)
+            self.sync(fd)
+            return
+        size = sum(map(len, buffers))
+        written = os.pwritev(fd, buffers, _HERE, os.RWF_DSYNC)
+        if written < size:
+            _write_rest(fd, memoryview(b"".join(buffers))[written:])
+            self.sync(fd)
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)

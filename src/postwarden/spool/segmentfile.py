@@ -64,8 +64,7 @@ class SegmentFile:
     def append(self, buffers: Buffers, size: int) -> None:
         """Write and sync. Raises OSError; the segment is then sealed."""
         try:
-            self._files.write(self._fd, buffers)
-            self._files.sync(self._fd)
+            self._files.append(self._fd, buffers)
         except OSError:
             with contextlib.suppress(OSError):
                 self._files.truncate(self._fd, self.size)

@@ -68,7 +68,8 @@ class Spool:
         self._open: list[Appender | Ledger] = []
 
     def appender(self, instance: int = 1) -> Appender:
-        appender = Appender(self.params, instance, self.clock, self.pump.post, self.events.append, files=self.files)
+        post, say = self.pump.post, self.events.append
+        appender = Appender(self.params, instance, self.clock, post, say, files=self.files, every=0)
         appender.on_stored = self.stored.append
         appender.on_sealed = lambda record: self.sealed.append(record.segment)
         self._open.append(appender)
@@ -166,6 +167,10 @@ class FaultyFiles(DiskFiles):
         self._check("sync")
         super().sync(fd)
 
+    def append(self, fd: int, buffers: Buffers) -> None:
+        self.write(fd, buffers)
+        self.sync(fd)
+
     def truncate(self, fd: int, size: int) -> None:
         self._check("truncate")
         super().truncate(fd, size)
@@ -236,6 +241,10 @@ class RecordingFiles(DiskFiles):
     def sync(self, fd: int) -> None:
         super().sync(fd)
         self.steps.append(Step("sync", self._paths[fd]))
+
+    def append(self, fd: int, buffers: Buffers) -> None:
+        self.write(fd, buffers)
+        self.sync(fd)
 
     def rename(self, source: str, target: str) -> None:
         super().rename(source, target)
