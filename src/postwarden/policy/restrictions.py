@@ -222,7 +222,7 @@ def _plaintext_session(means: Means, rule: Rule) -> Restriction:
         if question.facts.tls is not None:
             return None
         code = means.params.plaintext_reject_code
-        return refused(question, rule, code, "5.7.1", "Session encryption is required")
+        return refusal(rule, code, "4.7.1", "Session encryption is required")
 
     return restriction
 
