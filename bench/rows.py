@@ -3,6 +3,8 @@
 import contextlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -136,11 +138,13 @@ def _name_server(row: Row) -> Iterator[None]:
 
 def _load(row: Row, instance: Instance, sink: int, messages: int, running: Running) -> tuple[float, float]:
     """Send so many messages; (seconds until the sink has them all, messages a second)."""
-    receiver = subprocess.Popen(_sink(row, instance, sink, messages), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    words = _sink(row, instance, sink, messages)
+    receiver = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    sender: subprocess.Popen[bytes] | None = None
     try:
         _await_listener(row, receiver, sink)
         begin = time.monotonic()
-        sender = subprocess.Popen(_source(row, instance.port, messages), stderr=subprocess.PIPE)
+        sender = subprocess.Popen(_source(row, instance.port, messages), stderr=subprocess.PIPE, start_new_session=True)
         deadline = begin + 60 + messages / 20
         while receiver.poll() is None:
             if time.monotonic() > deadline or sender.poll() not in (None, 0):
@@ -152,12 +156,20 @@ def _load(row: Row, instance: Instance, sink: int, messages: int, running: Runni
         sender.wait(30)
         return took, messages / took
     finally:
-        receiver.kill()
-        receiver.wait()
+        for process in (receiver, sender):
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes] | None") -> None:
+    """With the processes that it made: they are a session of their own."""
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _complaint(sender: "subprocess.Popen[bytes]") -> str:
-    sender.kill()
+    _end(sender)
     assert sender.stderr is not None
     return sender.stderr.read().decode(errors="replace")[-300:].strip()
 
@@ -185,8 +197,6 @@ def _await_listener(row: Row, receiver: "subprocess.Popen[bytes]", port: int) ->
         receiver.stdout.readline()
         return
     # A connection would count as a session; that the port can't be bound says the same.
-    import socket
-
     for _ in range(100):
         with socket.socket() as sock:
             try:
