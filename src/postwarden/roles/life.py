@@ -30,6 +30,8 @@ from postwarden.roles.privileges import become
 EX_CONFIG = 78
 _LAST_SECONDS = 10.0
 _SWITCH_SECONDS = 0.0005
+_GC_THRESHOLDS = (20_000, 20, 50)
+"""Values are frozen Structs without cycles: the usual 700 would look through 10,000 sessions for nothing."""
 
 
 class Role(Protocol):
@@ -84,6 +86,7 @@ class Life:
         self.loop.set_exception_handler(self._unexpected)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._role = role
         early, self._early = self._early, []
         for record, fds in early:
