@@ -15,6 +15,7 @@ from postwarden.net.stream import Stream
 from postwarden.net.tls_client import TlsSettings, TlsSettingsError, limit
 
 _LOOK_EVERY = 1.0
+_MAX_FILE = 1 << 20
 
 
 class ServerTlsSettings(Struct, frozen=True):
@@ -84,7 +85,7 @@ def server_context(settings: ServerTlsSettings, where: Mapping[str, str]) -> ssl
         limit(context, settings.policy)
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS server: {error}") from error
-    pairs = _pairs(settings)
+    pairs = _pairs(settings, where)
     if not pairs:
         raise TlsSettingsError("TLS server: no certificate is configured")
     for cert_file, key_file in pairs:
@@ -96,12 +97,34 @@ def server_context(settings: ServerTlsSettings, where: Mapping[str, str]) -> ssl
     return context
 
 
-def _pairs(settings: ServerTlsSettings) -> list[tuple[str, str]]:
-    """(certificates, key) files."""
+def _pairs(settings: ServerTlsSettings, where: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(certificates, key) files. Raises TlsSettingsError."""
     if not settings.chain_files:
         return [(settings.cert_file, settings.key_file)] if settings.cert_file else []
-    # One file with both is the rule. OpenSSL wants the key by name where it is elsewhere, and only the content tells.
-    return [(file, file) for file in settings.chain_files]
+    pairs, key = [], ""
+    for file in settings.chain_files:
+        text = _read(where.get(file, file), file)
+        has_key = b"PRIVATE KEY-----" in text
+        if b"-----BEGIN CERTIFICATE-----" in text:
+            if not has_key and not key:
+                raise TlsSettingsError(f"TLS certificate: {file}: no private key in it, nor in a file before it")
+            pairs.append((file, file if has_key else key))
+            key = ""
+        elif has_key:
+            key = file
+        else:
+            raise TlsSettingsError(f"TLS certificate: {file}: neither a certificate nor a private key")
+    if key:
+        raise TlsSettingsError(f"TLS certificate: {key}: no certificate for this key")
+    return pairs
+
+
+def _read(path: str, name: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_FILE)
+    except OSError as error:
+        raise TlsSettingsError(f"TLS certificate: {name}: {error.strerror}") from error
 
 
 def _version(path: str) -> tuple[int, int, int]:

@@ -32,6 +32,7 @@ from postwarden.net.peername import PeerName
 from postwarden.net.stream import Stream
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
+from postwarden.receive.commands.starttls import too_many_tls
 from postwarden.receive.service import Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
@@ -89,6 +90,7 @@ class Session:
             stream.write(Reply(421, "4.3.2", f"{service.hostname} Error: all server ports are busy").encode())
             stream.close()
             self._over = True
+            del self._deadline
             return
         service.sessions.add(self)
         self._deadline.set(self.params.smtpd_timeout)
@@ -133,6 +135,8 @@ class Session:
             if reason is not None and self.machine.state is State.HANDSHAKE:
                 self.service.emit(Notice(f"SSL_accept error from {self.facts.client}: {reason}"))
             self._lost("lost connection")
+        # Stream and session know each other. Without this each connection would wait for the garbage collector.
+        del self.stream
 
     # for the commands
 
@@ -288,6 +292,9 @@ class Session:
             if self.params.smtpd_tls_loglevel:
                 self._log_tls(stream.tls)
         if not self.standing.limited or self._within_limits(client):
+            if stream.tls is not None and self.standing.limited and too_many_tls(self):
+                self.hang_up(("4.7.0", f"Error: too many new TLS sessions from {client}"))
+                return
             self._greet()
 
     def _within_limits(self, client: Client) -> bool:
@@ -461,6 +468,7 @@ class Session:
     def _finish(self) -> None:
         self._over = True
         self._deadline.clear()
+        del self._deadline
         if self.machine.receiving:
             self.tally.count(self.machine.receiving, accepted=False)
         self.machine.close()

@@ -32,8 +32,8 @@ def test_addresses(path: str, address: str) -> None:
     "path",
     [
         "<a@b.c", "<", "<a b@c.d>", "<a@-b>", "<a@b-.c>", "<a@.b>", "<a@b..c>", "<a@1.2.3.4>", "<a@[junk]>",
-        "<a@[::1]>", "<a>b@c>", "<a;@b.c>", "<a@b c>", '<"a@b.c>', "<a\\", "<a\r@b.c>", "<a\0@b.c>", "<a@b\r\nX: y>", "<(c)a@b.c>",
-        "<a@" + "b" * 64 + ".c>", "<a@" + "b." * 130 + "c>", "<a@ü..b>",
+        "<a@[::1]>", "<a>b@c>", "<a;@b.c>", "<a@b c>", '<"a@b.c>', "<a\\", "<a\r@b.c>", "<a\0@b.c>", "<a@b\r\nX: y>",
+        "<(c)a@b.c>", "<a@" + "b" * 64 + ".c>", "<a@" + "b." * 130 + "c>", "<a@ü..b>",
     ],
 )  # fmt: skip
 def test_what_is_no_address(path: str) -> None:
