@@ -161,13 +161,13 @@ def _row(service: Service, *, fold: bool) -> str:
     overrides = []
     for name, entry in service.overrides.items():
         spaced = any(c.isspace() for c in entry.value)
-        overrides.append(f"-o {{ {name} = {entry.value} }}" if spaced else f"-o {name}={entry.value}")
+        overrides.append(f"-o {{{name}={entry.value}}}" if spaced else f"-o {name}={entry.value}")
     if not fold:
         return " ".join([row + service.command, *overrides, *service.arguments])
     rows = [row + service.command, *(f"    {override}" for override in overrides)]
     for word in service.arguments:
         own_line = rows[-1].startswith("    -o")
-        if not own_line and len(rows[-1]) + 1 + len(word) <= 80:
+        if not own_line and len(rows[-1]) + 1 + len(word) <= 79:
             rows[-1] += f" {word}"
         else:
             rows.append(f"    {word}")

@@ -223,6 +223,7 @@ class _AsOwner:
 
     def __init__(self, source: str, options: Options) -> None:
         self._target: tuple[int, int] | None = None
+        self._before = os.getegid(), os.getgroups()
         if os.geteuid() == 0 and not options.keep_privileges:
             try:
                 state = os.stat(source)
@@ -240,5 +241,5 @@ class _AsOwner:
     def __exit__(self, *_: object) -> None:
         if self._target is not None:
             os.seteuid(0)
-            os.setegid(0)
-            os.setgroups([0])
+            os.setegid(self._before[0])
+            os.setgroups(self._before[1])

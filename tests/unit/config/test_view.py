@@ -7,7 +7,7 @@ import pytest
 
 import postwarden
 from postwarden.config.errors import ConfigError
-from postwarden.config.parameters import find
+from postwarden.config.parameters import Standing, find, standing
 from postwarden.config.view import check_view, view
 from postwarden.testing.config import settings
 
@@ -44,6 +44,13 @@ def test_a_class_that_does_not_fit_the_table(cls: type[msgspec.Struct]) -> None:
         check_view(cls)
 
 
+# Read to say that the delivery they ask for is not possible yet.
+ONLY_PUT_OFF = {
+    "allow_mail_to_commands", "fallback_transport", "fallback_transport_maps", "luser_relay", "mailbox_command",
+    "mailbox_command_maps", "mailbox_transport", "mailbox_transport_maps",
+}  # fmt: skip
+
+
 def views() -> list[type[msgspec.Struct]]:
     found = []
     for info in pkgutil.walk_packages(postwarden.__path__, "postwarden."):
@@ -60,4 +67,6 @@ def views() -> list[type[msgspec.Struct]]:
 def test_every_view_of_the_tree_fits(cls: type[msgspec.Struct]) -> None:
     check_view(cls)
     for field in msgspec.structs.fields(cls):
-        assert find(field.name) is not None
+        parameter = find(field.name)
+        assert parameter is not None
+        assert standing(parameter)[0] is Standing.WORKS or field.name in ONLY_PUT_OFF, field.name

@@ -1,0 +1,56 @@
+import os
+from pathlib import Path
+
+from postwarden.config.settings import load
+from postwarden.tables.check import problems
+
+
+def said(directory: Path, main_cf: str) -> list[str]:
+    (directory / "main.cf").write_text("compatibility_level = 3.6\nalias_maps =\nalias_database =\n" + main_cf)
+    return [str(problem).replace(f"{directory}/", "") for problem in problems(load(directory))]
+
+
+def test_a_table_that_does_not_parse_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "transport").write_text("example.com smtp:[x]\nbad\n")
+    (only,) = said(tmp_path, "transport_maps = hash:transport\n")
+    assert only.startswith("error: transport:2: parameter transport_maps: ")
+
+
+def test_a_bad_name_is_named_by_main_cf(tmp_path: Path) -> None:
+    (only,) = said(tmp_path, "transport_maps = frob:transport\n")
+    assert only.startswith("error: main.cf:4: parameter transport_maps: ")
+    (only,) = said(tmp_path, "mynetworks = 10.0.0.1/8\n")
+    assert only.startswith("error: main.cf:4: mynetworks: non-null host address bits")
+
+
+def test_a_missing_file_is_a_warning(tmp_path: Path) -> None:
+    (only,) = said(tmp_path, f"transport_maps = hash:{tmp_path}/nosuch\n")
+    assert only.startswith("warning: main.cf:4: parameter transport_maps: nosuch: can't be read")
+
+
+def test_tables_within_restrictions_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "access").write_text("/(/ REJECT\n")
+    (only,) = said(tmp_path, f"smtpd_client_restrictions = check_client_access regexp:{tmp_path}/access, permit\n")
+    assert only.startswith("error: access:1: ")
+
+
+def test_duplicates_and_old_indexes_are_warnings(tmp_path: Path) -> None:
+    from postwarden.tables.text import map_lines
+    from postwarden.tables.writing import IndexWriter
+
+    (tmp_path / "map").write_text("a 1\nA 2\n")
+    (only,) = said(tmp_path, "transport_maps = hash:map\n")
+    assert only == 'warning: map:2: duplicate entry: "a"'
+    writer = IndexWriter(str(tmp_path / "map"))
+    writer.add(map_lines(b"a 1\n", "map"))
+    writer.publish()
+    later = (tmp_path / "map.lmdb").stat().st_mtime + 10
+    os.utime(tmp_path / "map", (later, later))
+    (only,) = said(tmp_path, "transport_maps = hash:map\n")
+    assert "older than its source" in only
+
+
+def test_overrides_of_a_service_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "master.cf").write_text("smtp inet n - n - - smtpd\n  -o virtual_alias_maps=frob:x\n")
+    (only,) = said(tmp_path, "")
+    assert only.startswith("error: master.cf:1: parameter virtual_alias_maps")
