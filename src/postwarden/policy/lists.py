@@ -80,8 +80,12 @@ class ListCompiler:
     def _closes(self, name: str, depth: int) -> bool:
         if depth > _NESTING:
             return False
-        words = self._items(name)
-        return any(w.lower() in _CLOSING or (w in self._classes and self._closes(w, depth + 1)) for w in words)
+        for word in self._items(name):
+            if word.lower() == "permit":
+                return False  # what follows is never asked
+            if word.lower() in _CLOSING or (word in self._classes and self._closes(word, depth + 1)):
+                return True
+        return False
 
     def _items(self, name: str) -> tuple[str, ...]:
         try:
