@@ -5,6 +5,7 @@ for as long as it lives, and writes its process id, right-aligned in 10 columns,
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -45,7 +46,7 @@ def write_pid(fd: int) -> None:
 def running(queue_directory: str) -> int:
     """Process id of the mail system that runs on this queue, ours or Postfix; 0 when none does."""
     try:
-        fd = os.open(pid_file(queue_directory), os.O_RDWR | os.O_CLOEXEC)
+        fd = _open(pid_file(queue_directory))
     except FileNotFoundError:
         return 0
     except PermissionError:
@@ -57,6 +58,17 @@ def running(queue_directory: str) -> int:
     finally:
         os.close(fd)
     return 0
+
+
+def _open(path: Path) -> int:
+    """For locking. NFS locks only what is open for writing; a file system that an error of the disk made read-only
+    must not keep `stop` from working."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _running_unreadable(queue_directory: str) -> int:
