@@ -25,6 +25,7 @@ R = TypeVar("R")
 MAX_FRAME = 64 << 20
 _READ = 256 << 10
 _MAX_FDS = 250  # the kernel's SCM_MAX_FD is 253
+_ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * 4)
 _HELLO = b"PW%02x" % VERSION
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -42,30 +43,39 @@ class Decoder(Generic[R]):
         self._fds: deque[int] = deque()
         self._greeted = False
 
-    def feed(self, data: bytes, fds: Sequence[int] = ()) -> list[tuple[R, list[int]]]:
+    def feed(self, data: bytes | bytearray | memoryview, fds: Sequence[int] = ()) -> list[tuple[R, list[int]]]:
+        """`data` may be a view of a buffer that is used again: nothing keeps it."""
         self._fds.extend(fds)
-        buffer = self._buffer
-        buffer += data
+        kept = self._buffer
+        if kept:
+            kept += data
+            self._buffer = bytearray()
+            data = kept
+        with memoryview(data) as view:
+            records, at = self._split(view)
+            if at < len(view):
+                self._buffer += view[at:]
+        return records
+
+    def _split(self, view: memoryview) -> tuple[list[tuple[R, list[int]]], int]:
+        """The whole records at the front, and where they end."""
         records: list[tuple[R, list[int]]] = []
-        at = 0
+        at, have = 0, len(view)
         if not self._greeted:
-            if len(buffer) < len(_HELLO):
-                return records
-            if not buffer.startswith(_HELLO):
+            if have < len(_HELLO):
+                return records, 0
+            if view[: len(_HELLO)] != _HELLO:
                 raise ChannelError("the other end speaks another version")
             self._greeted, at = True, len(_HELLO)
-        have = len(buffer)
-        with memoryview(buffer) as view:
-            while have - at >= 5:
-                length = int.from_bytes(view[at : at + 4])
-                if length > MAX_FRAME:
-                    raise ChannelError(f"frame of {length} bytes")
-                if have - at - 5 < length:
-                    break
-                records.append(self._record(view[at + 5 : at + 5 + length], view[at + 4]))
-                at += 5 + length
-        del buffer[:at]
-        return records
+        while have - at >= 5:
+            length = int.from_bytes(view[at : at + 4])
+            if length > MAX_FRAME:
+                raise ChannelError(f"frame of {length} bytes")
+            if have - at - 5 < length:
+                break
+            records.append(self._record(view[at + 5 : at + 5 + length], view[at + 4]))
+            at += 5 + length
+        return records, at
 
     def _record(self, payload: memoryview, count: int) -> tuple[R, list[int]]:
         if count > len(self._fds):
@@ -107,6 +117,8 @@ class Channel(Generic[R]):
         self._flushing = False
         self._writable = True
         self._open = True
+        # One buffer for all reads: a fresh one of this size costs the kernel two maps and a page fault for each page.
+        self._room_to_read = memoryview(bytearray(_READ))
         self.waiting = len(_HELLO)
         """Bytes written and not yet taken by the kernel: what a sender looks at to hold back."""
         sock.setblocking(False)
@@ -182,17 +194,18 @@ class Channel(Generic[R]):
 
     def _readable(self) -> None:
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(_READ, socket.CMSG_SPACE(_MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
+            size, ancillary, _, _ = self._sock.recvmsg_into([self._room_to_read], _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._end(error)
             return
-        if not data:
+        if not size:
             self._end(None)
             return
         try:
-            records = self._decoder.feed(data, descriptors(ancillary) if ancillary else ())
+            view = self._room_to_read[:size]
+            records = self._decoder.feed(view, descriptors(ancillary) if ancillary else ())
         except ChannelError as error:
             self._end(error)
             return
@@ -238,7 +251,7 @@ class BlockingChannel(Generic[R]):
 
     def receive(self) -> list[tuple[R, list[int]]] | None:
         """What one read brings, perhaps nothing whole yet; None when the other end has closed."""
-        data, ancillary, _, _ = self._sock.recvmsg(_READ, socket.CMSG_SPACE(_MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = self._sock.recvmsg(_READ, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return None
         return self._decoder.feed(data, descriptors(ancillary))
