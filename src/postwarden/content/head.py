@@ -1,50 +1,49 @@
-"""The header block: what is missing is added, what must not travel is taken out. Bytes in, bytes out; never parsed
-further than to its field names, and returned as the same object when nothing is to be done."""
+"""The header block: what is in it, found without taking it apart; and cutting it up where it has to change.
+
+Bytes in, bytes out, never parsed further than to its field names. `head` has CRLF line ends, and ends with the empty
+line, or without one where the message ends too.
+"""
 
 import re
 from collections.abc import Iterable
 
-from msgspec import Struct
-
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_FIELD = re.compile(rb"(?:^|(?<=\n))[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
-_MESSAGE_ID = re.compile(rb"(?:^|\n)message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)*([^\r\n]*)", re.IGNORECASE)
 _LOOSE = re.compile(rb"^([!-9;-~]++)[ \t]++:", re.MULTILINE)
-_RECEIVED = re.compile(rb"(?:^|\n)received[ \t]*:", re.IGNORECASE)
+_FIELD = re.compile(rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
 
 
-class Look(Struct, frozen=True):
-    """What one pass over the block finds."""
+class Look:
+    """What a header block has. Four searches in a block of 1 KB cost 1 µs; taking it apart 30."""
 
-    names: frozenset[bytes]
-    """Field names in lower case."""
-    message_id: str
-    hops: int
+    __slots__ = ("_head", "_low", "resent")
 
+    def __init__(self, head: bytes) -> None:
+        """`head` is `tight`."""
+        self._low = low = b"\n" + head.lower()
+        self._head = head
+        self.resent = b"\nresent-" in low
+        """It was resent by somebody (RFC 5322 3.6.6)."""
 
-def look(head: bytes) -> Look:
-    names = frozenset(
-        [line.partition(b":")[0].rstrip().lower() for line in head.split(b"\n") if line[:1] not in b" \t\r"]
-    )
-    found = _MESSAGE_ID.search(head) if b"message-id" in names else None
-    message_id = found[1].decode("utf-8", "replace").strip() if found else ""
-    return Look(names, message_id, len(_RECEIVED.findall(head)) if b"received" in names else 0)
+    def has(self, name: bytes) -> bool:
+        """`name` is in lower case."""
+        return b"\n%b:" % name in self._low
 
+    @property
+    def hops(self) -> int:
+        return self._low.count(b"\nreceived:")
 
-def fields(head: bytes) -> list[bytes]:
-    """The fields, each with its continuation lines; the empty line at the end is none."""
-    return [field for field in _FIELD.findall(head) if not field.startswith((b"\r\n", b"\n"))]
-
-
-def name_of(field: bytes) -> bytes:
-    found = _NAME.match(field)
-    return found[1].lower() if found else b""
-
-
-def without(head: bytes, names: frozenset[bytes]) -> bytes:
-    """`head` without the fields of these names."""
-    end = b"\r\n" if head.endswith(b"\r\n\r\n") or head == b"\r\n" else b""
-    return b"".join([field for field in fields(head) if name_of(field) not in names]) + end
+    def message_ids(self) -> list[tuple[str, str]]:
+        """(`message-id` or `resent-message-id`, its value) of each such field, in order, as the log prints it."""
+        low = self._low
+        if b"\nmessage-id:" not in low and b"\nresent-message-id:" not in low:
+            return []
+        found = []
+        for field in fields(self._head):
+            name = name_of(field)
+            if name in (b"message-id", b"resent-message-id"):
+                value = field.partition(b":")[2].strip().replace(b"\r\n", b"\n")
+                found.append((name.decode(), value.decode("utf-8", "replace")))
+        return found
 
 
 def tight(head: bytes) -> bytes:
@@ -52,10 +51,32 @@ def tight(head: bytes) -> bytes:
     return _LOOSE.sub(rb"\1:", head) if b" :" in head or b"\t:" in head else head
 
 
-def cut_to(head: bytes, limit: int) -> bytes:
-    """Each field cut at `limit` bytes, as header_size_limit has it."""
+def fields(head: bytes) -> list[bytes]:
+    """The fields, each with its continuation lines; the empty line at the end is none."""
+    return [field for field in _FIELD.findall(head) if field != b"\r\n"]
+
+
+def name_of(field: bytes) -> bytes:
+    """In lower case."""
+    found = _NAME.match(field)
+    return found[1].lower() if found else b""
+
+
+def rejoin(head: bytes, changed: Iterable[bytes]) -> bytes:
+    """`changed` fields with the end that `head` has."""
     end = b"\r\n" if head.endswith(b"\r\n\r\n") or head == b"\r\n" else b""
-    return b"".join([f if len(f) <= limit else f[:limit].rstrip(b"\r\n") + b"\r\n" for f in fields(head)]) + end
+    return b"".join([*changed, end])
+
+
+def cut_to(field: bytes, limit: int) -> bytes:
+    """`field` with at most `limit` bytes, line ends not counted, as header_size_limit has it."""
+    kept, left = [], limit
+    for line in field.splitlines():
+        if left <= 0:
+            break
+        kept.append(line[:left])
+        left -= len(line) + 1
+    return b"\r\n".join(kept) + b"\r\n"
 
 
 def with_fields(head: bytes, added: Iterable[str]) -> bytes:

@@ -10,6 +10,8 @@ class ContentParams(Struct, frozen=True):
     message_drop_headers: tuple[str, ...]
     undisclosed_recipients_header: str
     header_size_limit: int
+    header_address_token_limit: int
+    remote_header_rewrite_domain: str
     hopcount_limit: int
     local_header_rewrite_clients: tuple[str, ...]
     always_bcc: str

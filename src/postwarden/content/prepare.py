@@ -8,7 +8,8 @@ from msgspec import Struct, structs
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
-from postwarden.content.head import cut_to, look, tight, with_fields, without
+from postwarden.content.addresses import RECIPIENTS, SENDERS, needs_look, rewritten
+from postwarden.content.head import Look, cut_to, fields, name_of, rejoin, tight, with_fields
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
 from postwarden.content.recipients import Recipients, TooMany
@@ -22,8 +23,9 @@ from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
-_DATE, _FROM, _TO, _CC, _BCC = b"date", b"from", b"to", b"cc", b"bcc"
-_MESSAGE_ID = b"message-id"
+_VISIBLE = (b"to", b"cc", b"resent-to", b"resent-cc")
+# What no name of a field with addresses begins with: nearly all Received, X-, Subject, Content- pass by one look.
+_OTHER_INITIALS = frozenset((b"X", b"x", b"I", b"i", b"L", b"l"))
 
 
 class Prepared(Struct, frozen=True):
@@ -46,6 +48,10 @@ class Preparer:
             return tables.maps(names)
 
         self._recipients = Recipients(params, maps, addressing)
+        self._remote_domain = params.remote_header_rewrite_domain
+        self._rewrites = True
+        self._plain_only = True
+        self._rewrite_sender = self._rewrite_recipient = addressing.rewrite
         self._own = frozenset(settings.own_addresses())
         networks = settings.origin("mynetworks", service)
         parents = "mynetworks" in params.parent_domain_matches_subdomains
@@ -66,53 +72,82 @@ class Preparer:
             return Reply(554, "5.3.0", "Error: unreasonable alias expansion")
 
     def _prepare(self, envelope: Envelope, head: bytes) -> Prepared | Reply:
+        params, queue_id = self._params, envelope.queue_id
         head = tight(head)
-        found = look(head)
-        if found.hops > self._params.hopcount_limit:
+        seen = Look(head)
+        if seen.hops > params.hopcount_limit:
             return Reply(554, "5.4.0", "Error: too many hops")
-        if not self._drop.isdisjoint(found.names):
-            head = without(head, self._drop)
-        if len(head) > self._params.header_size_limit:
-            head = cut_to(head, self._params.header_size_limit)
-        message_id = found.message_id
-        if not {_MESSAGE_ID, _DATE, _FROM} <= found.names and self._adds_headers(envelope.client):
-            added, message_id = self._missing(envelope, found.names, message_id)
-            head = with_fields(head, added)
+        local = self._mends(envelope.client)
         sender = self._recipients.sender(envelope.sender)
         recipients = self._recipients.recipients(sender, envelope.recipients)
-        self._say(MessageIdSeen(envelope.queue_id, message_id or "<>"))
-        stored = structs.replace(envelope, sender=sender, recipients=recipients, message_id=message_id)
-        return Prepared(stored, head)
+        if len(head) > params.header_size_limit or any(map(seen.has, self._drop)):
+            head = self._trimmed(head)
+        if local and self._rewrites:
+            head = self._with_addresses(head)
+        message_id = ""
+        for name, value in seen.message_ids():
+            self._say(MessageIdSeen(queue_id, value, name))
+            message_id = value if name == "message-id" else message_id
+        if local or params.always_add_missing_headers:
+            missing, made = self._missing(seen, queue_id, sender, envelope.arrival)
+            message_id = message_id or made
+            if missing:
+                head = with_fields(head, missing)
+        if not message_id and not seen.has(b"message-id"):
+            self._say(MessageIdSeen(queue_id, "<>"))
+        return Prepared(structs.replace(envelope, sender=sender, recipients=recipients, message_id=message_id), head)
 
-    def _missing(self, envelope: Envelope, names: frozenset[bytes], message_id: str) -> tuple[list[str], str]:
-        """Message-Id, Date and From, with `Resent-` where the message was resent (RFC 5322 3.6.6)."""
-        prefix = "Resent-" if any(name.startswith(b"resent-") for name in names) else ""
+    def _missing(self, seen: Look, queue_id: str, sender: str, arrival: float) -> tuple[list[str], str]:
+        """Message-Id, Date and From, with `Resent-` where the message was resent (RFC 5322 3.6.6); To. And the
+        Message-Id, if it was made."""
+        prefix = "Resent-" if seen.resent else ""
         low = prefix.lower().encode()
         added = []
-        if low + _MESSAGE_ID not in names:
-            made = self._new_message_id(envelope)
-            added.append(f"{prefix}Message-Id: {made}")
-            message_id = message_id or ("" if prefix else made)
+        made = ""
+        if not seen.has(low + b"message-id"):
+            new = self._new_message_id(queue_id, arrival)
+            added.append(f"{prefix}Message-Id: {new}")
+            self._say(MessageIdSeen(queue_id, new, f"{low.decode()}message-id"))
+            made = "" if prefix else new
+        if not seen.has(low + b"date"):
+            added.append(f"{prefix}Date: {mail_date(arrival)}")
+        if not seen.has(low + b"from"):
+            added.append(f"{prefix}From: {external(sender) or 'MAILER-DAEMON'}")
         undisclosed = self._params.undisclosed_recipients_header
-        if undisclosed and names.isdisjoint((_TO, _CC, _BCC)):
+        if undisclosed and not any(map(seen.has, _VISIBLE)):
             added.append(undisclosed)
-        if low + _DATE not in names:
-            added.append(f"{prefix}Date: {mail_date(envelope.arrival)}")
-        if low + _FROM not in names:
-            added.append(f"{prefix}From: {external(envelope.sender) or 'MAILER-DAEMON'}")
-        return added, message_id
+        return added, made
 
-    def _new_message_id(self, envelope: Envelope) -> str:
+    def _trimmed(self, head: bytes) -> bytes:
+        """Without the fields that must not travel, and with those cut that are too long."""
+        limit = self._params.header_size_limit
+        kept = [field for field in fields(head) if name_of(field) not in self._drop]
+        return rejoin(head, [field if len(field) <= limit else cut_to(field, limit) for field in kept])
+
+    def _with_addresses(self, head: bytes) -> bytes:
+        """Addresses in standard form, since nobody else can know what this machine's users mean by `root`."""
+        every = fields(head)
+        changed = list(map(self._field, every))
+        return head if changed == every else rejoin(head, changed)
+
+    def _field(self, field: bytes) -> bytes:
+        if field[:1] in _OTHER_INITIALS:
+            return field
+        name = name_of(field)
+        rewrite = self._rewrite_sender if name in SENDERS else self._rewrite_recipient if name in RECIPIENTS else None
+        if rewrite is None or (self._plain_only and not needs_look(field)):
+            return field
+        return rewritten(field, rewrite, self._params.header_address_token_limit)
+
+    def _new_message_id(self, queue_id: str, arrival: float) -> str:
         if self._params.enable_long_queue_ids:
-            return f"<{envelope.queue_id}@{self._params.myhostname}>"
-        stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(envelope.arrival))
-        return f"<{stamp}.{envelope.queue_id}@{self._params.myhostname}>"
+            return f"<{queue_id}@{self._params.myhostname}>"
+        stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(arrival))
+        return f"<{stamp}.{queue_id}@{self._params.myhostname}>"
 
-    def _adds_headers(self, client: Client | None) -> bool:
+    def _mends(self, client: Client | None) -> bool:
         """Postfix mends the headers of its own users only: a stranger's message travels as it is."""
-        if client is None or self._params.always_add_missing_headers:
-            return True
-        return any(local(client) for local in self._local)
+        return client is None or bool(self._remote_domain) or any(local(client) for local in self._local)
 
     def _local_client(self, word: str, params: ContentParams) -> Callable[[Client], bool]:
         name = word.lower()

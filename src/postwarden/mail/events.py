@@ -71,9 +71,11 @@ class Opened(Event, frozen=True):
 class MessageIdSeen(Event, frozen=True):
     queue_id: str
     message_id: str
+    name: str = "message-id"
+    """Or resent-message-id."""
 
     def __str__(self) -> str:
-        return f"{self.queue_id}: message-id={printable(self.message_id)}"
+        return f"{self.queue_id}: {self.name}={printable(self.message_id)}"
 
 
 class Rejected(Event, frozen=True):
