@@ -224,9 +224,11 @@ class Ledger:
             self._settle_record(segment, entry, change, operations)
         else:
             self._settle_row(entry, change, operations)
-        leaves = not entry.open or change.due > 0
-        settled = partial(self._settled, segment, key, entry if leaves else None, spawned, done)
-        self._writer.submit(Work(operations, settled))
+        # A message that a sweep moves meanwhile is the affair of that sweep: `entry.key` may be another by then.
+        left = (segment, key[1]) if segment is not None and (not entry.open or not entry.key[0]) else None
+        gone = entry if not entry.open or change.due > 0 else None
+        row = 0 if entry.key[0] else entry.key[1]
+        self._writer.submit(Work(operations, partial(self._settled, left, row, gone, spawned, done)))
 
     def _settle_record(self, segment: LiveSegment, entry: Entry, change: Change, operations: list[Operation]) -> None:
         offset = entry.key[1]
@@ -234,7 +236,8 @@ class Ledger:
             operations.append(Settle(segment.number, offset, None))
             if entry.body_file:
                 operations.append(Unlink(entry.body_file))
-        elif change.due:
+        elif change.due or (entry.body_file and any(new.body_of is not None for new in change.spawned)):
+            # A body file that a forward shares has to be counted in queue.db, or it goes with the forward.
             self._move(segment, entry, operations)
         elif change.finals:
             operations.append(Settle(segment.number, offset, tuple([index for index, _ in change.finals])))
@@ -317,18 +320,23 @@ class Ledger:
         return row
 
     def _settled(
-        self, segment: LiveSegment | None, key: Key, leaving: Entry | None, spawned: tuple[Entry, ...], done: Done
+        self,
+        left: tuple[LiveSegment, int] | None,
+        row: int,
+        gone: Entry | None,
+        spawned: tuple[Entry, ...],
+        done: Done,
     ) -> None:
-        """The change is durable."""
-        if leaving is not None:
-            if segment is not None:
-                segment.held.pop(key[1], None)
-            number, row = leaving.key
-            if not number:
+        """A change is durable: the message has left its record `left`, has `row` in queue.db, and is `gone` from the
+        courier's hands."""
+        if left is not None:
+            left[0].held.pop(left[1], None)
+        if row:
+            self._moving.pop(row, None)
+            if gone is not None:
                 self._held.pop(row, None)
-                self._moving.pop(row, None)
-                if leaving.open:
-                    self._rows.put_away(leaving.due)
+                if gone.open:
+                    self._rows.put_away(gone.due)
         done(spawned)
 
     # house-keeping

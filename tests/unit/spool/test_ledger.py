@@ -445,3 +445,26 @@ def test_unknown_key(spool: Spool) -> None:
         with pytest.raises(SpoolError):
             ledger.settle(Change(key), lambda _: None)
     spool.close()
+
+
+def test_a_forward_that_is_done_leaves_the_body_of_a_message_that_is_not(spool: Spool) -> None:
+    ledger, _ = recover(spool)
+    appender = spool.appender()
+    body = b"x" * 300_000 + b"\r\n"
+    spool.store(appender, body, recipients=2)
+    entry = ledger.take(spool.stored[0], 1)
+    assert entry is not None
+    new = NewMessage(envelope("FORWARD", b"Received: x\r\n\r\n", body), b"Received: x\r\n\r\n", body_of=entry.key)
+    (forward,) = spool.settle(ledger, Change(entry.key, ((0, SENT),), spawned=(new,)))
+    assert spool.body(ledger, forward) == body
+    spool.settle(ledger, sent(forward))
+    assert spool.body(ledger, entry) == body
+    spool.settle(ledger, put_away(entry, 1.0))
+    ledger.close()
+    again, found = recover(spool)
+    assert [(e.open, spool.body(again, e)) for e in found] == [((1,), body)]
+    spool.settle(again, sent(found[0]))
+    appender.close()
+    spool.sweep(again)
+    assert bodies(spool) == [] and segments(spool) == []
+    spool.close()
