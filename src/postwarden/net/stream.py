@@ -78,6 +78,7 @@ class SocketStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._upgrade: asyncio.Task[None] | None = None
         self._closed = False
+        self._closing = False
         self.peer = ("", 0)
         self.local = ("", 0)
         self.tls: TlsFacts | None = None
@@ -121,7 +122,8 @@ class SocketStream(asyncio.Protocol):
     # Stream
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None and not self._closed:
+        # asyncio itself goes on taking bytes while it still sends what was written before close.
+        if self._transport is not None and not self._closing:
             self._transport.write(data)
 
     def pause(self) -> None:
@@ -133,6 +135,8 @@ class SocketStream(asyncio.Protocol):
             self._transport.resume_reading()
 
     def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_name: str = "") -> None:
+        # What arrives from now on is for TLS: it must not come as plain text before the task has begun.
+        self.pause()
         self._upgrade = self._loop.create_task(self._start_tls(context, server_side, server_name))
 
     async def _start_tls(self, context: ssl.SSLContext, server_side: bool, server_name: str) -> None:
@@ -160,6 +164,7 @@ class SocketStream(asyncio.Protocol):
             self._handler.secured(self.tls)
 
     def close(self) -> None:
+        self._closing = True
         if self._transport is not None and not self._closed:
             self._transport.close()
 
@@ -175,7 +180,7 @@ class SocketStream(asyncio.Protocol):
     def _lost(self, error: Exception | None) -> None:
         if self._closed:
             return
-        self._closed = True
+        self._closed = self._closing = True
         if self._wrap is None or self.tls is not None:
             self._handler.closed(error)
 

@@ -4,15 +4,51 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+import uvloop
 
-from postwarden.net.stream import SocketStream
+from postwarden.mail.session import TlsFacts
+from postwarden.net.stream import SocketStream, Stream
 from postwarden.testing.certificate import write_certificate
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.stream import Recorder, connect
+
+
+class Strict(Recorder):
+    """Fails the test when a call breaks the promises of `Handler`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def _call(self, name: str) -> None:
+        assert "closed" not in self.calls, f"{name} after closed"
+        assert self.calls or name == "opened", f"{name} before opened"
+        self.calls.append(name)
+
+    def opened(self, stream: Stream) -> None:
+        self._call("opened")
+        super().opened(stream)
+
+    def received(self, data: bytes) -> None:
+        self._call("received")
+        super().received(data)
+
+    def ended(self) -> None:
+        self._call("ended")
+        super().ended()
+
+    def secured(self, tls: TlsFacts) -> None:
+        self._call("secured")
+        super().secured(tls)
+
+    def closed(self, reason: Exception | None) -> None:
+        self._call("closed")
+        super().closed(reason)
 
 
 class World(Protocol):
@@ -38,7 +74,7 @@ class Memory(Contexts):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.clock = VirtualClock()
-        self.near, self.far = Recorder(), Recorder()
+        self.near, self.far = Strict(), Strict()
         connect(self.near, self.far, self.clock)
         self.until(lambda: self.far.stream)
 
@@ -51,10 +87,12 @@ class Memory(Contexts):
 
 
 class Sockets(Contexts):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop], path: Path) -> None:
         super().__init__(path)
-        self.loop = asyncio.new_event_loop()
-        self.near, self.far = Recorder(), Recorder()
+        self.loop = new_loop()
+        self.complaints: list[object] = []
+        self.loop.set_exception_handler(lambda loop, context: self.complaints.append(context))
+        self.near, self.far = Strict(), Strict()
         one, two = socket.socketpair()
         for sock, recorder in ((one, self.near), (two, self.far)):
             made = self.loop.create_connection(lambda recorder=recorder: SocketStream(recorder, self.loop), sock=sock)
@@ -76,9 +114,13 @@ class Sockets(Contexts):
                 recorder.stream.abort()
         self.loop.run_until_complete(asyncio.sleep(0.01))
         self.loop.close()
+        assert not self.complaints
 
 
-@pytest.fixture(params=[Memory, Sockets], ids=["memory", "sockets"])
+WORLDS = [Memory, partial(Sockets, asyncio.new_event_loop), partial(Sockets, uvloop.new_event_loop)]
+
+
+@pytest.fixture(params=WORLDS, ids=["memory", "asyncio", "uvloop"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     made = request.param(tmp_path)
     yield made
@@ -162,3 +204,38 @@ def test_a_peer_that_goes_during_the_handshake(world: World) -> None:
     world.near.stream.close()
     world.until(lambda: world.far.is_closed)
     assert world.far.secured_with is None
+
+
+def test_a_handshake_waits_for_a_slow_peer(world: World) -> None:
+    world.near.stream.start_tls(world.client, server_side=False, server_name="mx.example.com")
+    world.far.stream.pause()
+    assert world.near.secured_with is None
+    world.far.stream.start_tls(world.server, server_side=True)
+    world.until(lambda: world.near.secured_with and world.far.secured_with)
+
+
+def test_an_end_under_tls_is_the_end_of_the_stream(world: World) -> None:
+    world.near.stream.start_tls(world.client, server_side=False, server_name="mx.example.com")
+    world.far.stream.start_tls(world.server, server_side=True)
+    world.until(lambda: world.near.secured_with and world.far.secured_with)
+    world.near.stream.write(b"bye")
+    world.near.stream.close()
+    world.until(lambda: world.far.is_closed)
+    assert world.far.data == b"bye" and world.far.has_ended
+
+
+def test_close_waits_for_a_slow_reader(world: World) -> None:
+    world.far.stream.pause()
+    world.near.stream.write(b"x" * 5_000_000)
+    world.near.stream.close()
+    world.until(lambda: True)
+    world.far.stream.resume()
+    world.until(lambda: world.far.has_ended)
+    assert len(world.far.data) == 5_000_000
+
+
+def test_it_is_closed_once_whatever_is_said(world: World) -> None:
+    for call in ("close", "pause", "resume", "close", "abort", "abort"):
+        getattr(world.near.stream, call)()
+    world.until(lambda: world.near.is_closed)
+    assert world.near.calls.count("closed") == 1

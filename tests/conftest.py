@@ -1,0 +1,31 @@
+"""Directories of tests: their own for each run, and open to the users that the gateway's roles become."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest keeps its usual directory closed to others, and closes it again whenever another run begins."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="postwarden-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _open_directories(tmp_path_factory: pytest.TempPathFactory) -> None:
+    above = Path(tempfile.gettempdir())
+    for directory in (tmp_path_factory.getbasetemp(), *tmp_path_factory.getbasetemp().parents):
+        if directory == above or directory.stat().st_uid != os.geteuid():
+            return
+        directory.chmod(directory.stat().st_mode | 0o055)
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Open to others, who are the roles of a gateway that root started."""
+    tmp_path.chmod(0o755)
+    return tmp_path
