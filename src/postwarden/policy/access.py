@@ -1,7 +1,7 @@
 """access(5): which keys a table is asked for, and what its answers mean."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -14,7 +14,8 @@ from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
 
 Compile = Callable[[str], Restriction]
-Keys = Callable[[Question], Iterator[str]]
+Keys = Callable[[Question], Iterable[Iterable[str]]]
+"""One search after the other; each has a whole key first, and then parts of it, which patterns are not asked for."""
 _CODE = re.compile(r"([45][0-9][0-9])\s+")
 _STATUS = re.compile(r"([245])(\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|\Z)")
 _NOT_YET = frozenset(("FILTER", "REDIRECT", "PREPEND", "BCC", "INFO", "WARN"))
@@ -47,34 +48,34 @@ def domain_and_parents(domain: str, style: Style) -> Iterator[str]:
 
 
 def client_keys(style: Style) -> Keys:
-    def keys(question: Question) -> Iterator[str]:
+    def keys(question: Question) -> Iterator[Iterable[str]]:
         client = question.facts.client
         if client.name != "unknown":
-            yield from domain_and_parents(client.name, style)
-        yield from network_keys(client.address)
+            yield domain_and_parents(client.name, style)
+        yield network_keys(client.address)
 
     return keys
 
 
 def helo_keys(style: Style) -> Keys:
-    return lambda question: domain_and_parents(question.name, style) if question.name else iter(())
+    return lambda question: (domain_and_parents(question.name, style),) if question.name else ()
 
 
 def sender_keys(style: Style, resolver: Resolver) -> Keys:
-    def keys(question: Question) -> Iterator[str]:
+    def keys(question: Question) -> Iterable[Iterable[str]]:
         sender = question.facts.sender
         if sender is None:
-            return iter(())
-        return address_keys(resolver.resolve(sender).recipient, style) if sender else iter((style.null_key,))
+            return ()
+        return (address_keys(resolver.resolve(sender).recipient, style) if sender else (style.null_key,),)
 
     return keys
 
 
 def recipient_keys(style: Style, resolver: Resolver) -> Keys:
-    def keys(question: Question) -> Iterator[str]:
+    def keys(question: Question) -> Iterable[Iterable[str]]:
         if not question.recipient:
-            return iter(())
-        return address_keys(resolver.resolve(question.recipient).recipient, style)
+            return ()
+        return (address_keys(resolver.resolve(question.recipient).recipient, style),)
 
     return keys
 
@@ -111,7 +112,7 @@ class AccessCheck:
     def __call__(self, question: Question) -> Decision | None:
         about = question.about(self._subject)
         try:
-            found = self._maps.find_first(self._keys(about))
+            found = self._find(self._keys(about))
         except TableError as error:
             if all(error.table != table.name for table in self._maps.tables):
                 raise
@@ -124,6 +125,13 @@ class AccessCheck:
         if decision is not None and decision.verdict is Verdict.PERMIT and self._suspicious(about):
             return None
         return decision
+
+    def _find(self, searches: Iterable[Iterable[str]]) -> Found | None:
+        for keys in searches:
+            found = self._maps.find_first(keys)
+            if found is not None:
+                return found
+        return None
 
     def _suspicious(self, question: Question) -> bool:
         """A recipient that routes elsewhere (`user%elsewhere@here`) is never let in by the address that it shows."""
