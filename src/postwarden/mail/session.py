@@ -34,3 +34,5 @@ class SessionFacts(Struct, frozen=True):
     queue_id: str = ""
     pipelined: bool = False
     """The client sent more before it was told that PIPELINING is available, or where a reply had to be awaited."""
+    recipient: str | None = None
+    """The recipient that was accepted, where it is the only one: what is decided after RCPT holds for all of them."""

@@ -105,10 +105,11 @@ class Judge:
         return self._judge(lambda: self._judge_recipient(facts, recipient), recipient)
 
     def data(self, facts: SessionFacts) -> Decision:
-        return self._judge(lambda: _alone(self._data, Question(facts, Subject.DATA, Marks())), "DATA")
+        return self._judge(lambda: _alone(self._data, Question(facts, Subject.DATA, Marks(), facts.recipient)), "DATA")
 
     def end_of_data(self, facts: SessionFacts) -> Decision:
-        return self._judge(lambda: _alone(self._end, Question(facts, Subject.END_OF_DATA, Marks())), "END-OF-MESSAGE")
+        question = Question(facts, Subject.END_OF_DATA, Marks(), facts.recipient)
+        return self._judge(lambda: _alone(self._end, question), "END-OF-MESSAGE")
 
     def etrn(self, facts: SessionFacts, site: str) -> Decision:
         return self._judge(lambda: self._judge_etrn(facts, site), site)
@@ -117,28 +118,30 @@ class Judge:
         """VRFY: as a recipient."""
         return self.recipient(facts, address)
 
-    def _judge_client(self, facts: SessionFacts, marks: Marks) -> Decision | None:
-        return None if self._no_client else _ask(self._client, Question(facts, Subject.CLIENT, marks))
+    def _judge_client(self, facts: SessionFacts, marks: Marks, recipient: str | None = None) -> Decision | None:
+        return None if self._no_client else _ask(self._client, Question(facts, Subject.CLIENT, marks, recipient))
 
-    def _judge_helo(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+    def _judge_helo(self, facts: SessionFacts, marks: Marks, recipient: str | None = None) -> Decision | None:
         if self._no_helo or not facts.client.helo:
             return None
-        return _ask(self._helo, Question(facts, Subject.HELO, marks))
+        return _ask(self._helo, Question(facts, Subject.HELO, marks, recipient))
 
-    def _judge_sender(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+    def _judge_sender(self, facts: SessionFacts, marks: Marks, recipient: str | None = None) -> Decision | None:
         if self._no_sender:
             return None
-        question = Question(facts, Subject.SENDER, marks)
+        question = Question(facts, Subject.SENDER, marks, recipient)
         decision = _ask(self._sender, question)
         if refuses(decision) or not self._params.smtpd_reject_unlisted_sender or _discards(marks):
             return decision
         return self._listed.check(question, facts.sender or "") or decision
 
-    def _judge_early(self, facts: SessionFacts, marks: Marks) -> Decision | None:
-        """The lists for client, HELO and sender. Where they have been obeyed already only their marks count."""
+    def _judge_early(self, facts: SessionFacts, marks: Marks, recipient: str) -> Decision | None:
+        """The lists for client, HELO and sender, which at RCPT may ask for the recipient too. Where they have been
+        obeyed already only their marks count."""
+        delayed = self._params.smtpd_delay_reject
         for judge in (self._judge_client, self._judge_helo, self._judge_sender):
-            decision = judge(facts, marks)
-            if refuses(decision) and self._params.smtpd_delay_reject:
+            decision = judge(facts, marks, recipient if delayed else None)
+            if refuses(decision) and delayed:
                 return decision
             if _discards(marks):
                 break
@@ -148,7 +151,7 @@ class Judge:
         """Each list may refuse; a permit ends only its own list, so it takes all of them to come in."""
         marks = Marks()
         if not (self._no_client and self._no_helo and self._no_sender):
-            decision = self._judge_early(facts, marks)
+            decision = self._judge_early(facts, marks, recipient)
             if decision is not None:
                 return decision
         inherited = marks.defer_if_permit

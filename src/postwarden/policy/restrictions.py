@@ -208,7 +208,7 @@ def _invalid_helo(means: Means, rule: Rule) -> Restriction:
 def _multi_recipient_bounce(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         facts = question.facts
-        before = 0 if question.subject is Subject.RECIPIENT else 1
+        before = 1 if question.subject in (Subject.DATA, Subject.END_OF_DATA) else 0
         if facts.sender != "" or facts.recipients <= before:
             return None
         code = means.params.multi_recipient_bounce_reject_code

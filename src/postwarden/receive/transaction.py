@@ -41,6 +41,7 @@ class Transaction:
         return structs.replace(
             self._base,
             recipients=len(self.recipients),
+            recipient=self.only_recipient,
             queue_id=self.queue_id,
             size=self._base.size if size < 0 else size,
         )
