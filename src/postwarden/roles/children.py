@@ -22,7 +22,8 @@ class Phase(Enum):
 
 
 class Child:
-    """A living process of a role, and the control channel to it. It owns the descriptors that it is given."""
+    """A living process of a role, and the control channel to it. It owns the descriptors that it is given, unless
+    making it raises OSError."""
 
     def __init__(self, start: Start, fds: Sequence[int], heard: Callable[["Child", ToMaster], None]) -> None:
         self.role = start.role
@@ -35,7 +36,7 @@ class Child:
         self._channel: Channel[ToMaster] = Channel(
             ours, ToMaster, lambda record, _: heard(self, record), lambda _: None
         )
-        self.send(start, [os.dup(fd) for fd in fds])
+        self.send(start, fds)
 
     def send(self, record: Any, fds: Sequence[int] = ()) -> None:
         """Say something; the descriptors are closed here once they are sent."""
@@ -53,7 +54,7 @@ class Child:
 
 
 def spawn(role: str) -> tuple[int, socket.socket]:
-    """Execute a role in a process of its own; (pid, our end of its control channel).
+    """Execute a role in a process of its own; (pid, our end of its control channel). Raises OSError.
 
     A new program and not a fork: it has none of the master's memory, where keys and passwords are, and a reload after
     an upgrade runs the new code.
@@ -63,14 +64,18 @@ def spawn(role: str) -> tuple[int, socket.socket]:
         # A descriptor that is 3 already keeps its close-on-exec flag when it is duplicated onto itself.
         if theirs.fileno() == CONTROL_FD:
             os.set_inheritable(CONTROL_FD, True)
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-m", "postwarden.roles", role],
-            environment(),
-            file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)],
-            setsigmask=(),
-            setsigdef=(signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD),
-        )
+        try:
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-m", "postwarden.roles", role],
+                environment(),
+                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), CONTROL_FD)],
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD),
+            )
+        except OSError:
+            ours.close()
+            raise
     return pid, ours
 
 

@@ -7,8 +7,10 @@ ledger, and its configuration, which is swapped in place.
 import asyncio
 import socket
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from postwarden import pipeline
 from postwarden.config.settings import Settings
@@ -24,6 +26,7 @@ from postwarden.ipc.records import (
 )
 from postwarden.mail.events import Event, Failure, Fatal
 from postwarden.mail.queue import SpoolError
+from postwarden.roles import lock
 from postwarden.roles.life import Life, run
 from postwarden.schedule.courier import Courier, Parts
 from postwarden.schedule.message import Delivery
@@ -32,11 +35,14 @@ from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.transports import transports
 from postwarden.schedule.workers import Crew
+from postwarden.spool.layout import spool_directory
 from postwarden.spool.ledger import Ledger
 from postwarden.spool.params import SpoolParams
 
 _CONGESTED = 8 << 20
 _REPORT = 10.0
+_SUCCESSION = 20.0
+"""How long the courier of a master that was killed is waited for: it ends within `life._LAST_SECONDS`."""
 
 
 class CourierRole:
@@ -55,13 +61,26 @@ class CourierRole:
         self.courier = Courier(self._parts(settings), self._scheduler, params)
         self._over = False
         try:
+            self._alone(spool_directory(settings.text("queue_directory")))
             self.courier.begin()
-        except (OSError, sqlite3.Error) as error:
+        except (lock.AlreadyRunning, OSError, sqlite3.Error) as error:
             life.log.emit("qmgr", Fatal(f"the queue can't be opened: {error}"))
             life.log.flush()
             raise SystemExit(1) from error
         life.ready()
         self._report()
+
+    def _alone(self, spool: str) -> None:
+        """Two couriers would deliver twice and write over each other's rows. Raises AlreadyRunning, OSError."""
+        deadline = time.monotonic() + _SUCCESSION
+        while True:
+            try:
+                self._lock = lock.hold(Path(spool, "courier.lock"))
+                return
+            except lock.AlreadyRunning:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
     # settings
 

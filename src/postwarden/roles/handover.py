@@ -32,8 +32,17 @@ class Handover:
         self._seen = {path: _version(path) for path in self.paths}
 
     def descriptors(self, paths: tuple[str, ...] | None = None) -> list[int]:
-        """A memfd for each path. A file that is gone by now is handed over empty: whoever reads it says so."""
-        return [_copy(path) for path in (self.paths if paths is None else paths)]
+        """A memfd for each path. A file that is gone by now is handed over empty: whoever reads it says so.
+        Raises OSError."""
+        fds: list[int] = []
+        try:
+            for path in self.paths if paths is None else paths:
+                fds += [_copy(path)]
+        except OSError:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return fds
 
     def changed(self) -> tuple[str, ...]:
         """The paths whose file is another than at the last call."""

@@ -33,6 +33,8 @@ from postwarden.roles.restarts import Restarts
 from postwarden.tables.check import problems
 
 _GENERATIONS = 3
+_AGAIN = 1.0
+"""Seconds until what the machine had no room for (processes, descriptors, memory) is tried again."""
 _STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0}
 _ORDER_OF_STOP = (("receiver",), ("courier",), ("carrier", "agent"))
 EX_CONFIG = 78
@@ -72,6 +74,7 @@ class Master:
             (signal.SIGCHLD, self._reap),
         ):
             self._loop.add_signal_handler(number, action)
+        self._loop.set_exception_handler(self._unexpected)
         self._rebind(listeners(self.settings))
         self._announce("daemon started")
         for role, count in self._wanted().items():
@@ -92,12 +95,13 @@ class Master:
             if errors:
                 raise ConfigError(errors[0].origin, errors[0].text)
             self._rebind(wanted)
-        except (ConfigError, OSError) as error:
+            handover = Handover(settings)
+        except Exception as error:  # ConfigError, OSError, or a bug of ours: what runs goes on
             self.log.emit("master", Failure(f"reload: {error}; the running configuration stays"))
             notify("READY=1")
             return
         self.settings = settings
-        self._handover = Handover(settings)
+        self._handover = handover
         self._generation += 1
         self._announce("reload")
         packed = msgspec.msgpack.encode(settings)
@@ -162,13 +166,38 @@ class Master:
         return {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores if self._listeners else 0}
 
     def _start(self, role: str) -> None:
+        """Start a process of a role. Where the machine has no room for it now, it is tried again."""
+        fds: list[int] = []
+        try:
+            child = Child(self._describe(role, fds), fds, self._heard)
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            self.log.emit("master", Failure(f"{role}: can't be started now: {error}"))
+            self._loop.call_later(_AGAIN, self._restart, role)
+            return
+        self._children[child.pid] = child
+        try:
+            self._join(child)
+        except OSError as error:
+            # Without its channel it would be of no use, and nobody would notice.
+            self.log.emit("master", Failure(f"{role} pid {child.pid}: no channel: {error}"))
+            child.kill()
+
+    def _describe(self, role: str, fds: list[int]) -> Start:
+        """What a new process is told; its descriptors are added to `fds`. Raises OSError."""
         taken = {c.instance for c in self._children.values() if c.role == role}
-        instance = next(n for n in range(len(taken) + 1) if n not in taken)
         handed = self._handover.paths if role != "courier" else ()
         mine = self._listeners if role == "receiver" else []
-        start = Start(
+        fds += self._target.descriptors()
+        if role == "receiver":
+            fds.append(os.dup(self._counters.fileno()))
+        for listener in mine:
+            fds.append(os.dup(self._sockets[listener.address, listener.port].fileno()))
+        fds += self._handover.descriptors(handed)
+        return Start(
             role=role,
-            instance=instance,
+            instance=next(n for n in range(len(taken) + 1) if n not in taken),
             generation=self._generation,
             settings=msgspec.msgpack.encode(self.settings),
             user="" if role == "agent" else self._user,
@@ -176,14 +205,6 @@ class Master:
             log_to=self._target.to,
             handed=handed,
         )
-        fds = self._target.descriptors()
-        if role == "receiver":
-            fds.append(os.dup(self._counters.fileno()))
-        fds += [os.dup(self._sockets[listener.address, listener.port].fileno()) for listener in mine]
-        fds += self._handover.descriptors(handed)
-        child = Child(start, fds, self._heard)
-        self._children[child.pid] = child
-        self._join(child)
 
     def _join(self, child: Child) -> None:
         """Give the courier and a new process a channel between them (all of them, when it is the courier)."""
@@ -296,12 +317,16 @@ class Master:
 
     def _watch(self) -> None:
         """Once a second: have files that only root may read been renewed?"""
-        changed = self._handover.changed()
-        if changed:
-            for child in self._children.values():
-                if child.role != "courier":
-                    child.send(Handed(changed), self._handover.descriptors(changed))
         self._loop.call_later(1.0, self._watch)
+        changed = self._handover.changed()
+        if not changed:
+            return
+        for child in self._children.values():
+            if child.role != "courier":
+                try:
+                    child.send(Handed(changed), self._handover.descriptors(changed))
+                except OSError as error:
+                    self.log.emit("master", Failure(f"{child.role} pid {child.pid}: renewed files: {error}"))
 
     def _open_log(self) -> MailLog:
         target = self._target
@@ -311,6 +336,10 @@ class Master:
             else SyslogSink(target.to)
         )
         return MailLog(sink, self.settings.text("syslog_name"))
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug of ours in a callback. The roles go on, and so must we."""
+        self.log.emit("master", Failure(f"internal error: {context.get('message')}: {context.get('exception')!r}"))
 
     def _announce(self, what: str) -> None:
         version, directory = self.settings.text("mail_version"), self.settings.config_directory

@@ -1,0 +1,72 @@
+"""One generation after another: nothing of the old one is left, and two never work on one queue."""
+
+import os
+import signal
+import smtplib
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_start_right_after_the_master_was_killed_delivers_nothing_twice(tmp_path: Path) -> None:
+    """The courier of before is still busy with its last delivery when the next one begins."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def linger(line: str) -> None:
+        if line == ".":
+            held.set()
+            go_on.wait(20)
+
+    sink = Sink(refuse=linger)
+    with running(Gateway(tmp_path, sink.port)) as gateway:
+        try:
+            with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
+                client.sendmail("a@sender.example", ["r@sink.example"], "Subject: x\r\n\r\nbody\r\n")
+            assert held.wait(10)
+            os.kill(gateway.master_pid, signal.SIGKILL)
+            starter = threading.Thread(target=gateway.start)
+            starter.start()
+            threading.Event().wait(2)
+            go_on.set()
+            starter.join(60)
+            log = gateway.log()
+            assert log.count("status=sent") == 1 and log.count(": removed") == 1
+            with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
+                client.sendmail("a@sender.example", ["second@sink.example"], "Subject: x\r\n\r\nbody\r\n")
+            until(lambda: gateway.log().count(": removed") == 2)
+            assert [to for _, to, _ in sink.messages] == [["r@sink.example"], ["second@sink.example"]]
+        finally:
+            go_on.set()
+    sink.close()
+
+
+def test_reloads_leave_no_descriptor_in_the_master_and_a_removed_port_is_closed(tmp_path: Path) -> None:
+    other = free_port()
+    more = MASTER_CF + f"127.0.0.1:{other} inet n - n - - smtpd\n"
+    with running(Gateway(tmp_path, master_cf=more)) as gateway:
+        with socket.create_connection(("127.0.0.1", other), 10) as sock:
+            assert sock.recv(500).startswith(b"220")
+        reload(gateway)
+        before = descriptors(gateway.master_pid)
+        for _ in range(3):
+            reload(gateway)
+        until(lambda: descriptors(gateway.master_pid) <= before, 5, "the master's descriptors grow")
+        (gateway.etc / "master.cf").write_text(MASTER_CF.format(port=gateway.port))
+        reload(gateway)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", other), 5).close()
+
+
+def reload(gateway: Gateway) -> None:
+    before = set(gateway.pids("receiver"))
+    os.kill(gateway.master_pid, signal.SIGHUP)
+    until(lambda: not before & set(gateway.pids("receiver")), 30, "the old receivers go")
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
