@@ -48,6 +48,18 @@ def rewritten(field: bytes, rewrite: Rewrite, token_limit: int) -> bytes:
     return "\r\n\t".join(lines).encode("utf-8", "surrogateescape") + b"\r\n"
 
 
+def addresses_in(text: str) -> list[str]:
+    """The addresses of a list in internal form, as the right side of a table has them. Phrases and comments go."""
+    found: list[str] = []
+
+    def note(address: str) -> str:
+        found.append(address)
+        return address
+
+    _Reader(text, note, 1 << 30).elements()
+    return found
+
+
 def _folded(start: str, elements: list[str]) -> list[str]:
     lines = [start]
     for place, element in enumerate(elements):

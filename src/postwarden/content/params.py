@@ -29,5 +29,10 @@ class ContentParams(Struct, frozen=True):
     virtual_alias_address_length_limit: int
     propagate_unmatched_extensions: tuple[str, ...]
     recipient_delimiter: str
+    empty_address_recipient: str
+    enable_original_recipient: bool
+    masquerade_domains: tuple[str, ...]
+    masquerade_classes: tuple[str, ...]
+    masquerade_exceptions: tuple[str, ...]
     mynetworks: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]

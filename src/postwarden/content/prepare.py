@@ -5,14 +5,18 @@ from collections.abc import Callable
 
 from msgspec import Struct, structs
 
+from postwarden.addressing.params import RewriteParams
+from postwarden.addressing.rewrite import Rewriter
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.addresses import RECIPIENTS, SENDERS, needs_look, rewritten
+from postwarden.content.canonical import Canonical, Masquerade, Place
 from postwarden.content.head import Look, cut_to, fields, name_of, rejoin, tight, with_fields
+from postwarden.content.mapping import Mapper, Unreasonable
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
-from postwarden.content.recipients import Recipients, TooMany
+from postwarden.content.recipients import Recipients, Rewrite
 from postwarden.mail.address import external
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Client, Envelope
@@ -43,15 +47,22 @@ class Preparer:
         params = self._params = view(ContentParams, settings, service)
         self._say = say
         self._drop = frozenset(name.lower().encode() for name in params.message_drop_headers)
+        self._rewrite = addressing.rewrite
 
-        def maps(names: tuple[str, ...]) -> Maps:
-            return tables.maps(names)
+        def maps(name: str) -> Maps:
+            return tables.maps(getattr(params, name), settings.origin(name, service))
 
-        self._recipients = Recipients(params, maps, addressing)
-        self._remote_domain = params.remote_header_rewrite_domain
-        self._rewrites = True
-        self._plain_only = True
-        self._rewrite_sender = self._rewrite_recipient = addressing.rewrite
+        mapper = Mapper(addressing.rewrite, addressing.local_domain, params.recipient_delimiter)
+        masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", service))
+        self._canonical = {place: Canonical(place, params, mapper, maps, masquerade) for place in Place}
+        self._recipients = Recipients(
+            params, mapper, maps, addressing.rewrite, self._canonical[Place.ENVELOPE_RECIPIENT]
+        )
+        # In a stranger's header, a name without a domain is no name of ours.
+        origin = params.remote_header_rewrite_domain
+        rewriting = view(RewriteParams, settings, service)
+        self._remote = Rewriter(structs.replace(rewriting, myorigin=origin, mydomain=origin)) if origin else None
+        self._usual = all(self._canonical[place].plain for place in (Place.HEADER_SENDER, Place.HEADER_RECIPIENT))
         self._own = frozenset(settings.own_addresses())
         networks = settings.origin("mynetworks", service)
         parents = "mynetworks" in params.parent_domain_matches_subdomains
@@ -67,28 +78,28 @@ class Preparer:
         except TableError as error:
             self._say(Warn(f"{envelope.queue_id}: {error} -- message not accepted, try again later"))
             return Reply(451, "4.3.0", "Error: queue file write error")
-        except TooMany as error:
-            self._say(Warn(f"{envelope.queue_id}: {error}"))
-            return Reply(554, "5.3.0", "Error: unreasonable alias expansion")
+        except Unreasonable as error:
+            self._say(Warn(f"{envelope.queue_id}: {error} -- message not accepted, try again later"))
+            return Reply(451, "4.6.0", "Alias expansion error")
 
     def _prepare(self, envelope: Envelope, head: bytes) -> Prepared | Reply:
         params, queue_id = self._params, envelope.queue_id
         head = tight(head)
         seen = Look(head)
-        if seen.hops > params.hopcount_limit:
+        if seen.hops >= params.hopcount_limit:
             return Reply(554, "5.4.0", "Error: too many hops")
-        local = self._mends(envelope.client)
-        sender = self._recipients.sender(envelope.sender)
-        recipients = self._recipients.recipients(sender, envelope.recipients)
+        rewrite = self._context(envelope.client)
+        sender = envelope.sender and self._canonical[Place.ENVELOPE_SENDER](self._rewrite(envelope.sender))
+        recipients = self._recipients.of(sender, envelope.recipients)
         if len(head) > params.header_size_limit or any(map(seen.has, self._drop)):
             head = self._trimmed(head)
-        if local and self._rewrites:
-            head = self._with_addresses(head)
+        if rewrite is not None:
+            head = self._with_addresses(head, rewrite)
         message_id = ""
         for name, value in seen.message_ids():
             self._say(MessageIdSeen(queue_id, value, name))
             message_id = value if name == "message-id" else message_id
-        if local or params.always_add_missing_headers:
+        if rewrite is not None or params.always_add_missing_headers:
             missing, made = self._missing(seen, queue_id, sender, envelope.arrival)
             message_id = message_id or made
             if missing:
@@ -124,20 +135,26 @@ class Preparer:
         kept = [field for field in fields(head) if name_of(field) not in self._drop]
         return rejoin(head, [field if len(field) <= limit else cut_to(field, limit) for field in kept])
 
-    def _with_addresses(self, head: bytes) -> bytes:
+    def _with_addresses(self, head: bytes, rewrite: Rewrite) -> bytes:
         """Addresses in standard form, since nobody else can know what this machine's users mean by `root`."""
         every = fields(head)
-        changed = list(map(self._field, every))
+        changed = [self._field(field, rewrite) for field in every]
         return head if changed == every else rejoin(head, changed)
 
-    def _field(self, field: bytes) -> bytes:
+    def _field(self, field: bytes, rewrite: Rewrite) -> bytes:
         if field[:1] in _OTHER_INITIALS:
             return field
         name = name_of(field)
-        rewrite = self._rewrite_sender if name in SENDERS else self._rewrite_recipient if name in RECIPIENTS else None
-        if rewrite is None or (self._plain_only and not needs_look(field)):
+        if name in SENDERS:
+            canonical = self._canonical[Place.HEADER_SENDER]
+        elif name in RECIPIENTS:
+            canonical = self._canonical[Place.HEADER_RECIPIENT]
+        else:
             return field
-        return rewritten(field, rewrite, self._params.header_address_token_limit)
+        if self._usual and not needs_look(field):
+            return field
+        limit = self._params.header_address_token_limit
+        return rewritten(field, lambda address: canonical(rewrite(address)), limit)
 
     def _new_message_id(self, queue_id: str, arrival: float) -> str:
         if self._params.enable_long_queue_ids:
@@ -145,9 +162,11 @@ class Preparer:
         stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(arrival))
         return f"<{stamp}.{queue_id}@{self._params.myhostname}>"
 
-    def _mends(self, client: Client | None) -> bool:
-        """Postfix mends the headers of its own users only: a stranger's message travels as it is."""
-        return client is None or bool(self._remote_domain) or any(local(client) for local in self._local)
+    def _context(self, client: Client | None) -> Rewrite | None:
+        """Postfix mends the headers of its own users only: a stranger's message travels as it is (None)."""
+        if client is None or any(local(client) for local in self._local):
+            return self._rewrite
+        return None if self._remote is None else self._remote.rewrite
 
     def _local_client(self, word: str, params: ContentParams) -> Callable[[Client], bool]:
         name = word.lower()

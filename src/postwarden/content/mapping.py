@@ -1,0 +1,98 @@
+"""What a map makes of an address: canonical(5), virtual(5)."""
+
+from collections.abc import Callable
+
+from postwarden.content.addresses import addresses_in
+from postwarden.tables.maps import Maps
+
+RECURSION_LIMIT = 1000
+
+
+class Unreasonable(Exception):
+    """An expansion that passes a limit; the text is for the log."""
+
+
+class Mapper:
+    """Looks addresses up, and completes what it finds. Every method raises TableError and Pending."""
+
+    def __init__(self, rewrite: Callable[[str], str], local_domain: Callable[[str], bool], delimiters: str) -> None:
+        self._rewrite = rewrite
+        self._local_domain = local_domain
+        self._delimiters = delimiters
+
+    def targets(self, maps: Maps, address: str, *, propagate: bool) -> list[str] | None:
+        """The addresses that `maps` has for `address`, in standard form. None: it has none.
+
+        `@domain` keeps the local part; `propagate`: an extension that the key did not have goes along.
+        """
+        found = maps.find_address(address, self._delimiters, self._local_domain)
+        if found is None:
+            return None
+        value = found.value.strip()
+        if value.startswith("@"):
+            local, at, _ = address.rpartition("@")
+            return [self._rewrite(f"{local if at else address}{value}")]
+        extension = found.extension if propagate else ""
+        return [self._extended(self._rewrite(target), extension) for target in addresses_in(value)]
+
+    def first(self, maps: Maps, address: str) -> str | None:
+        """Where a copy goes: what a bcc map says, not completed."""
+        found = maps.find_address(address, self._delimiters, self._local_domain)
+        return found.value.strip() if found else None
+
+    def chain(self, maps: Maps, address: str, *, propagate: bool) -> str:
+        """Canonical form: looked up again until nothing is found, or the address itself. Raises Unreasonable."""
+        for _ in range(RECURSION_LIMIT):
+            targets = self.targets(maps, address, propagate=propagate)
+            if not targets or targets[0].lower() == address.lower():
+                return targets[0] if targets else address
+            address = targets[0]
+        raise Unreasonable(f"unreasonable map nesting for {address}")
+
+    def _extended(self, address: str, extension: str) -> str:
+        if not extension:
+            return address
+        local, at, domain = address.rpartition("@")
+        return f"{local}{extension}@{domain}" if at else address + extension
+
+
+class Limits:
+    """virtual_alias_expansion_limit, virtual_alias_recursion_limit, virtual_alias_address_length_limit."""
+
+    __slots__ = ("addresses", "length", "nesting")
+
+    def __init__(self, addresses: int, nesting: int, length: int) -> None:
+        self.addresses = addresses
+        self.nesting = nesting
+        self.length = length
+
+
+def expand(find: Callable[[str], list[str] | None], address: str, limits: Limits) -> list[str]:
+    """Each address replaced by what `find` has for it, and that again; one that comes to itself stays.
+
+    The order is cleanup(8)'s: the first result takes the place of what it replaces, the others go to the end.
+    Raises Unreasonable.
+    """
+    expanded = [address]
+    done: set[str] = set()
+    at = 0
+    while at < len(expanded):
+        if len(expanded) > limits.addresses:
+            raise Unreasonable(f"unreasonable virtual_alias_maps map expansion size for {address}")
+        nesting = 0
+        while (current := expanded[at]).lower() not in done:
+            if nesting >= limits.nesting:
+                raise Unreasonable(f"unreasonable virtual_alias_maps map nesting for {address}")
+            targets = find(current)
+            if not targets:
+                break
+            for target in targets:
+                if len(target) > limits.length:
+                    raise Unreasonable(f"unreasonable virtual_alias_maps result {target[:300]}...")
+                if target.lower() == current.lower():
+                    done.add(current.lower())
+            expanded[at] = targets[0]
+            expanded += targets[1:]
+            nesting += 1
+        at += 1
+    return expanded
