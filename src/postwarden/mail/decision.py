@@ -71,6 +71,8 @@ class Decision(Struct, frozen=True):
     rule: Rule
     facts: tuple[Fact, ...] = ()
     reply: Reply | None = None
+    note: str = ""
+    """What the log says of an action that the peer does not hear of."""
 
 
 class Pending(Exception):

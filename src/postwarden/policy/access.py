@@ -50,8 +50,8 @@ def domain_and_parents(domain: str, style: Style) -> Iterator[str]:
 def client_keys(style: Style) -> Keys:
     def keys(question: Question) -> Iterator[Iterable[str]]:
         client = question.facts.client
-        if client.name != "unknown":
-            yield domain_and_parents(client.name, style)
+        # `unknown` too: tables have lines for clients without a name.
+        yield domain_and_parents(client.name, style)
         yield network_keys(client.address)
 
     return keys
@@ -161,10 +161,11 @@ class AccessCheck:
     def _mark(self, question: Question, rule: Rule, fact: Fact, word: str, text: str) -> Decision | None:
         """Actions that do not end the search, but DISCARD: None then, and for what is no such action."""
         marks = question.marks
+        note = f"<{question.name}>: {question.subject.value} {text or f'triggers {word} action'}"
         if word == "HOLD":
-            marks.action = marks.action or Decision(Verdict.HOLD, rule, (fact,))
+            marks.action = marks.action or Decision(Verdict.HOLD, rule, (fact,), note=note)
         elif word == "DISCARD":
-            marks.action = Decision(Verdict.DISCARD, rule, (fact,))
+            marks.action = Decision(Verdict.DISCARD, rule, (fact,), note=note)
             return permit(rule, fact)
         elif word == "DEFER_IF_PERMIT":
             later = self._refuse(question, rule, 450, text or "Service unavailable")

@@ -32,7 +32,7 @@ from postwarden.net.peername import PeerName
 from postwarden.net.stream import Stream
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
-from postwarden.receive.commands.starttls import too_many_tls
+from postwarden.receive.commands.starttls import log_tls, too_many_tls
 from postwarden.receive.service import Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
@@ -47,6 +47,7 @@ _REPLIES = 200
 buffers of the stream."""
 _MAX_FACTS = 200
 _DENIED = Reply(554, "5.7.1", "Access denied")
+_NO_HOLD = Reply(451, "4.3.5", "Server configuration error: HOLD is not available")
 _TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
 _SYNCHRONIZATION = Reply(554, "5.5.0", "Error: SMTP protocol synchronization")
 _REFUSING = (Verdict.REJECT, Verdict.DEFER)
@@ -116,8 +117,7 @@ class Session:
     def secured(self, tls: TlsFacts) -> None:
         self.machine.secured()
         self.replace_facts(structs.replace(self.facts, tls=tls, client=structs.replace(self.facts.client, helo="")))
-        if self.params.smtpd_tls_loglevel:
-            self._log_tls(tls)
+        log_tls(self, tls)
         self.resume()
 
     def congested(self) -> None:
@@ -164,14 +164,22 @@ class Session:
         """The session has ended, or has been told to."""
         return self._over
 
-    def refuse(self, stage: str, reply: Reply | str, recipient: str | None = None, sender: str | None = None) -> None:
-        """Log a refusal; the caller answers."""
+    def refuse(
+        self,
+        stage: str,
+        reply: Reply | str,
+        recipient: str | None = None,
+        sender: str | None = None,
+        *,
+        action: str = "reject",
+    ) -> None:
+        """Log a refusal, or another `action`; the caller answers."""
         transaction, client = self.transaction, self.facts.client
         if transaction is not None:
             sender = transaction.mail.sender
             recipient = transaction.only_recipient if recipient is None else recipient
         self.service.emit(
-            Rejected(self.queue_id, stage, client, str(reply), sender, recipient, client.protocol, client.helo)
+            Rejected(self.queue_id, stage, client, str(reply), sender, recipient, client.protocol, client.helo, action)
         )
 
     def allows(
@@ -194,8 +202,13 @@ class Session:
             reply = decision.reply or _DENIED
             self.refuse(stage, reply, recipient, sender)
             return reply
+        if decision.verdict is Verdict.HOLD:
+            # There is no hold queue yet: what an operator wants to look at first must not go through.
+            self.refuse(stage, _NO_HOLD, recipient, sender)
+            return _NO_HOLD
         if decision.verdict is Verdict.DISCARD and self.transaction is not None:
             self.transaction.discard = True
+            self.refuse(stage, decision.note, recipient, sender, action="discard")
         return None
 
     def hang_up_after(self, reply: Reply) -> None:
@@ -289,8 +302,7 @@ class Session:
         self.stand_as_client()
         if stream.tls is not None:
             self.machine.secure = True
-            if self.params.smtpd_tls_loglevel:
-                self._log_tls(stream.tls)
+            log_tls(self, stream.tls)
         if not self.standing.limited or self._within_limits(client):
             if stream.tls is not None and self.standing.limited and too_many_tls(self):
                 self.hang_up(("4.7.0", f"Error: too many new TLS sessions from {client}"))
@@ -486,12 +498,3 @@ class Session:
         self.service.emit(Failure(f"session with {self.stream.peer[0]}: {text}"))
         self._out.append(_TROUBLE.encode())
         self.end()
-
-    def _log_tls(self, tls: TlsFacts) -> None:
-        trust = "Untrusted" if tls.peer_subject else "Anonymous"
-        self.service.emit(
-            Notice(
-                f"{trust} TLS connection established from {self.facts.client}: {tls.protocol} with cipher "
-                f"{tls.cipher} ({tls.bits}/{tls.bits} bits)"
-            )
-        )

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
+from postwarden.mail.session import TlsFacts
 from postwarden.receive.counters import TLS_SESSIONS
 from postwarden.wire.smtp_events import Word
 
@@ -41,3 +43,14 @@ def too_many_tls(session: "Session") -> bool:
         return False
     service.warn(f"New TLS session rate limit exceeded: {rate} from {client} for service {service.name}")
     return True
+
+
+def log_tls(session: "Session", tls: TlsFacts) -> None:
+    if session.params.smtpd_tls_loglevel:
+        trust = "Untrusted" if tls.peer_subject else "Anonymous"
+        session.service.emit(
+            Notice(
+                f"{trust} TLS connection established from {session.facts.client}: {tls.protocol} with cipher "
+                f"{tls.cipher} ({tls.bits}/{tls.bits} bits)"
+            )
+        )
