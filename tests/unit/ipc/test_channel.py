@@ -149,3 +149,80 @@ def test_blocking_end_talks_to_the_loop_end() -> None:
         return heard
 
     assert asyncio.run(run()) == [SlowDown(0.5), Credit(7, 8)]
+
+
+def test_what_the_other_end_said_before_it_went_is_heard_though_nothing_can_be_sent_to_it() -> None:
+    left, right = socket.socketpair()
+    right.sendall(_HELLO + frame(Credit(1, 2)))
+    right.close()
+    reader, writer = os.pipe()
+    os.close(writer)
+    heard: list[object] = []
+
+    async def run() -> None:
+        over = asyncio.get_running_loop().create_future()
+        channel: Channel[ToReceiver] = Channel(
+            left, ToReceiver, lambda record, fds: heard.append(record), lambda error: over.set_result(error)
+        )
+        channel.send(Credit(1, 1), [reader])
+        channel._flush()
+        channel.send(Credit(1, 1))
+        assert channel.waiting == 0
+        await asyncio.wait_for(over, 10)
+
+    asyncio.run(run())
+    assert heard == [Credit(1, 2)]
+    with pytest.raises(OSError):
+        os.fstat(reader)
+
+
+def test_a_bug_with_one_record_does_not_cost_the_next() -> None:
+    heard: list[object] = []
+    bugs: list[object] = []
+
+    def act(a: Channel[ToReceiver], b: Channel[ToReceiver]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: bugs.append(context["exception"]))
+
+        def hear(record: object, fds: list[int]) -> None:
+            heard.append(record)
+            if len(heard) == 1:
+                raise ZeroDivisionError
+            a.close()
+
+        b._on_record = hear
+        a.send(Credit(1, 1))
+        a.send(Credit(2, 2))
+
+    asyncio.run(pair(ToReceiver, act))
+    assert heard == [Credit(1, 1), Credit(2, 2)]
+    assert [type(bug) for bug in bugs] == [ZeroDivisionError]
+
+
+def test_nothing_is_heard_after_close() -> None:
+    heard: list[object] = []
+
+    def act(a: Channel[ToReceiver], b: Channel[ToReceiver]) -> None:
+        def hear(record: object, fds: list[int]) -> None:
+            heard.append(record)
+            b.close()
+
+        b._on_record = hear
+        a.send(Credit(1, 1))
+        a.send(Credit(2, 2))
+
+    asyncio.run(pair(ToReceiver, act))
+    assert heard == [Credit(1, 1)]
+
+
+@given(st.binary(min_size=1, max_size=50), st.integers(1, 30))
+def test_nothing_keeps_the_buffer_that_is_read_into(body: bytes, step: int) -> None:
+    data = _HELLO + frame(stored(body)) + frame(stored(body * 2))
+    decoder: Decoder[Stored] = Decoder(Stored)
+    buffer = bytearray(step)
+    got = []
+    for at in range(0, len(data), step):
+        piece = data[at : at + step]
+        buffer[: len(piece)] = piece
+        got += [record.body for record, _ in decoder.feed(memoryview(buffer)[: len(piece)])]
+        buffer[:] = bytes(step)
+    assert got == [body, body * 2]
