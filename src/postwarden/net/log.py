@@ -15,6 +15,9 @@ from typing import Protocol
 from postwarden.mail.events import Event, Warn
 
 _KEEP = 1 << 20
+_LONGEST = 8000
+"""Characters of a line. A datagram that is too large can never be sent: a client's endless Message-ID would have held
+up all lines behind it for good."""
 _FACILITY = {
     "kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7, "uucp": 8, "cron": 9,
     "authpriv": 10, "ftp": 11, "local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21,
@@ -55,6 +58,8 @@ class MailLog:
         if self._size > _KEEP:
             self._dropped += 1
             return
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}..."
         self._lines.append((level, text))
         self._size += len(text)
         if self._later is None:

@@ -1,4 +1,5 @@
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def test_a_log_that_cannot_be_written_drops_and_says_so() -> None:
 
 def test_syslog_that_is_not_there_is_a_failed_write(tmp_path: Path) -> None:
     assert not SyslogSink(str(tmp_path / "none")).write([("info", "x")])
+
+
+def test_a_line_without_end_does_not_stop_syslog(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        log = MailLog(SyslogSink(str(tmp_path / "log")), "postfix")
+        log.emit("cleanup", Notice("\N{EURO SIGN}" * (1 << 20)))
+        log.emit("smtpd", Notice("after it"))
+        log.close()
+        daemon.setblocking(False)
+        assert len(daemon.recv(1 << 20)) < 30_000
+        assert daemon.recv(1 << 20).endswith(b"after it")
 
 
 def test_delays_as_postfix_prints_them() -> None:
