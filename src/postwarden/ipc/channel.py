@@ -117,6 +117,7 @@ class Channel(Generic[R]):
         self._flushing = False
         self._writable = True
         self._open = True
+        self._deaf = False
         # One buffer for all reads: a fresh one of this size costs the kernel two maps and a page fault for each page.
         self._room_to_read = memoryview(bytearray(_READ))
         self.waiting = len(_HELLO)
@@ -127,7 +128,7 @@ class Channel(Generic[R]):
 
     def send(self, record: Any, fds: Sequence[int] = ()) -> None:
         """Queue a record; `fds` are duplicated by the kernel and closed here. Without effect on a closed channel."""
-        if not self._open:
+        if not self._open or self._deaf:
             for fd in fds:
                 os.close(fd)
             return
@@ -146,18 +147,36 @@ class Channel(Generic[R]):
 
     def _flush(self) -> None:
         self._flushing = False
-        try:
-            while self._out and self._open:
-                data, fds = self._gather()
+        while self._out and self._open:
+            data, fds = self._gather()
+            try:
                 sent = self._write(data, fds)
-                self.waiting -= sent
-                if sent < len(data):
-                    self._out.appendleft((data[sent:], () if sent else fds))
-                    if sent == 0:
-                        self._await_room()
-                        return
-        except OSError as error:
+            except OSError as error:
+                self._out.appendleft((data, fds))
+                self._refused(error)
+                return
+            self.waiting -= sent
+            if sent < len(data):
+                self._out.appendleft((data[sent:], () if sent else fds))
+                if sent == 0:
+                    self._await_room()
+                    return
+
+    def _refused(self, error: OSError) -> None:
+        if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+            # The other end has gone. What it said before can still be read, and then its end: an outcome that is not
+            # heard is a delivery that is made twice.
+            self._deaf = True
+            self._drop()
+        else:
             self._end(error)
+
+    def _drop(self) -> None:
+        for _, fds in self._out:
+            for fd in fds:
+                os.close(fd)
+        self._out.clear()
+        self.waiting = 0
 
     def _gather(self) -> tuple[bytes, tuple[int, ...]]:
         """The next frames that can leave in one call: one with descriptors leads, none with them follows."""
@@ -210,7 +229,20 @@ class Channel(Generic[R]):
             self._end(error)
             return
         for record, fds in records:
+            self._hear(record, fds)
+
+    def _hear(self, record: R, fds: list[int]) -> None:
+        if not self._open:
+            for fd in fds:
+                os.close(fd)
+            return
+        try:
             self._on_record(record, fds)
+        except Exception as error:
+            # A bug with one record must not cost those that came in the same read.
+            self._loop.call_exception_handler(
+                {"message": f"{type(record).__name__} from a channel", "exception": error}
+            )
 
     def _end(self, error: Exception | None) -> None:
         if not self._open:
@@ -220,10 +252,7 @@ class Channel(Generic[R]):
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._decoder.close()
-        for _, fds in self._out:
-            for fd in fds:
-                os.close(fd)
-        self._out.clear()
+        self._drop()
         self._on_close(error)
 
 
