@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +94,13 @@ def test_too_big_keeps_nothing() -> None:
 def test_eight_bit_is_seen() -> None:
     assert taken_in("A: ü\r\n".encode())[2].eight_bit
     assert not taken_in(b"A: u\r\n")[2].eight_bit
+
+
+def test_many_from_lines_cost_no_more_than_their_length() -> None:
+    def cost(lines: int) -> float:
+        data = b"From \r\n" * lines
+        began = time.process_time()
+        assert len(mark_from_lines(data)) == lines * 23
+        return time.process_time() - began
+
+    assert cost(1 << 18) < 30 * max(cost(1 << 15), 0.01)
