@@ -15,6 +15,8 @@ from typing import Protocol
 from postwarden.mail.events import Event, Warn
 
 _KEEP = 1 << 20
+_PATIENCE = 1.0
+"""Seconds between two attempts to write a full buffer: each costs its rendering."""
 _LONGEST = 8000
 """Characters of a line. A datagram that is too large can never be sent: a client's endless Message-ID would have held
 up all lines behind it for good."""
@@ -51,17 +53,23 @@ class MailLog:
         self._size = 0
         self._dropped = 0
         self._due = False
+        self._try_after = 0.0
 
     def emit(self, program: str, event: Event, name: str = "") -> None:
         level = event.level
         text = f"{name or self._name}/{program}{self._pid}{event if level == 'info' else f'{level}: {event}'}"
         if self._size > _KEEP:
             self._dropped += 1
+            if time.monotonic() >= self._try_after:
+                self._soon()
             return
         if len(text) > _LONGEST:
             text = f"{text[:_LONGEST]}..."
         self._lines.append((level, text))
         self._size += len(text)
+        self._soon()
+
+    def _soon(self) -> None:
         if self._later is None:
             self.flush()
         elif not self._due:
@@ -71,7 +79,10 @@ class MailLog:
     def flush(self) -> None:
         """Write what waits. Call it before the process ends."""
         self._due = False
-        if not self._lines or not self._sink.write(self._lines):
+        if not self._lines:
+            return
+        if not self._sink.write(self._lines):
+            self._try_after = time.monotonic() + _PATIENCE
             return
         self._lines = []
         self._size = 0

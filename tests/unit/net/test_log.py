@@ -3,6 +3,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from postwarden.mail.envelope import Client
 from postwarden.mail.events import Connected, Delivered, Disconnected, Notice, Warn, delay
 from postwarden.mail.status import Status
@@ -49,6 +51,35 @@ def test_a_log_that_cannot_be_written_drops_and_says_so() -> None:
     log.flush()
     assert 900 < len(sink.lines) < 1100
     assert "log lines were dropped" in sink.lines[-1]
+
+
+def test_a_log_with_a_full_buffer_recovers_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(MemorySink):
+        works = False
+
+        def write(self, lines: list[tuple[str, str]]) -> bool:
+            return self.works and super().write(lines)
+
+    now = 1000.0
+    monkeypatch.setattr("postwarden.net.log.time.monotonic", lambda: now)
+    sink, later = Broken(), list[Callable[[], None]]()
+
+    def turn(log: MailLog) -> None:
+        log.emit("smtpd", Notice("x" * 1000))
+        for callback in later[:]:
+            later.remove(callback)
+            callback()
+
+    log = MailLog(sink, "postfix", later.append)
+    for _ in range(1100):
+        turn(log)
+    sink.works = True
+    turn(log)
+    assert sink.lines == []
+    now += 2
+    turn(log)
+    turn(log)
+    assert "log lines were dropped" in "".join(sink.lines[-2:])
 
 
 def test_syslog_that_is_not_there_is_a_failed_write(tmp_path: Path) -> None:
