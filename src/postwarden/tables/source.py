@@ -11,8 +11,9 @@ from postwarden.tables.table import Found, TableError
 SIZE_LIMIT = 1 << 30
 """Bytes of a text table."""
 
-Mark = tuple[int, int, int, int] | None
-"""Device, inode, size and time of a file; None: it is not there."""
+Mark = tuple[int, int, int, int, int] | None
+"""Device, inode, size, time of the text and time of the rest (a chmod may be what mends it) of a file; None: it is not
+there."""
 
 
 def mark(file: str) -> Mark:
@@ -20,7 +21,7 @@ def mark(file: str) -> Mark:
         state = os.stat(file)
     except OSError:
         return None
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def read(file: str) -> bytes:
