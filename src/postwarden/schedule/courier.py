@@ -131,13 +131,13 @@ class Courier:
         self._look()
 
     def _refresh(self) -> None:
+        self._clock.call_later(1.0, self._refresh)  # first: what can't be read now must not be the last look
         for problem in self._parts.refresh():
             self._emit("qmgr", Failure(f"{problem.origin}: {problem.text}"))
-        self._clock.call_later(1.0, self._refresh)
 
     def _sweep(self) -> None:
-        self._ledger.sweep(self._time())
         self._clock.call_later(_SWEEP, self._sweep)
+        self._ledger.sweep(self._scanned)  # what it moves was never tried: it need not wait for a queue run
         self._look()  # a sweep finds mail of receivers that ended without a word
 
     def _look(self) -> None:

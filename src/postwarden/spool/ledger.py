@@ -342,7 +342,8 @@ class Ledger:
     # house-keeping
 
     def sweep(self, now: float) -> None:
-        """Call about every 5 s: moves what is alive a minute after sealing into queue.db, unlinks settled segments."""
+        """Call about every 5 s: moves what is alive a minute after sealing into queue.db, where it is due at `now` if
+        nobody holds it; unlinks settled segments."""
         self._shelf.look_everywhere()
         self._writer.sweep()
         moment = self._clock.monotonic()
@@ -379,7 +380,15 @@ class Ledger:
         if not offsets:
             return
         segment.moving = True
-        self._writer.submit(Work(operations, partial(self._moved, segment, offsets, entries, unheld)))
+
+        def moved() -> None:
+            self._moved(segment, offsets, entries, unheld)
+            if segment.finished:
+                self._drop(segment)
+            else:
+                self._empty(segment, now)
+
+        self._writer.submit(Work(operations, moved))
 
     def _moved(self, segment: LiveSegment, offsets: list[int], held: list[Entry], unheld: list[Entry]) -> None:
         segment.moving = False
@@ -391,10 +400,6 @@ class Ledger:
             self._moving.pop(entry.content, None)
             self._held.pop(entry.content, None)
             self._rows.put_away(entry.due)
-        if segment.finished:
-            self._drop(segment)
-        elif offsets:
-            self._empty(segment, self._clock.now())
 
     def _gap(self, segment: LiveSegment, gap: Gap, settled: int) -> None:
         """Bytes in which no record could be read: said with the place, since nothing else is left to name."""

@@ -656,3 +656,26 @@ def test_drain_ends_with_what_is_in_hand() -> None:
     world.answer(world.remote.jobs[0])
     assert ended[0]
     assert len(world.remote.jobs) == 1
+
+
+def test_what_a_sweep_moves_is_due_before_the_next_queue_run() -> None:
+    world = World()
+    began, swept = world.clock.now(), list[float]()
+    world.ledger.sweep = swept.append  # type: ignore[assignment, method-assign]
+    world.clock.advance(20)
+    assert len(swept) >= 3 and set(swept) == {began}
+
+
+def test_a_sweep_that_fails_is_not_the_last() -> None:
+    world = World()
+    swept = list[float]()
+
+    def fail(now: float) -> None:
+        swept.append(now)
+        raise OSError(24, "Too many open files")
+
+    world.ledger.sweep = fail  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(OSError):
+            world.clock.advance(5)
+    assert len(swept) == 3

@@ -468,3 +468,22 @@ def test_a_forward_that_is_done_leaves_the_body_of_a_message_that_is_not(spool: 
     spool.sweep(again)
     assert bodies(spool) == [] and segments(spool) == []
     spool.close()
+
+
+def test_what_is_moved_unheld_is_due_at_the_time_of_the_sweep(spool: Spool) -> None:
+    """More than one batch, and a clock that goes on while they are moved."""
+    ledger, _ = recover(spool)
+    appender = spool.appender()
+    for _ in range(ledger_module._BATCH + 50):
+        spool.store(appender, b"body\r\n")
+    appender.close()
+    ledger.orphan(1)
+    ledger.sweep(spool.clock.now())
+    began = spool.clock.now()
+    spool.clock.advance(61)
+    ledger.sweep(began)
+    spool.clock.advance(10)
+    while segments(spool):
+        spool.barrier(ledger)
+        ledger.sweep(began)
+    assert len(ledger.due(began)) == ledger_module._BATCH + 50
