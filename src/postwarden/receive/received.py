@@ -2,6 +2,7 @@
 
 import re
 
+from postwarden.mail.address import external
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Client
 from postwarden.mail.session import SessionFacts, TlsFacts
@@ -58,9 +59,10 @@ def protocol(client: Client, tls: TlsFacts | None, *, smtputf8: bool) -> str:
 
 
 def closing(queue_id: str, only_recipient: str, date: str) -> str:
-    """From the queue id to the end. `for` names a recipient only where there is one: a second one might be secret."""
+    """From the queue id to the end. `for` names a recipient only where there is one: a second one might be secret.
+    Its local part is quoted where it must be, so that it can't end the clause."""
     if only_recipient:
-        return f"{queue_id}\r\n\tfor <{only_recipient}>; {date}\r\n"
+        return f"{queue_id}\r\n\tfor <{external(only_recipient)}>; {date}\r\n"
     return f"{queue_id};\r\n\t{date}\r\n"
 
 

@@ -282,7 +282,7 @@ class Session:
     def leave(self) -> None:
         """The process is to end: 421 as soon as no command and no content is at hand."""
         self.leaving = True
-        if not self._over and not self._busy and self.machine.state is not State.DATA:
+        if not self._over and not self._busy and not self.machine.receiving:
             self.hang_up(("4.3.2", "Service shutting down"))
 
     # inside
@@ -364,7 +364,7 @@ class Session:
         self.flush()
         if self._busy:
             return
-        if self.leaving and machine.state is not State.DATA:
+        if self.leaving and not machine.receiving:
             self.leave()
             return
         if self._ended:

@@ -339,6 +339,25 @@ def test_leaving_waits_for_the_end_of_a_message() -> None:
     assert busy.closed and len(made.store.messages) == 1
 
 
+def test_leaving_waits_for_the_end_of_a_chunk() -> None:
+    made = reception()
+    peer = made.connect()
+    peer.say("EHLO x", MAIL, RCPT, "BDAT 10 LAST", b"a: b\r\n")
+    for session in list(made.service.sessions):
+        session.leave()
+    made.clock.run()
+    assert not peer.closed
+    heard = peer.say(b"\r\n\r\n")
+    assert heard.startswith("250 2.0.0 Ok: 10 bytes queued") and heard.splitlines()[-1].startswith("421 4.3.2")
+    assert peer.closed and len(made.store.messages) == 1
+
+
+def test_a_quoted_recipient_can_not_end_the_header_that_names_it() -> None:
+    made = reception()
+    greeted(made).say(MAIL, 'RCPT TO:<"x>; y"@relay.example>', "DATA", ".")
+    assert b'\tfor <"x>; y"@relay.example>; ' in made.store.messages[0][1]
+
+
 def test_a_client_that_does_not_read_is_not_read_from() -> None:
     made = reception(smtpd_junk_command_limit="1000000", smtpd_hard_error_limit="1000000")
     peer = greeted(made)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FORBIDDEN = Reply(550, "5.7.0", "Error: insufficient authorization")
 _SYNTAX = Reply(501, "5.5.4", "Syntax: XCLIENT attribute=value...")
-_ESCAPE = re.compile(r"\+([0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(rb"\+([0-9A-Fa-f]{2})")
 _UNAVAILABLE, _TEMPORARY = "[UNAVAILABLE]", "[TEMPUNAVAIL]"
 
 
@@ -34,7 +34,9 @@ def apply_xclient(session: "Session", word: Word) -> None:
     if not word.arguments:
         session.answer(_SYNTAX, "XCLIENT")
         return
-    facts = session.facts
+    # Who is spoken of has said nothing yet, whatever the one who speaks said before.
+    anew = structs.replace(session.facts.client, helo="", protocol="SMTP", login="")
+    facts = structs.replace(session.facts, client=anew)
     try:
         for argument in word.arguments:
             facts = _changed(facts, argument)
@@ -61,7 +63,8 @@ def _changed(facts: SessionFacts, argument: str) -> SessionFacts:
         raise _Bad("Syntax: XCLIENT attribute=value...")
     if name not in XCLIENT_ATTRIBUTES:
         raise _Bad(f"Bad XCLIENT attribute name: {argument.partition('=')[0]}")
-    value = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), encoded)
+    raw = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), encoded.encode())
+    value = raw.decode("utf-8", "replace")
     if not value.isprintable():
         raise _Bad(f"Bad {name} syntax: {encoded}")
     known = value.upper() not in (_UNAVAILABLE, _TEMPORARY)
