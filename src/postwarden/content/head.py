@@ -8,47 +8,73 @@ import re
 from collections.abc import Iterable
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_LOOSE_INSIDE = re.compile(rb"\n[!-9;-~]++[ \t]++:")
 _LOOSE = re.compile(rb"^([!-9;-~]++)[ \t]++:", re.MULTILINE)
 _FIELD = re.compile(rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+_RESENT = frozenset(
+    b"resent-" + name for name in (b"bcc", b"cc", b"date", b"from", b"message-id", b"reply-to", b"sender", b"to")
+)
+# `in` would find an empty slice in them, were they one string.
+_BLANKS = (b" ", b"\t")
+
+
+class Scanner:
+    """Looks for the fields of some names. Names with few different initials make the scan short: 1 KB costs 1 µs where
+    a block taken apart costs 30."""
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        """`names` are in lower case."""
+        initials = b"".join(sorted({re.escape(name[:1]) for name in names}))
+        self._names = re.compile(rb"\n([%b][!-9;-~]*+):" % initials)
+
+    def look(self, head: bytes) -> "Look":
+        low = b"\n" + head.lower()
+        if _LOOSE_INSIDE.search(low):
+            head = _LOOSE.sub(rb"\1:", head)
+            low = b"\n" + head.lower()
+        return Look(head, low, self._names.findall(low))
 
 
 class Look:
-    """What a header block has. Four searches in a block of 1 KB cost 1 µs; taking it apart 30."""
+    """What a header block has, of the names that the scanner knows."""
 
-    __slots__ = ("_head", "_low", "resent")
+    __slots__ = ("_low", "head", "hops", "names", "resent")
 
-    def __init__(self, head: bytes) -> None:
-        """`head` is `tight`."""
-        self._low = low = b"\n" + head.lower()
-        self._head = head
-        self.resent = b"\nresent-" in low
+    def __init__(self, head: bytes, low: bytes, found: list[bytes]) -> None:
+        self._low = low
+        self.head = head
+        """Without white space between a field's name and its colon (RFC 5322 4.5 reads it, 3.6 never writes it)."""
+        self.names = set(found)
+        self.hops = found.count(b"received")
+        self.resent = not _RESENT.isdisjoint(self.names)
         """It was resent by somebody (RFC 5322 3.6.6)."""
 
-    def has(self, name: bytes) -> bool:
-        """`name` is in lower case."""
-        return b"\n%b:" % name in self._low
-
-    @property
-    def hops(self) -> int:
-        return self._low.count(b"\nreceived:")
+    def find(self, name: bytes) -> list[tuple[int, bytes]]:
+        """(where it begins, the whole field) of each field of that name, which is in lower case."""
+        found: list[tuple[int, bytes]] = []
+        if name not in self.names:
+            return found
+        low, head = self._low, self.head
+        at = low.find(b"\n%b:" % name)
+        while at >= 0:
+            end = head.find(b"\n", at)
+            while head[end + 1 : end + 2] in _BLANKS:
+                end = head.find(b"\n", end + 1)
+            found.append((at, head[at : end + 1]))
+            at = low.find(b"\n%b:" % name, end)
+        return found
 
     def message_ids(self) -> list[tuple[str, str]]:
         """(`message-id` or `resent-message-id`, its value) of each such field, in order, as the log prints it."""
-        low = self._low
-        if b"\nmessage-id:" not in low and b"\nresent-message-id:" not in low:
-            return []
-        found = []
-        for field in fields(self._head):
-            name = name_of(field)
-            if name in (b"message-id", b"resent-message-id"):
-                value = field.partition(b":")[2].strip().replace(b"\r\n", b"\n")
-                found.append((name.decode(), value.decode("utf-8", "replace")))
-        return found
+        found = [(at, "message-id", field) for at, field in self.find(b"message-id")]
+        if self.resent:
+            found += [(at, "resent-message-id", field) for at, field in self.find(b"resent-message-id")]
+            found.sort()
+        return [(name, _value(field)) for _, name, field in found]
 
 
-def tight(head: bytes) -> bytes:
-    """`head` without white space between a field's name and its colon (RFC 5322 4.5 reads it, 3.6 never writes it)."""
-    return _LOOSE.sub(rb"\1:", head) if b" :" in head or b"\t:" in head else head
+def _value(field: bytes) -> str:
+    return field.partition(b":")[2].strip().replace(b"\r\n", b"\n").decode("utf-8", "replace")
 
 
 def fields(head: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.addresses import RECIPIENTS, SENDERS, needs_look, rewritten
 from postwarden.content.canonical import Canonical, Masquerade, Place
-from postwarden.content.head import Look, cut_to, fields, name_of, rejoin, tight, with_fields
+from postwarden.content.head import Look, Scanner, cut_to, fields, name_of, rejoin, with_fields
 from postwarden.content.mapping import Mapper, Unreasonable
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
@@ -28,8 +28,8 @@ from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
 _VISIBLE = (b"to", b"cc", b"resent-to", b"resent-cc")
-# What no name of a field with addresses begins with: nearly all Received, X-, Subject, Content- pass by one look.
-_OTHER_INITIALS = frozenset((b"X", b"x", b"I", b"i", b"L", b"l"))
+_ADDRESSES = SENDERS | RECIPIENTS
+_NAMES = _ADDRESSES | {b"message-id", b"date", b"received"}
 
 
 class Prepared(Struct, frozen=True):
@@ -47,6 +47,7 @@ class Preparer:
         params = self._params = view(ContentParams, settings, service)
         self._say = say
         self._drop = frozenset(name.lower().encode() for name in params.message_drop_headers)
+        self._scanner = Scanner(_NAMES | self._drop)
         self._rewrite = addressing.rewrite
 
         def maps(name: str) -> Maps:
@@ -84,17 +85,17 @@ class Preparer:
 
     def _prepare(self, envelope: Envelope, head: bytes) -> Prepared | Reply:
         params, queue_id = self._params, envelope.queue_id
-        head = tight(head)
-        seen = Look(head)
+        seen = self._scanner.look(head)
+        head = seen.head
         if seen.hops >= params.hopcount_limit:
             return Reply(554, "5.4.0", "Error: too many hops")
         rewrite = self._context(envelope.client)
         sender = envelope.sender and self._canonical[Place.ENVELOPE_SENDER](self._rewrite(envelope.sender))
         recipients = self._recipients.of(sender, envelope.recipients)
-        if len(head) > params.header_size_limit or any(map(seen.has, self._drop)):
-            head = self._trimmed(head)
         if rewrite is not None:
-            head = self._with_addresses(head, rewrite)
+            head = self._with_addresses(seen, head, rewrite)
+        if len(head) > params.header_size_limit or not self._drop.isdisjoint(seen.names):
+            head = self._trimmed(head)
         message_id = ""
         for name, value in seen.message_ids():
             self._say(MessageIdSeen(queue_id, value, name))
@@ -104,7 +105,7 @@ class Preparer:
             message_id = message_id or made
             if missing:
                 head = with_fields(head, missing)
-        if not message_id and not seen.has(b"message-id"):
+        if not message_id and b"message-id" not in seen.names:
             self._say(MessageIdSeen(queue_id, "<>"))
         return Prepared(structs.replace(envelope, sender=sender, recipients=recipients, message_id=message_id), head)
 
@@ -115,17 +116,17 @@ class Preparer:
         low = prefix.lower().encode()
         added = []
         made = ""
-        if not seen.has(low + b"message-id"):
+        if low + b"message-id" not in seen.names:
             new = self._new_message_id(queue_id, arrival)
             added.append(f"{prefix}Message-Id: {new}")
             self._say(MessageIdSeen(queue_id, new, f"{low.decode()}message-id"))
             made = "" if prefix else new
-        if not seen.has(low + b"date"):
+        if low + b"date" not in seen.names:
             added.append(f"{prefix}Date: {mail_date(arrival)}")
-        if not seen.has(low + b"from"):
+        if low + b"from" not in seen.names:
             added.append(f"{prefix}From: {external(sender) or 'MAILER-DAEMON'}")
         undisclosed = self._params.undisclosed_recipients_header
-        if undisclosed and not any(map(seen.has, _VISIBLE)):
+        if undisclosed and seen.names.isdisjoint(_VISIBLE):
             added.append(undisclosed)
         return added, made
 
@@ -135,24 +136,17 @@ class Preparer:
         kept = [field for field in fields(head) if name_of(field) not in self._drop]
         return rejoin(head, [field if len(field) <= limit else cut_to(field, limit) for field in kept])
 
-    def _with_addresses(self, head: bytes, rewrite: Rewrite) -> bytes:
+    def _with_addresses(self, seen: Look, head: bytes, rewrite: Rewrite) -> bytes:
         """Addresses in standard form, since nobody else can know what this machine's users mean by `root`."""
-        every = fields(head)
-        changed = [self._field(field, rewrite) for field in every]
-        return head if changed == every else rejoin(head, changed)
+        suspects = [field for name in _ADDRESSES & seen.names for _, field in seen.find(name)]
+        if self._usual:
+            suspects = list(filter(needs_look, suspects))
+        changed = {field: new for field in suspects if (new := self._field(field, rewrite)) != field}
+        return rejoin(head, [changed.get(field, field) for field in fields(head)]) if changed else head
 
     def _field(self, field: bytes, rewrite: Rewrite) -> bytes:
-        if field[:1] in _OTHER_INITIALS:
-            return field
-        name = name_of(field)
-        if name in SENDERS:
-            canonical = self._canonical[Place.HEADER_SENDER]
-        elif name in RECIPIENTS:
-            canonical = self._canonical[Place.HEADER_RECIPIENT]
-        else:
-            return field
-        if self._usual and not needs_look(field):
-            return field
+        place = Place.HEADER_SENDER if name_of(field) in SENDERS else Place.HEADER_RECIPIENT
+        canonical = self._canonical[place]
         limit = self._params.header_address_token_limit
         return rewritten(field, lambda address: canonical(rewrite(address)), limit)
 
