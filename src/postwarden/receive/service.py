@@ -18,10 +18,10 @@ from postwarden.net.waiting import Waiting
 from postwarden.receive.clients import Clients
 from postwarden.receive.counters import Counters
 from postwarden.receive.ehlo import hello_reply
-from postwarden.receive.forbidden import Forbidden
 from postwarden.receive.params import SmtpdParams
 from postwarden.receive.ports import Judge, PeerNames, Prepare, Store
 from postwarden.receive.received import Dates, ReceivedBy
+from postwarden.receive.verbs import Verbs
 from postwarden.tables.opening import Tables
 from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_server import Options
@@ -79,13 +79,16 @@ class Service:
         self.wrapper = params.smtpd_tls_wrappermode
         """TLS from the first byte."""
         self.tls = self._open_tls(params, n.files)
-        self.wrapper = params.smtpd_tls_wrappermode
-        """TLS from the first byte."""
         self.delay = 0.0
         """Seconds that each new transaction waits, while the courier lags behind (in_flow_delay)."""
         self.clients = Clients(settings, key, params, tables)
-        self.forbidden = Forbidden(settings, key, params, tables)
+        self.forbidden, self.noop = (
+            Verbs(getattr(params, name), tables, settings.origin(name, key))
+            for name in ("smtpd_forbidden_commands", "smtpd_noop_commands")
+        )
         self.banner = Reply(220, "", params.smtpd_banner)
+        self.smtputf8 = params.smtputf8_enable and "smtputf8" not in _discarded(params)
+        self.dsn = "dsn" not in _discarded(params)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.received_by = ReceivedBy(params.myhostname, params.mail_name, show_tls=params.smtpd_tls_received_header)
         self.dates = Dates()
@@ -185,6 +188,10 @@ def _tls_level(params: SmtpdParams) -> str:
 
 
 def _absent(params: SmtpdParams) -> frozenset[str]:
-    return frozenset(
-        {"chunking": "BDAT"}[w.lower()] for w in params.smtpd_discard_ehlo_keywords if w.lower() == "chunking"
-    )
+    """What is no command here, or shall do nothing."""
+    noop = {word.upper() for word in params.smtpd_noop_commands}
+    return frozenset(noop | {"BDAT"} if "chunking" in _discarded(params) else noop)
+
+
+def _discarded(params: SmtpdParams) -> frozenset[str]:
+    return frozenset(word.lower() for word in params.smtpd_discard_ehlo_keywords)

@@ -29,9 +29,13 @@ class Tally:
         elif error:
             self.errors += 1
         if verb in _IDLE_TALK:
-            if self._idle_talk > self._limit:
-                self.errors += 1
-            self._idle_talk += 1
+            self.talk()
+
+    def talk(self) -> None:
+        """A command that moves nothing: too many of them are errors."""
+        if self._idle_talk > self._limit:
+            self.errors += 1
+        self._idle_talk += 1
 
     def delivered(self) -> None:
         """A message was taken: what went wrong before is forgiven."""

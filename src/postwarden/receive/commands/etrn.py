@@ -9,12 +9,16 @@ from postwarden.wire.smtp_events import Word
 if TYPE_CHECKING:
     from postwarden.receive.session import Session
 
+_NEED_HELLO = Reply(503, "", "Error: send HELO/EHLO first")
 _SYNTAX = Reply(500, "", "Syntax: ETRN domain")
 _BAD_NAME = Reply(501, "", "Error: invalid parameter syntax")
 
 
 def apply_etrn(session: "Session", word: Word) -> None:
     session.where = "ETRN"
+    if session.params.smtpd_helo_required and not session.facts.client.helo:
+        session.answer(_NEED_HELLO, "ETRN")
+        return
     if len(word.arguments) != 1:
         session.answer(_SYNTAX, "ETRN")
         return

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 
 OK = Reply(250, "2.1.0", "Ok")
 _TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed limit")
+NO_DSN = Reply(501, "5.7.1", "DSN support is disabled")
 _NO_UTF8 = Reply(555, "5.5.4", "Unsupported option: SMTPUTF8")
 
 
 def apply_mail(session: "Session", mail: Mail) -> None:
     service, params, sender = session.service, session.params, mail.sender
     session.where = "MAIL"
-    if mail.smtputf8 and not params.smtputf8_enable:
+    if mail.smtputf8 and not service.smtputf8:
         session.answer(_NO_UTF8, "MAIL")
+        return
+    if not service.dsn and (mail.ret or mail.envid):
+        session.answer(NO_DSN, "MAIL")
         return
     decision = service.judge.mail(session.facts, sender)
     if session.standing.limited and _too_many(session):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
-from postwarden.receive.commands.mail import open_transaction
+from postwarden.receive.commands.mail import NO_DSN, open_transaction
 from postwarden.receive.counters import RECIPIENTS
 from postwarden.wire.smtp_events import Rcpt
 
@@ -27,6 +27,9 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         session.answer(_TOO_MANY, "" if forgiven else "RCPT")
         if forgiven:
             session.tally.count("RCPT", accepted=True)
+        return
+    if not session.service.dsn and (rcpt.orcpt or rcpt.notify):
+        session.answer(NO_DSN, "RCPT")
         return
     decision = session.service.judge.recipient(transaction.facts(), rcpt.address)
     if session.standing.limited and _too_many(session):

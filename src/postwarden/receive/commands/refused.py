@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
+from postwarden.receive.commands.noop import OK
 from postwarden.wire.smtp_events import BareLf, Refused, Unknown
 from postwarden.wire.smtp_states import State
 
@@ -34,6 +35,10 @@ def apply_refused(session: "Session", refused: Refused) -> None:
 
 
 def apply_unknown(session: "Session", unknown: Unknown) -> None:
+    if unknown.line in session.service.noop:
+        session.answer(OK)
+        session.tally.talk()
+        return
     session.where = "UNKNOWN"
     if unknown.line in session.service.forbidden:
         session.warn("non-SMTP command from ", f": {unknown.line[:100]}")
