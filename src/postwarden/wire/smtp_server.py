@@ -94,6 +94,10 @@ class Machine:
     def receive(self, data: bytes) -> None:
         if self.state is State.CONNECTED and self.early is None:
             self.early = "CONNECT", data
+        elif self.state is State.HANDSHAKE:
+            # In clear, after STARTTLS was accepted: never to be read as if it were said under TLS.
+            self.early = "STARTTLS", data
+            return
         self._buffer = data if self._pos == len(self._buffer) else self._buffer[self._pos :] + data
         self._pos = 0
 

@@ -6,6 +6,7 @@ import pytest
 
 from postwarden.testing.reception import Peer, Reception
 from postwarden.wire.data import clean
+from postwarden.wire.smtp_server import Machine, Options
 
 MAIL, RCPT = "MAIL FROM:<a@b.example>", "RCPT TO:<x@relay.example>"
 NEED_MAIL = "503 5.5.1 Error: need MAIL command\r\n"
@@ -159,3 +160,15 @@ def test_cve_2011_0411_what_comes_with_starttls_is_not_said_under_tls(tmp_path: 
     assert "improper command pipelining after STARTTLS from localhost[127.0.0.1]: MAIL FROM:<a@b.example>" in "".join(
         reception.log
     )
+
+
+def test_cve_2011_0411_nor_what_comes_right_after_it() -> None:
+    machine = Machine(Options())
+    machine.answered(220)
+    machine.receive(b"STARTTLS\r\n")
+    machine.next()
+    machine.answered(220)
+    machine.receive(b"MAIL FROM:<evil@b.example>\r\n")
+    machine.secured()
+    assert machine.next() is None and machine.buffered == 0
+    assert machine.early == ("STARTTLS", b"MAIL FROM:<evil@b.example>\r\n")
