@@ -10,7 +10,6 @@ sent in clear before the handshake must never count as said under TLS), wait for
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
 from typing import Protocol, cast
 
 from postwarden.mail.session import TlsFacts
@@ -65,15 +64,15 @@ class Stream(Protocol):
 class SocketStream(asyncio.Protocol):
     """A `Stream` over an asyncio transport; it is the transport's protocol itself, to save a call an event.
 
-    `wrap` gives the context of a server that speaks TLS from the first byte (RFC 8314 3.3): asked for each connection,
-    so that a renewed certificate is served at once. `opened` then comes after the handshake.
+    A server that speaks TLS from the first byte (RFC 8314 3.3) gives its context to the loop (`create_server(ssl=)`),
+    and not to `start_tls` in `opened`: the loop reads before that would begin, and the first bytes would be lost.
     """
 
-    def __init__(
-        self, handler: Handler, loop: asyncio.AbstractEventLoop, wrap: Callable[[], ssl.SSLContext] | None = None
-    ) -> None:
+    linger = 30.0
+    """Seconds after `close` in which the peer may still take what was written."""
+
+    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
         self._handler = handler
-        self._wrap = wrap
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._upgrade: asyncio.Task[None] | None = None
@@ -94,9 +93,6 @@ class SocketStream(asyncio.Protocol):
             self.peer = (peer[0], peer[1])
         if isinstance(local, tuple):
             self.local = (local[0], local[1])
-        if self._wrap is not None:
-            self.start_tls(self._wrap(), server_side=True)
-            return
         if transport.get_extra_info("ssl_object") is not None:
             self.tls = tls_facts(transport)
         self._handler.opened(self)
@@ -158,15 +154,15 @@ class SocketStream(asyncio.Protocol):
             return
         self._transport = transport
         self.tls = tls_facts(transport)
-        if self._wrap is not None:
-            self._handler.opened(self)
-        else:
-            self._handler.secured(self.tls)
+        self._handler.secured(self.tls)
 
     def close(self) -> None:
         self._closing = True
         if self._transport is not None and not self._closed:
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                # A peer that does not read must not keep the connection for ever.
+                self._loop.call_later(self.linger, self.abort)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -181,8 +177,7 @@ class SocketStream(asyncio.Protocol):
         if self._closed:
             return
         self._closed = self._closing = True
-        if self._wrap is None or self.tls is not None:
-            self._handler.closed(error)
+        self._handler.closed(error)
 
 
 def tls_facts(transport: asyncio.BaseTransport) -> TlsFacts:

@@ -135,15 +135,15 @@ class Receiver:
         life = self._life
         for listener, sock in zip(life.start.listeners, life.sockets, strict=True):
             service = self._reception.services[listener.service]
-            server = await life.loop.create_server(partial(self._accept, service), sock=sock, backlog=_BACKLOG)
+            tls = service.tls.for_listener() if service.tls is not None and service.wrapper else None
+            accept = partial(self._accept, service)
+            server = await life.loop.create_server(accept, sock=sock, backlog=_BACKLOG, ssl=tls)
             self._servers.append(server)
         life.ready()
         self._look()
 
     def _accept(self, service: Service) -> SocketStream:
-        tls = service.tls
-        wrap = (lambda: tls.context) if tls is not None and service.wrapper else None
-        return SocketStream(Session(service), self._life.loop, wrap)
+        return SocketStream(Session(service), self._life.loop)
 
     def _look(self) -> None:
         for problem in self._reception.refresh():

@@ -25,7 +25,10 @@ def split(pem: str) -> tuple[str, str]:
 
 
 def shake(
-    server: ssl.SSLContext, client: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None
+    server: ssl.SSLContext,
+    client: ssl.SSLContext | None = None,
+    session: ssl.SSLSession | None = None,
+    name: str | None = "mx.example.com",
 ) -> ssl.SSLObject:
     """A handshake in memory; the client's end."""
     if client is None:
@@ -33,7 +36,7 @@ def shake(
         client.check_hostname = False
         client.verify_mode = ssl.CERT_NONE
     a, b = ssl.MemoryBIO(), ssl.MemoryBIO()
-    near = client.wrap_bio(a, b, server_hostname="mx.example.com", session=session)
+    near = client.wrap_bio(a, b, server_hostname=name, session=session)
     far = server.wrap_bio(b, a, server_side=True)
     for _ in range(10):
         for end in (near, far):
@@ -149,3 +152,19 @@ def test_protocols_are_limited(tmp_path: Path) -> None:
     pem = make(tmp_path / "mx.pem")
     context = server_context(ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",)), cert_file=pem, key_file=pem), {})
     assert shake(context).version() == "TLSv1.2"
+
+
+@pytest.mark.parametrize("sni", ["mx.example.com", None], ids=["name", "no name"])
+def test_a_listener_serves_a_renewed_certificate_too(tmp_path: Path, sni: str | None) -> None:
+    clock, problems = VirtualClock(), []
+    pem = make(tmp_path / "mx.pem")
+    tls = ServerTls(ServerTlsSettings(cert_file=pem, key_file=pem), clock, problems.append)
+    listener = tls.for_listener()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    before = shake(listener, client, name=sni).getpeercert(True)
+    make(tmp_path / "new.pem")
+    (tmp_path / "new.pem").rename(pem)
+    clock.advance(2)
+    after = shake(listener, client, name=sni).getpeercert(True)
+    assert before != after == served(tls) and not problems

@@ -1,0 +1,196 @@
+"""The moments of a handshake that only a hand-made client can produce."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from postwarden.net.stream import SocketStream
+from postwarden.testing.certificate import write_certificate
+from postwarden.testing.stream import Recorder
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+class Counting(Recorder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = 0
+
+    def closed(self, reason: Exception | None) -> None:
+        self.ends += 1
+        super().closed(reason)
+
+    def received(self, data: bytes) -> None:
+        assert not self.ends
+        super().received(data)
+
+
+class Client:
+    """TLS by hand over a blocking socket: says when each flight leaves."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out)
+
+    def last_flight(self) -> bytes:
+        """Shake hands up to our last flight, which is returned and not sent."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        self.socket.sendall(self._out.read())
+        while True:
+            data = self.socket.recv(65536)
+            assert data, "the server hung up"
+            self._in.write(data)
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            return self._out.read()
+
+    def encrypted(self, data: bytes) -> bytes:
+        self.tls.write(data)
+        return self._out.read()
+
+
+@pytest.fixture(params=LOOPS)
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+        yield runner
+
+
+@pytest.fixture
+def server_tls(tmp_path: Path) -> ssl.SSLContext:
+    write_certificate(tmp_path / "pem", "far.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    return context
+
+
+def play(runner: asyncio.Runner, context: ssl.SSLContext, ear: Counting, act: Callable[[int], None]) -> list[Any]:
+    """Serve one connection to `act(port)` on a thread until it is over; what the loop complained of."""
+    complaints: list[Any] = []
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: complaints.append(context))
+        server = await loop.create_server(lambda: SocketStream(ear, loop), "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        await asyncio.to_thread(act, port)
+        for turn in range(10_000):
+            if ear.ends or (ear.stream is None and turn > 50):
+                break
+            await asyncio.sleep(0.001)
+        server.close()
+
+    runner.run(serve())
+    return complaints
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["fin", "reset"])
+@pytest.mark.parametrize("said", [b"", b"EHLO x\r\n"], ids=["silent", "said"])
+def test_a_connection_that_vanishes_with_the_end_of_the_handshake(
+    runner: asyncio.Runner, server_tls: ssl.SSLContext, hard: bool, said: bytes
+) -> None:
+    def act(port: int) -> None:
+        client = Client(port)
+        data = client.last_flight()
+        if said:
+            data += client.encrypted(said)
+        if hard:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.socket.sendall(data)
+        client.socket.close()
+
+    for _ in range(5):
+        ear = Counting()
+        assert play(runner, server_tls, ear, act) == []
+        # Whether the handshake or the end was first is a matter of luck; that each opened end is closed once is not.
+        assert ear.ends == (1 if ear.stream is not None else 0)
+
+
+def test_a_stranger_to_implicit_tls_never_opens(runner: asyncio.Runner, server_tls: ssl.SSLContext) -> None:
+    def act(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+            sock.sendall(b"EHLO in.the.clear\r\n")
+            while True:
+                try:
+                    if not sock.recv(1024):
+                        return
+                except ConnectionError:
+                    return
+
+    ear = Counting()
+    assert play(runner, server_tls, ear, act) == []
+    assert ear.stream is None and ear.ends == 0
+
+
+def test_a_client_that_speaks_before_it_is_accepted_is_heard(
+    runner: asyncio.Runner, server_tls: ssl.SSLContext
+) -> None:
+    def act(port: int) -> None:
+        client = Client(port)
+        client.socket.sendall(client.last_flight() + client.encrypted(b"EHLO early\r\n"))
+        client.socket.close()
+
+    for _ in range(5):
+        ear = Counting()
+        assert play(runner, server_tls, ear, act) == []
+        assert ear.data == b"EHLO early\r\n" and ear.ends == 1
+
+
+class Gone:
+    """A loop and a transport whose handshake ends well for a connection that is no more."""
+
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+        self.aborted = 0
+
+    def create_task(self, task: Any) -> Any:
+        return asyncio.get_running_loop().create_task(task)
+
+    async def start_tls(self, *_: Any, **__: Any) -> Any:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def pause_reading(self) -> None:
+        return
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [None, Gone(None), ConnectionAbortedError("SSL handshake is taking longer"), ssl.SSLError(1, "alert")],
+    ids=["none", "transport without TLS", "time-out", "alert"],
+)
+def test_a_handshake_without_a_connection_is_told_once(outcome: object) -> None:
+    ear, gone = Counting(), Gone(outcome)
+
+    async def run() -> None:
+        stream = SocketStream(ear, gone)  # type: ignore[arg-type]
+        stream.connection_made(gone)  # type: ignore[arg-type]
+        stream.start_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), server_side=True)
+        stream.connection_lost(None)
+        assert ear.ends == 0, "the handshake tells, with its reason"
+        for _ in range(3):
+            await asyncio.sleep(0)
+        stream.connection_lost(None)
+
+    asyncio.run(run())
+    assert ear.ends == 1 and isinstance(ear.reason, OSError)
+    assert ear.secured_with is None and gone.aborted
