@@ -13,12 +13,16 @@ _BACKLOG = 1024
 
 def listeners(settings: Settings) -> list[Listener]:
     """Every socket that the configuration asks for, in master.cf order. Raises ConfigError with the line at fault."""
-    found: list[Listener] = []
+    found: dict[tuple[str, int], tuple[Listener, Service]] = {}
     for service in settings.services:
         if service.type == "inet" and service.command == "smtpd":
             for address, port in _endpoints(settings, service):
-                found.append(Listener(service.key, address, port))
-    return found
+                if (address, port) in found:
+                    # The two may differ in what they let pass, and the kernel would choose.
+                    other = found[address, port][1].origin
+                    raise ConfigError(service.origin, f"{address} port {port} is already that of {other}")
+                found[address, port] = Listener(service.key, address, port), service
+    return [listener for listener, _ in found.values()]
 
 
 def _endpoints(settings: Settings, service: Service) -> Iterator[tuple[str, int]]:

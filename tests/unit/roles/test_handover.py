@@ -1,0 +1,103 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from postwarden.config.settings import Settings
+from postwarden.roles import handover
+from postwarden.roles.handover import Handover, LogTarget
+from postwarden.testing.config import settings
+
+MASTER_CF = "smtp inet n - n - - smtpd\n465 inet n - n - - smtpd\n  -o smtpd_tls_key_file={key}\n"
+
+
+def secret(path: Path, text: str = "secret", mode: int = 0o600) -> str:
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def content(fd: int) -> bytes:
+    """What a role reads: it opens the descriptor's name, and so begins at the start."""
+    data = Path(f"/proc/self/fd/{fd}").read_bytes()
+    os.close(fd)
+    return data
+
+
+def test_only_what_others_may_not_read_is_handed_over(tmp_path: Path) -> None:
+    private, public = secret(tmp_path / "key"), secret(tmp_path / "cert", mode=0o644)
+    own = secret(tmp_path / "own")
+    found = Handover(
+        settings(
+            master_cf_text=MASTER_CF.format(key=own),
+            smtpd_tls_key_file=private,
+            smtpd_tls_cert_file=public,
+            smtp_tls_key_file=private,
+            smtpd_tls_dkey_file=str(tmp_path / "missing"),
+        )
+    )
+    assert found.paths == (private, own)
+
+
+def test_a_role_reads_the_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    found = Handover(settings(smtpd_tls_key_file=secret(tmp_path / "key", "k" * 100_000)))
+    (fd,) = found.descriptors()
+    assert not os.get_inheritable(fd)
+    assert "key" in os.readlink(f"/proc/self/fd/{fd}") and str(tmp_path) not in os.readlink(f"/proc/self/fd/{fd}")
+    assert content(fd) == b"k" * 100_000
+
+
+def test_a_renewed_file_is_told_once(tmp_path: Path) -> None:
+    path = secret(tmp_path / "key")
+    found = Handover(settings(smtpd_tls_key_file=path))
+    assert found.changed() == ()
+    secret(tmp_path / "new", "renewed")
+    (tmp_path / "new").rename(path)
+    assert found.changed() == (path,)
+    assert found.changed() == ()
+    assert [content(fd) for fd in found.descriptors((path,))] == [b"renewed"]
+
+
+def test_a_file_that_vanished_is_handed_over_empty(tmp_path: Path) -> None:
+    path = secret(tmp_path / "key")
+    found = Handover(settings(smtpd_tls_key_file=path))
+    os.unlink(path)
+    assert found.changed() == (path,)
+    assert [content(fd) for fd in found.descriptors()] == [b""]
+
+
+def log_settings(tmp_path: Path, **more: str) -> Settings:
+    return settings(queue_directory=str(tmp_path / "queue"), **more)
+
+
+def test_a_log_file_is_appended_to_and_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "maillog"
+    path.write_text("before\n")
+    path.chmod(0o640)
+    target = LogTarget(log_settings(tmp_path, maillog_file=str(path)))
+    (fd,) = target.descriptors()
+    os.write(fd, b"after\n")
+    os.close(fd)
+    target.close()
+    target.close()
+    assert target.to == "fd" and path.read_text() == "before\nafter\n"
+
+
+def test_a_log_file_that_can_not_be_made_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        LogTarget(log_settings(tmp_path, maillog_file=str(tmp_path / "nowhere" / "maillog")))
+
+
+def test_without_syslog_the_log_is_below_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "_SYSLOG", str(tmp_path / "none"))
+    (tmp_path / "queue" / "postwarden").mkdir(parents=True)
+    target = LogTarget(log_settings(tmp_path))
+    target.close()
+    assert target.path == str(tmp_path / "queue" / "postwarden" / "maillog")
+    assert os.stat(target.path).st_mode & 0o007 == 0
+
+
+def test_the_terminal_can_be_the_log(tmp_path: Path) -> None:
+    target = LogTarget(log_settings(tmp_path, maillog_file="/dev/stderr"))
+    assert os.path.sameopenfile(target.fd, 2)
+    target.close()
