@@ -200,4 +200,8 @@ class Report(Struct, frozen=True, array_like=True, tag=3):
     figures: dict[str, int]
 
 
-ToMaster = Ready | Refused | Report
+class Unlinked(Struct, frozen=True, array_like=True, tag=4):
+    """The channel to the courier is gone and no other has come: a new one is wanted, if there is a courier."""
+
+
+ToMaster = Ready | Refused | Report | Unlinked

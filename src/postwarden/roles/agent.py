@@ -30,8 +30,9 @@ from postwarden.ipc.records import (
     Report,
     Start,
     ToDeliverer,
+    Unlinked,
 )
-from postwarden.mail.events import Warn
+from postwarden.mail.events import Failure, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog
 from postwarden.roles.agent_queue import JobQueue, Work
@@ -44,6 +45,7 @@ _IDLE_SECONDS = 100.0
 _REPORT_SECONDS = 5.0
 _PAUSE = 1.0
 """Before the next worker is made when one could not even begin."""
+_RELINK_SECONDS = 2.0
 _SEND_TIMEOUT = struct.pack("ll", 5, 0)
 _MOST_WORKERS = 20
 """They wait for the disk, and few at once are enough to keep it busy."""
@@ -84,6 +86,10 @@ class Supervisor:
         self._end_by = float("inf")
         self._code: int | None = None
         self._reported = 0.0
+        self._relink = float("inf")
+        """When the master is to be asked for a channel to the courier."""
+        self._dying: set[int] = set()
+        """Workers that were killed. One that waits for a dead file server dies late, and nobody may wait for it."""
 
     def run(self) -> int:
         while self._code is None:
@@ -92,6 +98,10 @@ class Supervisor:
             self._look_after()
         for hand in self._hands:
             self._kill(hand)
+        until = time.monotonic() + _PAUSE
+        while self._dying and time.monotonic() < until:
+            time.sleep(0.005)
+            self._reap()
         self._log.close()
         return self._code
 
@@ -134,7 +144,13 @@ class Supervisor:
 
     def _try(self, settings: Settings) -> None:
         """A worker reads the configuration; if it can use it, so do we, and the workers of the old one retire."""
-        self._trial = self._hire(settings)
+        try:
+            self._trial = self._hire(settings)
+        except OSError as error:
+            self._tell(Refused(f"local delivery: no worker to read the configuration: {error}"))
+            if not self._hands:
+                self._code = 1
+            return
         self._trial.trial = settings
 
     def _judged(self, hand: Hand, reason: str) -> None:
@@ -158,7 +174,7 @@ class Supervisor:
             other.retiring = other is not hand
         self._tell(Ready())
 
-    def _tell(self, record: Ready | Refused | Report) -> None:
+    def _tell(self, record: Ready | Refused | Report | Unlinked) -> None:
         with contextlib.suppress(OSError):
             self._control.send(record)
 
@@ -176,7 +192,9 @@ class Supervisor:
         except OSError:
             # It is gone already. The next one will have a link of its own.
             sock.close()
+            self._want_link()
             return
+        self._relink = float("inf")
         self._clients.append(client)
         self._selector.register(client, selectors.EVENT_READ, self._take)
 
@@ -191,10 +209,15 @@ class Supervisor:
             self._clients.remove(client)
             self._queue.forget(client)
             client.close()
+            self._want_link()
             return
         for job, fds in records:
             self._queue.add(Work(job, fds, client))
         self._hand_out()
+
+    def _want_link(self) -> None:
+        if not self._clients:
+            self._relink = time.monotonic() + _RELINK_SECONDS
 
     def _answer(self, client: BlockingChannel[Job], record: object) -> None:
         if client in self._clients:
@@ -204,10 +227,16 @@ class Supervisor:
     # Workers
 
     def _hire(self, settings: Settings) -> Hand:
+        """A new worker. Raises OSError."""
         ours, theirs = socket.socketpair()
         # A worker that somebody has stopped must not stop us with it.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             self._become_worker(theirs, settings)
@@ -275,7 +304,11 @@ class Supervisor:
             work.release()
         hired = sum(not hand.able for hand in self._hands)
         if self._queue.waiting > hired and len(self._hands) < _MOST_WORKERS and self._may_hire():
-            self._hire(self._settings)
+            try:
+                self._hire(self._settings)
+            except OSError as error:
+                self._log.emit("agent", Failure(f"no new worker: {error}"))
+                self._hire_after = time.monotonic() + _PAUSE
 
     def _may_hire(self) -> bool:
         """Not before the first worker has judged, and not one after the other when they die at once."""
@@ -307,8 +340,17 @@ class Supervisor:
         for kill in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(hand.pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(hand.pid, 0)
+        self._dying.add(hand.pid)
+        self._reap()
+
+    def _reap(self) -> None:
+        for pid in list(self._dying):
+            try:
+                gone = os.waitpid(pid, os.WNOHANG)[0] == pid
+            except ChildProcessError:
+                gone = True
+            if gone:
+                self._dying.discard(pid)
 
     # Time
 
@@ -317,6 +359,10 @@ class Supervisor:
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        self._reap()
+        if now >= self._relink and not self._draining:
+            self._relink = now + _RELINK_SECONDS
+            self._tell(Unlinked())
         if self._queue.waiting and not self._draining:
             self._hand_out()
         idle = 0

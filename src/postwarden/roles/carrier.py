@@ -13,6 +13,7 @@ from postwarden.config.values import split
 from postwarden.deliver.body import FileBody
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer
+from postwarden.mail.events import Failure
 from postwarden.mail.status import Status, Timing
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
@@ -55,8 +56,13 @@ class Carrier:
     def _job(self, job: Job, fds: list[int]) -> None:
         channel = self._channel
         self._open += 1
+        over = False
 
         def done(outcome: Outcome) -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
             self._open -= 1
             if channel is not None:
                 channel.send(outcome)
@@ -67,14 +73,21 @@ class Carrier:
         if deliverer is None:
             for fd in fds:
                 os.close(fd)
-            done(_no_such_transport(job, self._life.clock.now()))
+            # Postfix's words for a transport that master.cf does not have.
+            why = Status("4.3.0", f"mail transport unavailable: {job.transport}")
+            done(_put_off(job, why, self._life.clock.now(), fault=why))
             return
         body = job.body if job.body is not None else FileBody(fds[0], job.body_offset, job.body_size)
-        deliverer.deliver(job, body, done)
+        try:
+            deliverer.deliver(job, body, done)
+        except Exception as error:  # a bug of ours: the job must not stay open for ever
+            self._life.log.emit("smtp", Failure(f"{job.queue_id}: internal error: {error!r}"))
+            done(_put_off(job, Status("4.3.0", "internal error in the mail transport"), self._life.clock.now()))
 
     def _unlinked(self, channel: Channel[Job]) -> None:
         if self._channel is channel:
             self._channel = None
+            self._life.unlinked(lambda: self._channel is None and not self._draining)
 
     def _end_if_idle(self) -> None:
         if self._open:
@@ -117,10 +130,9 @@ def client_tls(settings: Settings, service: str, files: dict[str, str]) -> TlsCl
         raise ConfigError(settings.origin(prefix + "security_level", service), str(error)) from error
 
 
-def _no_such_transport(job: Job, now: float) -> Outcome:
-    """Postfix's words for a transport that master.cf does not have."""
-    status = Status("4.3.0", f"mail transport unavailable: {job.transport}")
-    return Outcome(job.job_id, (status,) * len(job.recipients), Timing(now, 0, now), status)
+def _put_off(job: Job, why: Status, now: float, *, fault: Status | None = None) -> Outcome:
+    """Nothing was tried, for a reason of our own."""
+    return Outcome(job.job_id, (why,) * len(job.recipients), Timing(now, 0, now), fault)
 
 
 def main(control: socket.socket) -> int:

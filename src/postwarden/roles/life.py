@@ -21,7 +21,19 @@ import msgspec
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.ipc.channel import Channel
-from postwarden.ipc.records import Drain, Flush, FromMaster, Handed, Link, Ready, Reconfigure, Refused, Report, Start
+from postwarden.ipc.records import (
+    Drain,
+    Flush,
+    FromMaster,
+    Handed,
+    Link,
+    Ready,
+    Reconfigure,
+    Refused,
+    Report,
+    Start,
+    Unlinked,
+)
 from postwarden.mail.events import Failure
 from postwarden.net.clock import LoopClock
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
@@ -29,6 +41,7 @@ from postwarden.roles.privileges import become
 
 EX_CONFIG = 78
 _LAST_SECONDS = 10.0
+_RELINK = 2.0
 _SWITCH_SECONDS = 0.0005
 _GC_THRESHOLDS = (20_000, 20, 50)
 """Values are frozen Structs without cycles: the usual 700 would look through 10,000 sessions for nothing."""
@@ -101,6 +114,17 @@ class Life:
 
     def report(self, figures: dict[str, int]) -> None:
         self._control.send(Report(figures))
+
+    def unlinked(self, still: Callable[[], bool]) -> None:
+        """The channel to the courier is gone. As a rule the courier is, and the next one brings a channel of its own;
+        if `still` says in a while that none has come, the master is asked for one."""
+
+        def ask() -> None:
+            if not self.over.done() and still():
+                self._control.send(Unlinked())
+                self.unlinked(still)
+
+        self.loop.call_later(_RELINK, ask)
 
     def finish(self, code: int = 0) -> None:
         if not self.over.done():

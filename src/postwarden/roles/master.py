@@ -21,7 +21,19 @@ import msgspec
 from postwarden import pipeline
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
-from postwarden.ipc.records import Flush, Handed, Link, Listener, Ready, Reconfigure, Refused, Report, Start, ToMaster
+from postwarden.ipc.records import (
+    Flush,
+    Handed,
+    Link,
+    Listener,
+    Ready,
+    Reconfigure,
+    Refused,
+    Report,
+    Start,
+    ToMaster,
+    Unlinked,
+)
 from postwarden.mail.events import Failure, Fatal, Notice, Warn
 from postwarden.net.log import FileSink, MailLog, SyslogSink
 from postwarden.receive.counters import Counters
@@ -231,6 +243,9 @@ class Master:
                 self.log.emit("master", Fatal(f"{child.role}: {record.reason}"))
             case Report():
                 child.figures = record.figures
+            case Unlinked():
+                if child.role != "courier":
+                    self._join(child)
 
     def _generation_is_ready(self) -> None:
         current = [c for c in self._children.values() if c.generation == self._generation]
