@@ -9,6 +9,7 @@ import asyncio
 import math
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 
 from postwarden import pipeline
@@ -32,14 +33,15 @@ from postwarden.spool.params import SpoolParams
 _MESSAGES, _OCTETS = 256, 16 << 20
 _LOOK_EVERY = 1.0
 _BACKLOG = 1024
+_TURN, _HANDSHAKES = 0.02, 2.0
 
 
 class Told:
     """The courier's channel, and what it may still be sent whole."""
 
-    def __init__(self, sock: socket.socket, slow: "Slow") -> None:
+    def __init__(self, sock: socket.socket, slow_down: Callable[[float], None]) -> None:
         self._messages, self._octets = _MESSAGES, _OCTETS
-        self._slow = slow
+        self._slow_down = slow_down
         self.open = True
         self._channel: Channel[ToReceiver] = Channel(sock, ToReceiver, self._heard, self._lost)
 
@@ -64,16 +66,10 @@ class Told:
             self._messages += record.messages
             self._octets += record.octets
         else:
-            self._slow.seconds = record.seconds
+            self._slow_down(record.seconds)
 
     def _lost(self, error: Exception | None) -> None:
         self.open = False
-
-
-class Slow:
-    """How long each new transaction is to wait (in_flow_delay)."""
-
-    seconds = 0.0
 
 
 class Receiver:
@@ -81,7 +77,6 @@ class Receiver:
         self._life = life
         settings = life.settings
         self._told: Told | None = None
-        self._slow = Slow()
         self._draining = False
         start = life.start
         self._counters = Counters(life.counters_fd, start.instance, settings.number("anvil_rate_time_unit"))
@@ -111,7 +106,12 @@ class Receiver:
         life.loop.create_task(self._listen())
 
     def link(self, link: Link, sock: socket.socket) -> None:
-        self._told = Told(sock, self._slow)
+        self._told = Told(sock, self._slow_down)
+
+    def _slow_down(self, seconds: float) -> None:
+        """in_flow_delay: the courier lags, each new transaction waits."""
+        for service in self._reception.services.values():
+            service.delay = seconds
 
     def reconfigure(self, settings: Settings) -> None:
         """Never asked for: a reload starts new receivers."""
@@ -124,9 +124,13 @@ class Receiver:
         for server in self._servers:
             server.close()
         if at_once:
+            for service in self._reception.services.values():
+                service.leaving = True
             for session in self._sessions():
                 session.leave()
-        self._end_if_idle()
+        # What was accepted before is no session yet: for a turn of the loop, or until its TLS handshake is over.
+        handshakes = any(service.wrapper for service in self._reception.services.values())
+        self._life.clock.call_later(_HANDSHAKES if handshakes and not at_once else _TURN, self._end_if_idle)
 
     def flush(self) -> None:
         """The courier's affair."""
@@ -146,10 +150,11 @@ class Receiver:
         return SocketStream(Session(service), self._life.loop)
 
     def _look(self) -> None:
+        if not self._draining:
+            # First, so that a fault in one look is not the last of all looks.
+            self._life.clock.call_later(_LOOK_EVERY, self._look)
         for problem in self._reception.refresh():
             self._life.log.emit("smtpd", Warn(f"{problem.origin}: {problem.text}; the old text stays in effect"))
-        if not self._draining:
-            self._life.clock.call_later(_LOOK_EVERY, self._look)
 
     def _stored(self, stored: Stored) -> None:
         if self._told is not None:
@@ -167,7 +172,7 @@ class Receiver:
 
     def _end_if_idle(self) -> None:
         if any(service.sessions for service in self._reception.services.values()):
-            self._life.clock.call_later(0.02, self._end_if_idle)
+            self._life.clock.call_later(_TURN, self._end_if_idle)
             return
         self._store.close()
         self._life.clock.call_later(0.02, self._end_when_told)
