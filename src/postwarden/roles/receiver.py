@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
+from msgspec import structs
+
 from postwarden import pipeline
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
@@ -48,7 +50,7 @@ class Told:
     def stored(self, stored: Stored) -> None:
         size = len(stored.body or b"")
         if self._messages <= 0 or self._octets < size:
-            stored = Stored(stored.segment, stored.offset, stored.length, stored.envelope, b"", None, stored.body_file)
+            stored = structs.replace(stored, body=None)
         else:
             self._messages -= 1
             self._octets -= size
