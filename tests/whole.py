@@ -55,9 +55,7 @@ class Gateway:
         for name, mode in (("etc", 0o755), ("queue", 0o755), ("data", 0o755), ("mail", 0o1777)):
             (base / name).mkdir(exist_ok=True)
             (base / name).chmod(mode)
-        for directory in (base, *base.parents[:2]):
-            with contextlib.suppress(PermissionError):
-                directory.chmod(directory.stat().st_mode | 0o055)
+        base.chmod(0o755)
         if os.geteuid() == 0:
             os.chown(base / "data", pwd.getpwnam(OWNER).pw_uid, -1)
         self.settings = {
