@@ -60,7 +60,7 @@ class Mode(Struct, frozen=True):
 
 
 class Service:
-    """Sessions read this and count themselves in `sessions`; `limit` and `delay` are the role's to set."""
+    """Sessions read this and count themselves in `sessions`; `limit`, `delay` and `leaving` are the role's."""
 
     def __init__(self, settings: Settings, key: str, neighbours: Neighbours, tables: Tables | None = None) -> None:
         """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value, table or certificate that can't
@@ -79,6 +79,8 @@ class Service:
         self.wrapper = params.smtpd_tls_wrappermode
         """TLS from the first byte."""
         self.tls = self._open_tls(params, n.files)
+        self.leaving = False
+        """The process ends: who comes now is sent away as soon as it was greeted."""
         self.delay = 0.0
         """Seconds that each new transaction waits, while the courier lags behind (in_flow_delay)."""
         self.clients = Clients(settings, key, params, tables)

@@ -75,7 +75,7 @@ class Session:
         """What the client did last, for the log."""
         self.opening = ""
         """Of the Received header; empty until the first message after HELO."""
-        self.leaving = False
+        self.leaving = service.leaving
         """421 at the next command boundary."""
         self._out: list[bytes] = []
         self._deadline = Deadline(service.clock, self._timed_out)

@@ -72,6 +72,8 @@ class Told:
 
     def _lost(self, error: Exception | None) -> None:
         self.open = False
+        # The next courier does not know that this one lagged.
+        self._slow_down(0.0)
 
 
 class Receiver:

@@ -339,6 +339,13 @@ def test_leaving_waits_for_the_end_of_a_message() -> None:
     assert busy.closed and len(made.store.messages) == 1
 
 
+def test_who_comes_when_the_process_ends_is_sent_away() -> None:
+    made = reception()
+    made.service.leaving = True
+    peer = made.connect()
+    assert peer.hear().splitlines()[-1] == "421 4.3.2 mx.example.com Service shutting down" and peer.closed
+
+
 def test_leaving_waits_for_the_end_of_a_chunk() -> None:
     made = reception()
     peer = made.connect()
