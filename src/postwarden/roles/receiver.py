@@ -48,12 +48,13 @@ class Told:
         self._channel: Channel[ToReceiver] = Channel(sock, ToReceiver, self._heard, self._lost)
 
     def stored(self, stored: Stored) -> None:
-        size = len(stored.body or b"")
-        if self._messages <= 0 or self._octets < size:
-            stored = structs.replace(stored, body=None)
-        else:
-            self._messages -= 1
-            self._octets -= size
+        body = stored.body
+        if body is not None:  # one with a file of its own needs no credit, and none comes back for it
+            if self._messages <= 0 or self._octets < len(body):
+                stored = structs.replace(stored, body=None)
+            else:
+                self._messages -= 1
+                self._octets -= len(body)
         self._channel.send(stored)
 
     def sealed(self, sealed: SegmentSealed) -> None:
