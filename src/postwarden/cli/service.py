@@ -112,7 +112,7 @@ def serve(settings: Settings, voice: Voice, ready: Callable[[], None]) -> int:
     held = []
     try:
         held.append(lock.hold(lock.pid_file(settings.text("queue_directory"))))
-        held.append(lock.hold(data_lock(settings)))
+        held.append(lock.hold(data_lock(settings), mail_owner(settings)))
     except lock.AlreadyRunning:
         voice.say(Fatal("the Postfix mail system is already running"))
         return 1
@@ -204,17 +204,21 @@ def prepare(settings: Settings, voice: Voice) -> None:
     if lock.running(settings.text("queue_directory")):
         raise Stop("the Postfix mail system is already running")
     complain(settings, voice)
-    owner = None
-    if os.geteuid() == 0:
-        try:
-            account = look_up(settings.text("mail_owner"))
-        except NoSuchUser as error:
-            raise Stop(f"{settings.origin('mail_owner')}: {error}") from None
-        owner = (account.pw_uid, account.pw_gid)
     try:
-        make_directories(settings, owner)
+        make_directories(settings, mail_owner(settings))
     except OSError as error:
         raise Stop(f"{settings.origin('queue_directory')}: {error}") from None
+
+
+def mail_owner(settings: Settings) -> tuple[int, int] | None:
+    """Whose the files are that root makes for the roles; None if we are not root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        account = look_up(settings.text("mail_owner"))
+    except NoSuchUser as error:
+        raise Stop(f"{settings.origin('mail_owner')}: {error}") from None
+    return account.pw_uid, account.pw_gid
 
 
 def running(settings: Settings) -> int:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 
@@ -23,10 +24,12 @@ def pid_file(queue_directory: str) -> Path:
     return Path(queue_directory) / "pid" / "master.pid"
 
 
-def hold(path: Path) -> int:
-    """Lock `path` and write our process id into it; the descriptor must stay open. Raises AlreadyRunning, OSError."""
+def hold(path: Path, owner: tuple[int, int] | None = None) -> int:
+    """Lock `path` and write our process id into it; the descriptor must stay open. A new file is given to `owner`, if
+    root makes it for others: Postfix opens the lock of its data directory as mail_owner. Raises AlreadyRunning,
+    OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = _create(path, owner)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -34,6 +37,23 @@ def hold(path: Path) -> int:
         os.close(fd)
         raise AlreadyRunning(path, pid) from None
     write_pid(fd)
+    return fd
+
+
+def _create(path: Path, owner: tuple[int, int] | None) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        fd = os.open(path, flags)
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
+            # Another name of somebody's file, put here by whoever the directory belongs to, would be overwritten.
+            os.close(fd)
+            raise PermissionError(errno.EPERM, "not a regular file with one name", str(path)) from None
+    else:
+        if owner is not None:
+            os.fchown(fd, *owner)
     return fd
 
 
