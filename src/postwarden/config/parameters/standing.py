@@ -135,6 +135,9 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "smtp_tls_per_site": "use smtp_tls_policy_maps",
         "lmtp_tls_per_site": "use lmtp_tls_policy_maps",
         "maps_rbl_domains": "use reject_rbl_client in smtpd_recipient_restrictions",
+        # Without these a stranger would pass for the proxy in front, which is often in mynetworks, or for a friend.
+        "smtpd_upstream_proxy_protocol": "not available in this version: let clients connect without a proxy",
+        "smtpd_tls_req_ccert": "not available in this version: client certificates are not asked for",
     }
 )
 """Set to anything, they stop the start; the text is the cure."""
