@@ -4,6 +4,7 @@ A file goes as a memfd, a copy in memory without a path: the role reads `/proc/s
 open anything beside it. `changed` looks at the files once in a while; a renewed key is handed over without a restart.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -67,7 +68,7 @@ class LogTarget:
         if self.path in ("/dev/stdout", "/dev/stderr"):
             self.fd = os.dup(1 if self.path == "/dev/stdout" else 2)
         else:
-            self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self.fd = _open_log(self.path, trusted=bool(name))
 
     def descriptors(self) -> list[int]:
         """For `Start`, which closes what it is given."""
@@ -77,6 +78,20 @@ class LogTarget:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _open_log(path: str, *, trusted: bool) -> int:
+    """`trusted`: the operator named it. Else it is in the spool's directory, which belongs to the roles: a link that
+    one of them put there must not have root write, and hand over, a file of somebody else."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    if trusted:
+        return os.open(path, flags, 0o640)
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+    state = os.fstat(fd)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
+        os.close(fd)
+        raise PermissionError(errno.EPERM, "not a regular file with one name", path)
+    return fd
 
 
 def _is_private(path: str) -> bool:

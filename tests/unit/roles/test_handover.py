@@ -101,3 +101,19 @@ def test_the_terminal_can_be_the_log(tmp_path: Path) -> None:
     target = LogTarget(log_settings(tmp_path, maillog_file="/dev/stderr"))
     assert os.path.sameopenfile(target.fd, 2)
     target.close()
+
+
+def test_the_log_below_the_queue_is_never_somebody_elses_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "_SYSLOG", str(tmp_path / "none"))
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    spool = tmp_path / "queue" / "postwarden"
+    spool.mkdir(parents=True)
+    for plant in (lambda: (spool / "maillog").symlink_to(victim), lambda: (spool / "maillog").hardlink_to(victim)):
+        plant()
+        with pytest.raises(OSError):
+            LogTarget(log_settings(tmp_path))
+        (spool / "maillog").unlink()
+    os.mkfifo(spool / "maillog")
+    with pytest.raises(OSError):
+        LogTarget(log_settings(tmp_path))
