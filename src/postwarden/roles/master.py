@@ -91,7 +91,8 @@ class Master:
         self._announce("daemon started")
         for role, count in self._wanted().items():
             for _ in range(count):
-                self._start(role)
+                if self._stopping < 0:
+                    self._start(role)
         self._watch()
         return await self._over
 
@@ -178,13 +179,18 @@ class Master:
         return {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores if self._listeners else 0}
 
     def _start(self, role: str) -> None:
-        """Start a process of a role. Where the machine has no room for it now, it is tried again."""
+        """Start a process of a role. Where the machine has no room for it now, it is tried again, but not while
+        somebody waits for the first start."""
         fds: list[int] = []
         try:
             child = Child(self._describe(role, fds), fds, self._heard)
         except OSError as error:
             for fd in fds:
                 os.close(fd)
+            if not self._announced:
+                self.log.emit("master", Fatal(f"{role}: can't be started: {error}"))
+                self.abort()
+                return
             self.log.emit("master", Failure(f"{role}: can't be started now: {error}"))
             self._loop.call_later(_AGAIN, self._restart, role)
             return
