@@ -13,6 +13,7 @@ from postwarden.config.settings import load
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import FromDeliverer, Job, Link, Outcome, Ready, Start, ToMaster, Unlinked
 from postwarden.mail.envelope import Recipient
+from postwarden.receive.counters import Counters
 from postwarden.roles.children import spawn
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,28 @@ def test_a_new_channel_is_asked_for_and_used(tmp_path: Path, role: str) -> None:
             await asyncio.to_thread(os.waitpid, pid, 0)
 
     assert asyncio.run(play()).results[0].text == "mail transport unavailable: nowhere"
+
+
+def test_a_receiver_asks_too(tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}\nmail_owner = mail\nalias_maps =\n")
+    (tmp_path / "master.cf").write_text(MASTER_CF)
+    start = Start("receiver", 0, 0, msgspec.msgpack.encode(load(str(tmp_path))), "", log_to="fd")
+
+    async def play() -> None:
+        heard: asyncio.Queue[object] = asyncio.Queue()
+        pid, sock = spawn("receiver")
+        try:
+            control: Channel[ToMaster] = Channel(sock, ToMaster, lambda r, _: heard.put_nowait(r), lambda _: None)
+            control.send(start, [os.open(os.devnull, os.O_WRONLY), os.dup(Counters.create().fileno())])
+            await said(heard, Ready)
+            link(control, heard).close()
+            await said(heard, Unlinked)
+            control.close()
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(os.waitpid, pid, 0)
+
+    asyncio.run(play())
 
 
 def link(control: Channel[ToMaster], heard: "asyncio.Queue[object]") -> Channel[FromDeliverer]:

@@ -36,18 +36,25 @@ _MESSAGES, _OCTETS = 256, 16 << 20
 _LOOK_EVERY = 1.0
 _BACKLOG = 1024
 _TURN, _HANDSHAKES = 0.02, 2.0
+_BEHIND = 24 << 20
+"""Bytes that wait for a courier that reads nothing. What it is not told it finds on the disk, a minute later."""
 
 
 class Told:
     """The courier's channel, and what it may still be sent whole."""
 
-    def __init__(self, sock: socket.socket, slow_down: Callable[[float], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, slow_down: Callable[[float], None], lost: Callable[[], None] = lambda: None
+    ) -> None:
         self._messages, self._octets = _MESSAGES, _OCTETS
         self._slow_down = slow_down
+        self._gone = lost
         self.open = True
         self._channel: Channel[ToReceiver] = Channel(sock, ToReceiver, self._heard, self._lost)
 
     def stored(self, stored: Stored) -> None:
+        if self._channel.waiting > _BEHIND:
+            return
         body = stored.body
         if body is not None:  # one with a file of its own needs no credit, and none comes back for it
             if self._messages <= 0 or self._octets < len(body):
@@ -75,6 +82,7 @@ class Told:
         self.open = False
         # The next courier does not know that this one lagged.
         self._slow_down(0.0)
+        self._gone()
 
 
 class Receiver:
@@ -111,7 +119,10 @@ class Receiver:
         life.loop.create_task(self._listen())
 
     def link(self, link: Link, sock: socket.socket) -> None:
-        self._told = Told(sock, self._slow_down)
+        self._told = Told(sock, self._slow_down, lambda: self._life.unlinked(self._untold))
+
+    def _untold(self) -> bool:
+        return self._told is None or not self._told.open
 
     def _slow_down(self, seconds: float) -> None:
         """in_flow_delay: the courier lags, each new transaction waits."""
@@ -143,11 +154,17 @@ class Receiver:
     async def _listen(self) -> None:
         life = self._life
         for listener, sock in zip(life.start.listeners, life.sockets, strict=True):
+            if self._draining:
+                return  # a younger generation was ready before us
             service = self._reception.services[listener.service]
             tls = service.tls.for_listener() if service.tls is not None and service.wrapper else None
             accept = partial(self._accept, service)
             server = await life.loop.create_server(accept, sock=sock, backlog=_BACKLOG, ssl=tls)
             self._servers.append(server)
+        if self._draining:
+            for server in self._servers:
+                server.close()
+            return
         life.ready()
         self._look()
 
