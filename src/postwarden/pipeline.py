@@ -24,6 +24,7 @@ from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.config.view import view
+from postwarden.content.locals import LocalClients
 from postwarden.content.prepare import Prepared, Preparer
 from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
@@ -110,15 +111,14 @@ def receiver(
         for service in settings.services
         if service.command == "cleanup"
     }
-    usual = profiles.get("cleanup") or Preparer(settings, "", tables, addressing, say)
-
-    def prepare(envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
-        return profiles.get(profile, usual)(envelope, head)
+    profiles.setdefault("cleanup", Preparer(settings, "", tables, addressing, say))
 
     judges: dict[str, Judge] = {}
     services: dict[str, Service] = {}
     for key in keys:
         judges[key] = Judge(settings, key, tables, resolver)
+        prepare = partial(_prepared, profiles, LocalClients(settings, key, tables))
+        _profile_exists(settings, key)
         enabled = bool(settings.value("smtpd_peername_lookup", key))
         names = PeerNames(around.names.native, around.clock, enabled=enabled)
         services[key] = Service(
@@ -142,6 +142,19 @@ def receiver(
         return problems
 
     return Reception(services, refresh)
+
+
+def _prepared(
+    profiles: Mapping[str, Preparer], local: LocalClients, envelope: Envelope, head: bytes, profile: str
+) -> Prepared | Reply:
+    return profiles[profile](envelope, head, local=local(envelope.client))
+
+
+def _profile_exists(settings: Settings, key: str) -> None:
+    """Raises ConfigError for a cleanup_service_name that nobody has: what it should do to mail would not be done."""
+    name = settings.text("cleanup_service_name", key)
+    if name != "cleanup" and all((s.command, s.name) != ("cleanup", name) for s in settings.services):
+        raise ConfigError(settings.origin("cleanup_service_name", key), f"no cleanup service {name} in master.cf")
 
 
 def carrier(
@@ -257,6 +270,8 @@ def problems(settings: Settings) -> list[Problem]:
         if service.command == "cleanup":
             attempt(partial(Preparer, settings, key, tables, addressing, nobody))
         elif service.command == "smtpd" and service.type == "inet":
+            attempt(partial(_profile_exists, settings, key))
+            attempt(partial(LocalClients, settings, key, tables))
             attempt(partial(Judge, settings, key, tables, resolver))
             attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
         elif service.command in ("smtp", "lmtp") and service.type != "inet":

@@ -13,7 +13,6 @@ class ContentParams(Struct, frozen=True):
     header_address_token_limit: int
     remote_header_rewrite_domain: str
     hopcount_limit: int
-    local_header_rewrite_clients: tuple[str, ...]
     always_bcc: str
     sender_bcc_maps: tuple[str, ...]
     recipient_bcc_maps: tuple[str, ...]
@@ -34,5 +33,12 @@ class ContentParams(Struct, frozen=True):
     masquerade_domains: tuple[str, ...]
     masquerade_classes: tuple[str, ...]
     masquerade_exceptions: tuple[str, ...]
+    parent_domain_matches_subdomains: tuple[str, ...]
+
+
+class LocalClientParams(Struct, frozen=True):
+    """Of an SMTP service, while ContentParams are a profile's."""
+
+    local_header_rewrite_clients: tuple[str, ...]
     mynetworks: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]

@@ -7,23 +7,22 @@ from msgspec import Struct, structs
 
 from postwarden.addressing.params import RewriteParams
 from postwarden.addressing.rewrite import Rewriter
-from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.addresses import RECIPIENTS, SENDERS, needs_look, rewritten
 from postwarden.content.canonical import Canonical, Masquerade, Place
 from postwarden.content.head import Look, Scanner, cut_to, fields, name_of, rejoin, with_fields
+from postwarden.content.locals import LocalClients
 from postwarden.content.mapping import Mapper, Unreasonable
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
 from postwarden.content.recipients import Recipients, Rewrite
 from postwarden.mail.address import external
 from postwarden.mail.date import mail_date
-from postwarden.mail.envelope import Client, Envelope
+from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event, MessageIdSeen, Warn
 from postwarden.mail.reply import Reply
 from postwarden.tables.maps import Maps
-from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
@@ -64,18 +63,16 @@ class Preparer:
         rewriting = view(RewriteParams, settings, service)
         self._remote = Rewriter(structs.replace(rewriting, myorigin=origin, mydomain=origin)) if origin else None
         self._usual = all(self._canonical[place].plain for place in (Place.HEADER_SENDER, Place.HEADER_RECIPIENT))
-        self._own = frozenset(settings.own_addresses())
-        networks = settings.origin("mynetworks", service)
-        parents = "mynetworks" in params.parent_domain_matches_subdomains
-        self._networks = MatchList("mynetworks", params.mynetworks, tables, networks, parents=parents)
-        self._tables = tables
-        self._origin = settings.origin("local_header_rewrite_clients", service)
-        self._local = tuple(self._local_client(word, params) for word in params.local_header_rewrite_clients)
+        self._local = LocalClients(settings, service, tables)
 
-    def __call__(self, envelope: Envelope, head: bytes, profile: str = "") -> Prepared | Reply:
-        """The message as it is to be stored, or the reply that refuses it. Raises Pending; then call it again."""
+    def __call__(self, envelope: Envelope, head: bytes, *, local: bool | None = None) -> Prepared | Reply:
+        """The message as it is to be stored, or the reply that refuses it. Raises Pending; then call it again.
+
+        `local`: it comes from one of our own users; None: main.cf says whether it does.
+        """
+        local = self._local(envelope.client) if local is None else local
         try:
-            return self._prepare(envelope, head)
+            return self._prepare(envelope, head, local=local)
         except TableError as error:
             self._say(Warn(f"{envelope.queue_id}: {error} -- message not accepted, try again later"))
             return Reply(451, "4.3.0", "Error: queue file write error")
@@ -83,13 +80,13 @@ class Preparer:
             self._say(Warn(f"{envelope.queue_id}: {error} -- message not accepted, try again later"))
             return Reply(451, "4.6.0", "Alias expansion error")
 
-    def _prepare(self, envelope: Envelope, head: bytes) -> Prepared | Reply:
+    def _prepare(self, envelope: Envelope, head: bytes, *, local: bool) -> Prepared | Reply:
         params, queue_id = self._params, envelope.queue_id
         seen = self._scanner.look(head)
         head = seen.head
         if seen.hops >= params.hopcount_limit:
             return Reply(554, "5.4.0", "Error: too many hops")
-        rewrite = self._context(envelope.client)
+        rewrite = self._context(local)
         sender = envelope.sender and self._canonical[Place.ENVELOPE_SENDER](self._rewrite(envelope.sender))
         recipients = self._recipients.of(sender, envelope.recipients)
         if rewrite is not None:
@@ -156,20 +153,8 @@ class Preparer:
         stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(arrival))
         return f"<{stamp}.{queue_id}@{self._params.myhostname}>"
 
-    def _context(self, client: Client | None) -> Rewrite | None:
-        """Postfix mends the headers of its own users only: a stranger's message travels as it is (None)."""
-        if client is None or any(local(client) for local in self._local):
+    def _context(self, local: bool) -> Rewrite | None:
+        """How addresses in the header are completed; None: not at all."""
+        if local:
             return self._rewrite
         return None if self._remote is None else self._remote.rewrite
-
-    def _local_client(self, word: str, params: ContentParams) -> Callable[[Client], bool]:
-        name = word.lower()
-        if name == "permit_inet_interfaces":
-            return lambda client: client.address in self._own
-        if name == "permit_mynetworks":
-            return lambda client: self._networks.match_client(client.name, client.address) is not None
-        if name == "permit_sasl_authenticated":
-            return lambda client: bool(client.login)
-        if name in ("permit_tls_clientcerts", "permit_tls_all_clientcerts"):
-            return lambda client: False
-        raise ConfigError(self._origin, f'local_header_rewrite_clients: "{word}" is not available in this version')
