@@ -78,7 +78,11 @@ def start(settings: Settings, voice: Voice) -> int:
         raise Stop("maillog_file names the terminal: use start-fg")
     voice.say(Notice("starting the Postfix mail system"))
     reader, writer = os.pipe()
-    if os.fork():
+    try:
+        child = os.fork()
+    except OSError as error:
+        raise Stop(f"fork: {error}") from None
+    if child:
         os.close(writer)
         told = os.read(reader, 1)
         if told != b"+":
