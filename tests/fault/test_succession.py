@@ -62,6 +62,16 @@ def test_reloads_leave_no_descriptor_in_the_master_and_a_removed_port_is_closed(
             socket.create_connection(("127.0.0.1", other), 5).close()
 
 
+@pytest.mark.parametrize("command", ["start", "start-fg"])
+def test_a_start_that_can_not_succeed_ends_and_says_why(tmp_path: Path, command: str) -> None:
+    gateway = Gateway(tmp_path)
+    (gateway.queue / "postwarden" / "queue.db").mkdir(parents=True)
+    refused = gateway.command(command, check=False)
+    assert refused.returncode == 1
+    assert "the queue can't be opened" in gateway.log()
+    assert gateway.command("status", check=False).returncode == 1
+
+
 def reload(gateway: Gateway) -> None:
     before = set(gateway.pids("receiver"))
     os.kill(gateway.master_pid, signal.SIGHUP)

@@ -67,6 +67,7 @@ class Master:
         self._restarts = Restarts()
         self._stopping = -1
         self._announced = False
+        self._code = 0
         self._user = settings.text("mail_owner") if os.geteuid() == 0 else ""
         self._target = LogTarget(settings)
         self.log = self._open_log()
@@ -138,6 +139,12 @@ class Master:
             child.kill()
         self._finish_if_alone()
 
+    def _give_up(self, why: str) -> None:
+        """The first start has failed. Somebody waits for it, and is better told than kept waiting."""
+        self.log.emit("master", Fatal(why))
+        self._code = 1
+        self.abort()
+
     def flush(self) -> None:
         for child in self._children.values():
             if child.role == "courier":
@@ -170,7 +177,7 @@ class Master:
             sock.close()
         self.log.emit("master", Notice("terminating"))
         self.log.close()
-        self._over.set_result(0)
+        self._over.set_result(self._code)
 
     # Roles
 
@@ -188,8 +195,7 @@ class Master:
             for fd in fds:
                 os.close(fd)
             if not self._announced:
-                self.log.emit("master", Fatal(f"{role}: can't be started: {error}"))
-                self.abort()
+                self._give_up(f"{role}: can't be started: {error}")
                 return
             self.log.emit("master", Failure(f"{role}: can't be started now: {error}"))
             self._loop.call_later(_AGAIN, self._restart, role)
@@ -298,11 +304,14 @@ class Master:
         how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
         self.log.emit("master", Warn(f"process {child.role} pid {child.pid} {how}"))
         if code == EX_CONFIG and not self._announced:
-            self.abort()
+            self._give_up(f"{child.role}: the configuration can't be used")
             return
         if child.generation < self._generation and child.role in ("receiver", "carrier"):
             return
         wait = self._restarts.after_death(child.role, self._loop.time() - child.began)
+        if wait and not self._announced:
+            self._give_up(f"{child.role}: died again before the mail system was ready")
+            return
         if wait:
             self.log.emit("master", Warn(f"{child.role}: bad command startup -- throttling for {wait:.0f} s"))
         self._loop.call_later(wait, self._restart, child.role)
