@@ -31,6 +31,7 @@ from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.tls import client_tls
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event, Warn
@@ -55,6 +56,7 @@ from postwarden.schedule.planning import Planner
 from postwarden.schedule.ports import Clerk, Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
+from postwarden.schedule.transports import transports
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
@@ -276,4 +278,6 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
         elif service.command in ("smtp", "lmtp") and service.type != "inet":
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
+            attempt(partial(client_tls, settings, key, {}))
+    attempt(partial(transports, settings))
     return list(dict.fromkeys(found))

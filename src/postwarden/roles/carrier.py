@@ -7,17 +7,15 @@ import os
 import socket
 
 from postwarden import pipeline
-from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
-from postwarden.config.values import split
 from postwarden.deliver.body import FileBody
+from postwarden.deliver.smtp.tls import client_tls
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer
 from postwarden.mail.events import Failure
 from postwarden.mail.status import Status, Timing
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
-from postwarden.net.tls_client import TlsClient, TlsSettings, TlsSettingsError
 from postwarden.roles.life import Life, run
 
 _LINGER = 0.2
@@ -96,38 +94,6 @@ class Carrier:
             self._life.clock.call_later(0.01, self._end_if_idle)
             return
         self._life.finish()
-
-
-def client_tls(settings: Settings, service: str, files: dict[str, str]) -> TlsClient | None:
-    """The client's side of TLS of one transport; None where it is not wanted. `files` tells what to open in place of a
-    file that only root may read. Raises ConfigError."""
-    found = settings.find_service(service)
-    prefix = f"{found.command if found else 'smtp'}_tls_"
-
-    def text(name: str) -> str:
-        return settings.text(prefix + name, service)
-
-    level = text("security_level")
-    if level not in ("", "none", "may", "encrypt"):
-        # To encrypt without looking whom for would be less than was asked for.
-        why = f"{prefix}security_level = {level}: not yet; may and encrypt work"
-        raise ConfigError(settings.origin(prefix + "security_level", service), why)
-    if level in ("", "none") and not (
-        settings.value(prefix.replace("tls_", "use_tls"), service)
-        or settings.value(prefix.replace("tls_", "enforce_tls"), service)
-    ):
-        return None
-    cert = text("cert_file")
-    key = text("key_file") or cert
-    cert, key = files.get(cert, cert), files.get(key, key)
-    excluded = split(text("exclude_ciphers"))
-    also = split(text("mandatory_exclude_ciphers"))
-    may = TlsSettings(split(text("protocols")), text("ciphers"), excluded, cert, key)
-    must = TlsSettings(split(text("mandatory_protocols")), text("mandatory_ciphers"), excluded + also, cert, key)
-    try:
-        return TlsClient(may, must)
-    except TlsSettingsError as error:
-        raise ConfigError(settings.origin(prefix + "security_level", service), str(error)) from error
 
 
 def _put_off(job: Job, why: Status, now: float, *, fault: Status | None = None) -> Outcome:

@@ -62,4 +62,7 @@ def _feedback(settings: Settings, service: Service, sign: str) -> Feedback:
     try:
         return parse_feedback(settings.text(parameter, service.key))
     except FeedbackError as error:
-        raise ConfigError(settings.origin(parameter, service.key), f"{parameter}: {error}") from error
+        origin = settings.origin(parameter, service.key)
+        if not origin.file:
+            origin = settings.origin(f"default_destination_concurrency_{sign}_feedback")
+        raise ConfigError(origin, f"{parameter}: {error}") from error
