@@ -102,6 +102,9 @@ class AddressResolver:
                 (AddressClass.DEFAULT, "default_transport"),
             )
         }
+        if not params.empty_address_recipient:
+            origin = settings.origin("empty_address_recipient")
+            raise ConfigError(origin, "empty_address_recipient: mail to nobody has to go to somebody")
         # What a domain alone decides, by the domain as it was written.
         self._homes: dict[str, _Home] = {}
         self._is_local: dict[str, bool] = {}

@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postwarden.addressing.resolve import AddressClass, AddressResolver, open_resolver
+from postwarden.config.errors import ConfigError
+from postwarden.tables.opening import Tables
+from postwarden.tables.table import TableError
+from postwarden.testing.config import settings
+
+DOMAINS = {
+    "relay_domains": "relay.example",
+    "virtual_alias_domains": "alias.example",
+    "virtual_mailbox_domains": "box.example",
+    "virtual_mailbox_maps": "inline:{a@box.example=x}",
+}
+ADDRESSES = st.text(st.sampled_from('ab.@%!+"\\ []:1<>-ü'), max_size=16) | st.builds(
+    "{}@{}".format,
+    st.text(st.sampled_from('ab%!@".-'), max_size=8),
+    st.sampled_from(["mx.example.com", "relay.example", "alias.example", "far.example", "localhost", "[192.0.2.1]"]),
+)
+
+
+def resolver(**parameters: str) -> AddressResolver:
+    chosen = settings(**(DOMAINS | parameters))
+    return open_resolver(chosen, Tables.of(chosen))
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "transport", "nexthop"),
+    [
+        ("joe", AddressClass.LOCAL, "local", "mx.example.com"),
+        ("joe@localhost", AddressClass.LOCAL, "local", "mx.example.com"),
+        ("joe@[192.0.2.1]", AddressClass.LOCAL, "local", "mx.example.com"),
+        ("joe@[IPv6:::1]", AddressClass.LOCAL, "local", "mx.example.com"),
+        ("joe@[192.0.2.2]", AddressClass.DEFAULT, "smtp", "[192.0.2.2]"),
+        ("joe@ALIAS.example", AddressClass.VIRTUAL_ALIAS, "error", "5.1.1 User unknown in virtual alias table"),
+        ("joe@box.example", AddressClass.VIRTUAL_MAILBOX, "virtual", "box.example"),
+        ("joe@relay.example", AddressClass.RELAY, "relay", "relay.example"),
+        ("joe@sub.relay.example", AddressClass.RELAY, "relay", "sub.relay.example"),
+        ("joe@sub.alias.example", AddressClass.DEFAULT, "smtp", "sub.alias.example"),
+        ("joe@far.example.", AddressClass.DEFAULT, "smtp", "far.example"),
+        ("", AddressClass.LOCAL, "local", "mx.example.com"),
+    ],
+)
+def test_classes(address: str, kind: AddressClass, transport: str, nexthop: str) -> None:
+    found = resolver().resolve(address)
+    assert (found.address_class, found.transport, found.nexthop, found.bad) == (kind, transport, nexthop, False)
+
+
+@pytest.mark.parametrize("domain", ["-a.example", "a..b", "1.2.3.4", "[1.2.3]", "[::1]", "a b", "[", "123"])
+def test_what_is_no_domain(domain: str) -> None:
+    found = resolver().resolve(f"joe@{domain}")
+    assert found.bad
+    assert (found.transport, found.nexthop) == ("error", "5.1.3 bad address syntax")
+
+
+def test_routing_through_a_local_domain_is_followed() -> None:
+    found = resolver().resolve("joe%far.example@mx.example.com")
+    assert (found.recipient, found.address_class, found.routed) == ("joe@far.example", AddressClass.DEFAULT, False)
+    assert resolver().resolve("joe@far.example@localhost").recipient == "joe@far.example"
+    assert resolver().resolve("a%mx.example.com@localhost").recipient == "a@mx.example.com"
+
+
+def test_routing_through_a_foreign_domain_is_marked() -> None:
+    for local in ("joe%far.example", "far.example!joe", "joe@far.example"):
+        found = resolver().resolve(f"{local}@relay.example")
+        assert found.routed
+        assert found.address_class is AddressClass.RELAY
+
+
+TRANSPORTS = (
+    "inline:{ {joe+x@relay.example=one:1} {joe@relay.example=two:2} {relay.example=three:3} {.far.example=four}"
+    " {empty.example=:} {hop.example=:other.example} {bad.example=error} {bad2.example=error:5.7.9 away}"
+    " {alias.example=smtp:x} }"
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "transport", "nexthop"),
+    [
+        ("joe+x@relay.example", "one", "1"),
+        ("joe+y@relay.example", "two", "2"),
+        ("ann@relay.example", "three", "3"),
+        ("ann@sub.relay.example", "relay", "sub.relay.example"),
+        ("ann@a.b.far.example", "four", "a.b.far.example"),
+        ("ann@empty.example", "smtp", "gate"),
+        ("ann@hop.example", "smtp", "other.example"),
+        ("ann@bad.example", "error", "Address is undeliverable"),
+        ("ann@bad2.example", "error", "5.7.9 away"),
+        ("ann@alias.example", "error", "5.1.1 User unknown in virtual alias table"),
+        ("ann@else.example", "smtp", "gate"),
+    ],
+)
+def test_transport_maps(address: str, transport: str, nexthop: str) -> None:
+    found = resolver(transport_maps=TRANSPORTS, recipient_delimiter="+", relay_transport="relay", relayhost="gate")
+    if "sub.relay" in address:
+        nexthop = "gate"
+    answer = found.resolve(address)
+    assert (answer.transport, answer.nexthop) == (transport, nexthop)
+
+
+def test_the_rule_names_what_decided() -> None:
+    chosen = settings("relay_domains = relay.example\n", transport_maps=TRANSPORTS)
+    found = open_resolver(chosen, Tables.of(chosen))
+    assert str(found.resolve("joe@sub.relay.example").rule.origin) == "/etc/postfix/main.cf:1"
+    rule = found.resolve("ann@relay.example").rule
+    assert (rule.argument, str(rule.origin)) == ("relay.example", "/etc/postfix/main.cf:2")
+
+
+def test_who_has_moved() -> None:
+    found = resolver(relocated_maps="inline:{joe@relay.example=joe@new.example}").resolve("joe@relay.example")
+    assert (found.transport, found.nexthop) == ("error", "5.1.6 User has moved to joe@new.example")
+
+
+def test_a_table_that_cannot_answer_is_an_error(tmp_path: Path) -> None:
+    for parameter in ("transport_maps", "relocated_maps", "mydestination"):
+        with pytest.raises(TableError):
+            resolver(**{parameter: f"texthash:{tmp_path}/missing"}).resolve("joe@far.example")
+
+
+def test_a_change_is_seen_after_forget(tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("one.example\n")
+    found = resolver(mydestination=str(names))
+    assert not found.local_domain("two.example")
+    names.write_text("one.example two.example\n")
+    found.forget()
+    assert found.local_domain("two.example")
+    assert found.resolve("joe@two.example").address_class is AddressClass.LOCAL
+
+
+@pytest.mark.parametrize("parameter", ["default_transport", "local_transport", "empty_address_recipient"])
+def test_values_that_nothing_could_be_done_with(parameter: str) -> None:
+    with pytest.raises(ConfigError, match=r"main\.cf:5: "):
+        resolver(**{parameter: ""})
+
+
+@given(ADDRESSES)
+def test_any_address_resolves_and_stays_where_it_is(address: str) -> None:
+    """The courier resolves what the receiver resolved: both have to come to the same end."""
+    find = resolver().resolve
+    found = find(address)
+    again = find(found.recipient)
+    assert "@" in found.recipient
+    if not found.bad:
+        assert (again.address_class, again.transport, again.nexthop, again.routed) == (
+            found.address_class,
+            found.transport,
+            found.nexthop,
+            found.routed,
+        )
