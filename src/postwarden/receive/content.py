@@ -37,6 +37,11 @@ class Intake:
         self.over = False
         """Too big: nothing is kept any more."""
 
+    @property
+    def kept(self) -> int:
+        """Bytes of the head, or of what may be head, in memory."""
+        return len(self.head) if self._buffer is None else len(self._buffer)
+
     def write(self, data: bytes) -> None:
         self.size += len(data)
         if self.over:
@@ -70,6 +75,7 @@ class Intake:
         """Too big: count on, keep nothing."""
         self.over = True
         self._buffer = None
+        self.head = b""
 
     def _cut(self, data: bytes) -> None:
         self._buffer = None

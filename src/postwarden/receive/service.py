@@ -79,6 +79,8 @@ class Service:
         self.wrapper = params.smtpd_tls_wrappermode
         """TLS from the first byte."""
         self.tls = self._open_tls(params, n.files)
+        self.heads = 0
+        """Bytes of the heads that sessions keep."""
         self.leaving = False
         """The process ends: who comes now is sent away as soon as it was greeted."""
         self.delay = 0.0

@@ -236,8 +236,7 @@ class Session:
         self.machine.set_options(self.mode.exempt_options if exempt else self.mode.options)
 
     def log_opened(self, queue_id: str) -> None:
-        client = self.facts.client
-        self.service.emit(Opened(queue_id, client, client.login))
+        self.service.emit(Opened(queue_id, self.facts.client, self.facts.client.login))
 
     def shorten(self, seconds: int) -> None:
         """What is awaited now must come within `seconds`."""
@@ -452,6 +451,7 @@ class Session:
     def _settle(self) -> None:
         """The one place where a transaction ends."""
         if self.transaction is not None:
+            self.service.heads -= self.transaction.kept
             self.transaction.drop()
             self.transaction = None
 

@@ -15,7 +15,7 @@ from postwarden.wire.smtp_events import Mail
 
 class Transaction:
     __slots__ = (
-        "_base", "arrival", "discard", "draft", "intake", "mail", "overshoot", "queue_id", "recipients",
+        "_base", "arrival", "discard", "draft", "intake", "kept", "mail", "overshoot", "queue_id", "recipients",
         "spoiled",
     )  # fmt: skip
 
@@ -27,7 +27,9 @@ class Transaction:
         self.draft: Draft | None = None
         self.intake: Intake | None = None
         self.spoiled: Reply | None = None
-        """What the chunk that is coming in will be answered with, whatever it holds."""
+        """What the content that is coming in will be answered with, whatever it holds."""
+        self.kept = 0
+        """Bytes of its head that count against the service's budget."""
         self.discard = False
         """Policy wants it taken and thrown away."""
         self.overshoot = 0

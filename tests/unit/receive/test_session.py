@@ -339,6 +339,23 @@ def test_leaving_waits_for_the_end_of_a_message() -> None:
     assert busy.closed and len(made.store.messages) == 1
 
 
+def test_many_sessions_do_not_fill_the_memory_with_heads() -> None:
+    made = reception(smtpd_client_connection_count_limit="0", message_size_limit="0")
+    head = b"a: b\r\n" * 150_000
+    peers = [made.connect() for _ in range(90)]
+    for peer in peers:
+        assert peer.say("EHLO x", MAIL, RCPT, "DATA").endswith("<CR><LF>.<CR><LF>\r\n")
+        peer.say(head)
+    assert made.service.heads < 70 << 20
+    assert peers[-1].say(".") == "452 4.3.1 Insufficient system storage\r\n"
+    assert peers[-1].say(MAIL, RCPT, "DATA", "a: b", ".").splitlines()[-1].startswith("250 2.0.0 Ok")
+    assert peers[0].say(".").startswith("250 2.0.0 Ok")
+    for peer in peers:
+        peer.stream.close()
+    made.clock.run()
+    assert made.service.heads == 0
+
+
 def test_who_comes_when_the_process_ends_is_sent_away() -> None:
     made = reception()
     made.service.leaving = True

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from postwarden.receive.transaction import Transaction
 
 _GO_AHEAD = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+HEADS = 64 << 20
+"""Bytes of heads that all sessions of a service may keep; beyond it no more than `HEAD` each. A body has the spool's
+budget, but a head is looked at whole."""
+HEAD = 64 << 10
+_NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage")
 TOO_BIG = Reply(552, "5.3.4", "Error: message file too big")
 
 
@@ -38,7 +43,13 @@ def apply_content(session: "Session", content: Content) -> None:
         return
     intake, draft, limit = transaction.intake, transaction.draft, session.params.message_size_limit
     intake.write(content.data)
-    if 0 < limit < intake.size:
+    if _count_head(session, transaction, intake) > HEADS and intake.kept > HEAD and draft is not None:
+        session.service.warn(f"{transaction.queue_id}: too many long headers at once")
+        transaction.spoiled = _NO_SPACE
+        intake.give_up()
+        draft.abandon()
+        _count_head(session, transaction, intake)
+    elif 0 < limit < intake.size:
         if not intake.over and draft is not None:
             session.service.warn(f"{transaction.queue_id}: queue file size limit exceeded")
             intake.give_up()
@@ -51,11 +62,21 @@ def apply_content(session: "Session", content: Content) -> None:
         session.hold()
 
 
+def _count_head(session: "Session", transaction: "Transaction", intake: Intake) -> int:
+    """What the heads of all sessions take."""
+    service = session.service
+    service.heads += intake.kept - transaction.kept
+    transaction.kept = intake.kept
+    return service.heads
+
+
 def apply_content_end(session: "Session", end: ContentEnd) -> None:
     transaction = session.transaction
     assert transaction is not None and transaction.intake is not None
     session.where = "END-OF-MESSAGE"
-    if transaction.intake.over:
+    if transaction.spoiled is not None:
+        session.answer(transaction.spoiled, "DATA")
+    elif transaction.intake.over:
         session.answer(TOO_BIG, "DATA")
     elif end.bare_lf and session.reports_bare_lf:
         session.refuse("END-OF-MESSAGE", "bare <LF> received")
