@@ -11,7 +11,8 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     """pytest keeps its usual directory closed to others, and closes it again whenever another run begins."""
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
-        config.option.basetemp = tempfile.mkdtemp(prefix="postwarden-tests-")
+        # Short: a Unix socket's address, as that of Postfix's log, has 107 characters.
+        config.option.basetemp = tempfile.mkdtemp(prefix="pw-")
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
