@@ -117,8 +117,7 @@ class AccessCheck:
             if all(error.table != table.name for table in self._maps.tables):
                 raise
             fact = Fact(error.table, "", error.text)
-            fault = refused(about, self._rule, 451, "4.3.5", _FAULT)
-            return Decision(fault.verdict, self._rule, (fact,), fault.reply)
+            return refused(about, self._rule, 451, "4.3.5", _FAULT, fact=fact)
         if found is None:
             return None
         decision = self._act(about, found)
@@ -150,12 +149,12 @@ class AccessCheck:
         if word == "OK" or value.isdecimal():
             return permit(rule, fact)
         if word == "REJECT":
-            return self._refuse(question, rule, self._style.reject_code, text)
+            return self._refuse(question, rule, fact, self._style.reject_code, text)
         if word == "DEFER":
-            return self._refuse(question, rule, self._style.defer_code, text)
+            return self._refuse(question, rule, fact, self._style.defer_code, text)
         coded = _CODE.match(value)
         if coded is not None:
-            return self._refuse(question, rule, int(coded[1]), value[coded.end() :])
+            return self._refuse(question, rule, fact, int(coded[1]), value[coded.end() :])
         return self._mark(question, rule, fact, word, text) or self._listed(question, rule, word, value)
 
     def _mark(self, question: Question, rule: Rule, fact: Fact, word: str, text: str) -> Decision | None:
@@ -168,10 +167,10 @@ class AccessCheck:
             marks.action = Decision(Verdict.DISCARD, rule, (fact,), note=note)
             return permit(rule, fact)
         elif word == "DEFER_IF_PERMIT":
-            later = self._refuse(question, rule, 450, text or "Service unavailable")
+            later = self._refuse(question, rule, fact, 450, text or "Service unavailable")
             marks.defer_if_permit = marks.defer_if_permit or later
         elif word == "DEFER_IF_REJECT":
-            later = self._refuse(question, rule, 450, text or "Service unavailable")
+            later = self._refuse(question, rule, fact, 450, text or "Service unavailable")
             marks.defer_if_reject = marks.defer_if_reject or later
         return None
 
@@ -187,12 +186,13 @@ class AccessCheck:
             return refusal(rule, 451, "4.3.5", _FAULT)
         return self._compile_list(value)(question)
 
-    def _refuse(self, question: Question, rule: Rule, code: int, text: str) -> Decision:
+    def _refuse(self, question: Question, rule: Rule, fact: Fact, code: int, text: str) -> Decision:
         given = _STATUS.match(text)
         detail = ".7.1"
         if given is not None:
             detail, text = given[2], text[given.end() :]
-        return refused(question, rule, code, f"{code // 100}{_fitting(detail, question.subject)}", text or _DENIED)
+        status = f"{code // 100}{_fitting(detail, question.subject)}"
+        return refused(question, rule, code, status, text or _DENIED, fact=fact)
 
 
 def _fitting(detail: str, subject: Subject) -> str:

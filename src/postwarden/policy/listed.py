@@ -128,5 +128,4 @@ class Listed:
         rule = Rule(rule.name, rule.argument, self._origins[rule.name])
         text = f"User unknown in {table} table" if self._params.show_user_unknown_table_name else "User unknown"
         status = "5.1.0" if question.subject is Subject.SENDER else "5.1.1"
-        decision = refused(question, rule, code, status, text)
-        return Decision(decision.verdict, rule, (Fact(rule.name, question.name, "none"),), decision.reply)
+        return refused(question, rule, code, status, text, fact=Fact(rule.name, question.name, "none"))

@@ -92,9 +92,10 @@ def refusal(rule: Rule, code: int, status: str, text: str, *facts: Fact) -> Deci
     return Decision(Verdict.DEFER if reply.temporary else Verdict.REJECT, rule, facts, reply)
 
 
-def refused(question: Question, rule: Rule, code: int, status: str, why: str) -> Decision:
+def refused(question: Question, rule: Rule, code: int, status: str, why: str, *, fact: Fact | None = None) -> Decision:
     """`<name>: Sender address rejected: why`."""
-    return refusal(rule, code, status, f"<{question.name}>: {question.subject.value} rejected: {why}")
+    text = f"<{question.name}>: {question.subject.value} rejected: {why}"
+    return refusal(rule, code, status, text) if fact is None else refusal(rule, code, status, text, fact)
 
 
 def refuses(decision: Decision | None) -> bool:

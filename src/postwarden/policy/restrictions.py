@@ -127,7 +127,7 @@ def _access(subject: Subject) -> Compiler:
             Subject.HELO: helo_keys(style),
             Subject.SENDER: sender_keys(style, resolver),
             Subject.RECIPIENT: recipient_keys(style, resolver),
-            Subject.ETRN: lambda question: domain_and_parents(question.site, style),
+            Subject.ETRN: lambda question: (domain_and_parents(question.site, style),),
         }
         return AccessCheck(
             rule,

@@ -1,52 +1,39 @@
-"""access(5) tables: which keys are asked for."""
-
-from pathlib import Path
-
 import pytest
 
-from postwarden.addressing.resolve import open_resolver
-from postwarden.mail.decision import Verdict
 from postwarden.mail.envelope import Client
 from postwarden.mail.session import SessionFacts
-from postwarden.policy.judge import Judge
-from postwarden.tables.opening import Tables
-from postwarden.testing.config import settings
+from postwarden.policy.access import Style, address_keys, client_keys, helo_keys
+from postwarden.policy.question import Marks, Question, Subject
+
+STYLE = Style(554, 450, "+", "<>", False, False)
 
 
-def verdict(name: str, table: str, *, client: str = "localhost", address: str = "192.0.2.7") -> Verdict:
-    configured = settings(
-        mynetworks="192.0.2.0/24",
-        local_recipient_maps="",
-        smtpd_client_restrictions=f"{name} {table}",
-    )
-    tables = Tables.of(configured)
-    judge = Judge(configured, "smtp/inet", tables, open_resolver(configured, tables))
-    facts = SessionFacts(client=Client(address=address, name=client, helo="helo.example"), sender="a@b.example")
-    return judge.recipient(facts, "x@mx.example.com").verdict
+def test_keys_of_an_address() -> None:
+    assert list(address_keys("joe+x@a.b.example", STYLE)) == [
+        "joe+x@a.b.example",
+        "joe@a.b.example",
+        "a.b.example",
+        "b.example",
+        "example",
+        "joe+x@",
+        "joe@",
+    ]
+    by_dot = Style(554, 450, "", "<>", True, False)
+    assert list(address_keys("joe+x@a.example", by_dot)) == ["joe+x@a.example", "a.example", ".example", "joe+x@"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "refused"),
+    ("client", "keys"),
     [
-        ("cidr", "192.0.2.0/24 REJECT", True),
-        ("regexp", "/^unknown$/ REJECT", True),
-        ("cidr", "198.51.100.0/24 REJECT", False),
-        ("regexp", r"/^192\.0\.2\.7$/ REJECT", True),
-        ("regexp", "/^mail.far.example$/ REJECT", True),
-        # A part of a name or an address is never matched with a pattern.
-        ("regexp", r"/^192\.0\.2$/ REJECT", False),
-        ("regexp", "/^far.example$/ REJECT", False),
+        (Client("a.example", "192.0.2.1"), ["a.example", "example", "192.0.2.1", "192.0.2", "192.0", "192"]),
+        (Client("unknown", "192.0.2.1"), ["unknown", "192.0.2.1", "192.0.2", "192.0", "192"]),
+        (Client("unknown", "2001:db8::1"), ["unknown", "2001:db8::1", "2001:db8", "2001"]),
     ],
 )
-@pytest.mark.parametrize("client", ["mail.far.example", "unknown"])
-def test_patterns_see_name_and_address_whole(tmp_path: Path, kind: str, text: str, refused: bool, client: str) -> None:
-    (tmp_path / "table").write_text(text + "\n")
-    found = verdict("check_client_access", f"{kind}:{tmp_path}/table", client=client)
-    other = ("mail" in text and client == "unknown") or ("unknown" in text and client != "unknown")
-    assert (found is Verdict.REJECT) == (refused and not other)
+def test_keys_of_a_client(client: Client, keys: list[str]) -> None:
+    question = Question(SessionFacts(client), Subject.CLIENT, Marks())
+    assert [key for search in client_keys(STYLE)(question) for key in search] == keys
 
 
-def test_a_name_comes_before_the_address() -> None:
-    table = "inline:{far.example=OK, 192.0.2=REJECT}"
-    assert verdict("check_client_access", table, client="mail.far.example") is Verdict.PERMIT
-    assert verdict("check_client_access", table, client="other.example") is Verdict.REJECT
+def test_no_helo_has_no_keys() -> None:
+    assert not list(helo_keys(STYLE)(Question(SessionFacts(Client("a", "b")), Subject.HELO, Marks())))
