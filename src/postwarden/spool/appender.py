@@ -92,7 +92,7 @@ class Draft:
         self._chunks.append(data)
         self._size += len(data)
         self._appender.used += len(data)
-        if self._size > INLINE or self._appender.used > BUDGET:
+        if self._size > INLINE or self._appender.spent:
             self._spill()
 
     def commit(self, envelope: Envelope, head: bytes, done: Done) -> None:
@@ -241,6 +241,11 @@ class Appender:
         params = self._params
         least = max(params.queue_minfree, size, int(_SPACE_FACTOR * params.message_size_limit))
         return None if self._free > least else NO_SPACE
+
+    @property
+    def spent(self) -> bool:
+        """All memory for what is not durable is in use."""
+        return self.used > BUDGET
 
     def draft(self) -> Draft:
         return Draft(self)

@@ -16,12 +16,17 @@ from postwarden.spool.layout import new_body
 from postwarden.spool.writer import GroupWriter, Writer
 
 AHEAD = 1 << 20
-"""Bytes of one body that may wait for the disk before its writer is told to stop."""
+"""Bytes of one body that may wait for the disk before its writer is told to stop; when the budget is spent, none: a
+thousand clients with big messages would take a gigabyte from a slow disk."""
 
 
 class Budget(Protocol):
     used: int
     """Bytes in memory that are not durable."""
+
+    @property
+    def spent(self) -> bool:
+        """It is all in use."""
 
 
 class BodyFile:
@@ -45,7 +50,7 @@ class BodyFile:
         self.size += len(data)
         self._waiting += len(data)
         self._writer.budget.used += len(data)
-        if self._waiting > AHEAD:
+        if self._waiting > AHEAD or self._writer.budget.spent:
             self.congested = True
         self._writer.submit((self, data))
 

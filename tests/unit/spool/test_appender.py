@@ -1,12 +1,13 @@
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from postwarden.mail.reply import Reply
 from postwarden.spool import appender as appender_module
-from postwarden.spool.files import locked
+from postwarden.spool.files import Buffers, DiskFiles, locked
 from postwarden.spool.layout import parse_segment
 from postwarden.spool.segment import HEAD_SIZE, Record, Segment
 from postwarden.testing.spool import FaultyFiles, Spool, envelope
@@ -245,4 +246,34 @@ def test_receivers_directory_is_its_own(tmp_path: Path) -> None:
     spool.store(spool.appender(2), b"x")
     assert sorted(path.parent.name for path in segments(tmp_path)) == ["1", "2"]
     assert os.stat(tmp_path / "postwarden" / "incoming" / "1").st_mode & 0o777 == 0o700
+    spool.close()
+
+
+def test_many_big_bodies_and_a_slow_disk_keep_within_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender_module, "BUDGET", 2 << 20)
+    go_on = threading.Event()
+
+    class Slow(DiskFiles):
+        def write(self, fd: int, buffers: Buffers) -> None:
+            go_on.wait(20)
+            super().write(fd, buffers)
+
+    spool = Spool(str(tmp_path), files=Slow())
+    appender = spool.appender()
+    drafts = [appender.draft() for _ in range(20)]
+    drained: list[int] = []
+    piece = bytes(100_000)
+    for n, draft in enumerate(drafts):
+        draft.on_drained = lambda n=n: drained.append(n)
+        for _ in range(30):
+            if not draft.congested:
+                draft.write(piece)
+    assert appender.used < (2 << 20) + 20 * len(piece) + appender_module.INLINE
+    go_on.set()
+    spool.pump.until(lambda: len(drained) == 20)
+    assert not any(draft.congested for draft in drafts)
+    for draft in drafts:
+        draft.abandon()
     spool.close()
