@@ -154,12 +154,15 @@ def _notifies(recipient: Recipient) -> bool:
 
 
 def _body(content: Content, limit: int) -> bytes | None:
-    """The body, if it is no larger than `limit`."""
+    """The body, if it is no larger than `limit` and can be read: a bad block must not keep the report from leaving."""
     if content.body is not None:
         return content.body
     if content.fd < 0 or content.size > limit:
         return None
-    data = os.pread(content.fd, content.size, content.offset)
+    try:
+        data = os.pread(content.fd, content.size, content.offset)
+    except OSError:
+        return None
     return data if len(data) == content.size else None
 
 

@@ -216,6 +216,8 @@ class Courier:
                 self._give_up(delivery, destination)
             else:
                 delivery.destination = destination
+        if not plan.groups:
+            message.drop_content()
         self._part_done(message)
         self._soon()
 

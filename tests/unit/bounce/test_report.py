@@ -193,6 +193,10 @@ def test_a_body_in_a_file_is_read_up_to_the_limit(tmp_path: Path) -> None:
 def test_a_body_that_cant_be_read_is_left_out() -> None:
     text = report(envelope(Recipient("a@x")), REJECTED, content=Content(HEAD, None, -1, 0, 5))
     assert "Undelivered Message Headers" in text
+    fd = os.open("/", os.O_RDONLY)  # each read of it fails
+    text = report(envelope(Recipient("a@x")), REJECTED, content=Content(HEAD, None, fd, 0, 5))
+    os.close(fd)
+    assert "Undelivered Message Headers" in text
 
 
 def test_smtputf8() -> None:

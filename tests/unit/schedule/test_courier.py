@@ -679,3 +679,11 @@ def test_a_sweep_that_fails_is_not_the_last() -> None:
         with pytest.raises(OSError):
             world.clock.advance(5)
     assert len(swept) == 3
+
+
+def test_credit_comes_back_for_mail_that_has_nowhere_to_go() -> None:
+    world = World("local unix - n n - - local\n")
+    for _ in range(64):
+        world.store("ann@smtp.example.com", body=b"x" * 10)
+    world.clock.run()
+    assert world.told == [Credit(64, 640)]
