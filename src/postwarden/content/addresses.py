@@ -113,13 +113,14 @@ class _Reader:
 
     def _tokens(self) -> Iterator[str]:
         at, text = 0, self._text
+        last = text.rfind(">")
         while match := _TOKEN.match(text, at):
             token, start, at = match[0], at, match.end()
             if token == "(":
                 at = _closing_parenthesis(text, at)
                 yield text[start:at]
-            elif token == "<" and (end := text.find(">", at)) >= 0:
-                at = end + 1
+            elif token == "<" and at <= last:
+                at = text.index(">", at) + 1
                 yield text[start:at]
             elif token in "()<>" and len(token) == 1:
                 continue

@@ -26,6 +26,9 @@ from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
+_MESSAGE_IDS = 10
+"""That are logged: a megabyte of them would push all other lines out of the log."""
+_LINE = 998
 _VISIBLE = (b"to", b"cc", b"resent-to", b"resent-cc")
 _ADDRESSES = SENDERS | RECIPIENTS
 _NAMES = _ADDRESSES | {b"message-id", b"date", b"received"}
@@ -94,9 +97,9 @@ class Preparer:
         if len(head) > params.header_size_limit or not self._drop.isdisjoint(seen.names):
             head = self._trimmed(head)
         message_id = ""
-        for name, value in seen.message_ids():
+        for name, value in seen.message_ids()[:_MESSAGE_IDS]:
             self._say(MessageIdSeen(queue_id, value, name))
-            message_id = value if name == "message-id" else message_id
+            message_id = value[:_LINE] if name == "message-id" else message_id
         if rewrite is not None or params.always_add_missing_headers:
             missing, made = self._missing(seen, queue_id, sender, envelope.arrival)
             message_id = message_id or made
