@@ -89,7 +89,7 @@ class AddressResolver:
             MatchList(name, getattr(params, name), tables, settings.origin(name), parents=name in parents)
             for name in ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
         )
-        self._transports = tables.maps(params.transport_maps, settings.origin("transport_maps"))
+        self._transports = tables.maps(params.transport_maps, settings.origin("transport_maps"), literal=True)
         self._parents_by_dot = "transport_maps" not in parents
         self._relocated = tables.maps(params.relocated_maps, settings.origin("relocated_maps"))
         self._own = frozenset(map(address_bits, (*settings.own_addresses(), *params.proxy_interfaces)))

@@ -58,15 +58,17 @@ class Worker:
         key, tables = service.key, self._tables
         if service.command == "virtual":
             virtual = view(VirtualParams, settings, key)
-            mailboxes = tables.maps(virtual.virtual_mailbox_maps, settings.origin("virtual_mailbox_maps", key))
-            uids = tables.maps(virtual.virtual_uid_maps, settings.origin("virtual_uid_maps", key))
-            gids = tables.maps(virtual.virtual_gid_maps, settings.origin("virtual_gid_maps", key))
+            mailboxes = tables.maps(
+                virtual.virtual_mailbox_maps, settings.origin("virtual_mailbox_maps", key), literal=True
+            )
+            uids = tables.maps(virtual.virtual_uid_maps, settings.origin("virtual_uid_maps", key), literal=True)
+            gids = tables.maps(virtual.virtual_gid_maps, settings.origin("virtual_gid_maps", key), literal=True)
             maps = (mailboxes, uids, gids)
             return service, lambda around: virtual_deliverer(settings, key, virtual, around, maps)
         local = view(LocalParams, settings, key)
         origin = settings.origin("alias_maps", key)
         aliases = AliasTables(
-            tables.maps(local.alias_maps, origin), settings.config_directory, optional=origin == BUILT_IN
+            tables.maps(local.alias_maps, origin, literal=True), settings.config_directory, optional=origin == BUILT_IN
         )
         return service, lambda around: local_deliverer(settings, key, local, around, aliases, self._resolver)
 

@@ -11,7 +11,7 @@ from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.indexed import IndexTable
 from postwarden.tables.matching import MatchList
-from postwarden.tables.opening import NOT_HERE, Tables, warnings
+from postwarden.tables.opening import LITERAL, NOT_HERE, Tables, warnings
 from postwarden.tables.source import SourceTable
 
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
@@ -66,7 +66,7 @@ def _match_list(name: str, items: tuple[str, ...], origin: Origin, tables: Table
 def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool) -> Iterator[Problem]:
     """A table of a parameter that does nothing yet can't stop the start."""
     try:
-        table = tables.table(item, origin)
+        table = tables.table(item, origin, literal=name in LITERAL)
     except ConfigError as error:
         at_fault = works or error.origin != origin or item.partition(":")[0] not in NOT_HERE
         severity = "error" if at_fault else "warning"

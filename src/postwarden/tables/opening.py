@@ -37,18 +37,25 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
 
 
 def open_table(
-    name: str, config_directory: str, origin: Origin = BUILT_IN, *, aliases: bool | None = None, fold: bool = True
+    name: str,
+    config_directory: str,
+    origin: Origin = BUILT_IN,
+    *,
+    aliases: bool | None = None,
+    fold: bool = True,
+    literal: bool = False,
 ) -> Table:
     """The table `type:name`; a relative file name is one of the configuration directory.
 
     `origin` is where the name was written: that is what an error names when the name itself is wrong; a wrong line
     within the table is named by the table's own file and line. `aliases` says that the text is in the form of
     aliases(5); None lets the text decide. `fold`: keys are compared in lower case, where they are compared at all.
+    `literal`: patterns put nothing of the key into their answer.
     Raises ConfigError.
     """
     kind, colon, rest = name.partition(":")
     if kind == "proxy" and colon:
-        return open_table(rest, config_directory, origin, aliases=aliases, fold=fold)
+        return open_table(rest, config_directory, origin, aliases=aliases, fold=fold, literal=literal)
     if not colon or not kind or not rest:
         raise ConfigError(origin, f'expecting "type:name" form instead of "{name}"')
     if kind == "static":
@@ -63,10 +70,18 @@ def open_table(
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":
-        return RegexpTable(name, file, origin)
+        return RegexpTable(name, file, origin, literal=literal)
     if kind == "cidr":
         return CidrTable(name, file, origin)
     raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported table type: {kind}')}")
+
+
+LITERAL = frozenset((
+    "alias_maps", "fallback_transport_maps", "mailbox_command_maps", "mailbox_transport_maps",
+    "sender_dependent_default_transport_maps", "sender_dependent_relayhost_maps", "transport_maps",
+    "virtual_gid_maps", "virtual_mailbox_maps", "virtual_uid_maps",
+))  # fmt: skip
+"""Parameters whose tables answer with a path, a transport or a host; what a sender wrote must not get into those."""
 
 
 class Watched(Protocol):
@@ -84,7 +99,7 @@ class Tables:
         """`aliases`: the names of tables whose text is in the form of aliases(5)."""
         self._directory = config_directory
         self._aliases = aliases
-        self._open: dict[str, Table] = {}
+        self._open: dict[tuple[str, bool], Table] = {}
         self._watched: list[Watched] = []
 
     @classmethod
@@ -93,19 +108,21 @@ class Tables:
         names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
         return cls(settings.config_directory, frozenset(name.removeprefix("proxy:") for name in names))
 
-    def table(self, name: str, origin: Origin = BUILT_IN) -> Table:
+    def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False) -> Table:
         """As open_table. Raises ConfigError."""
-        known = self._open.get(name)
+        known = self._open.get((name, literal))
         if known is None:
             bare = name.removeprefix("proxy:")
             # postalias makes indexes; a texthash: of aliases is in the form of postmap, as in Postfix.
             aliases = True if bare in self._aliases and not bare.startswith("texthash:") else None
-            known = self._open[name] = open_table(name, self._directory, origin, aliases=aliases)
+            known = self._open[name, literal] = open_table(
+                name, self._directory, origin, aliases=aliases, literal=literal
+            )
         return known
 
-    def maps(self, names: tuple[str, ...], origin: Origin = BUILT_IN) -> Maps:
+    def maps(self, names: tuple[str, ...], origin: Origin = BUILT_IN, *, literal: bool = False) -> Maps:
         """The tables of a `…_maps` parameter. A name without a type inherits none. Raises ConfigError."""
-        return Maps(self.table(name, origin) for name in names)
+        return Maps(self.table(name, origin, literal=literal) for name in names)
 
     def watch(self, thing: Watched) -> None:
         """Look after `thing` too: a list that names files."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import SPACE
 from postwarden.mail.decision import Origin
 from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, RegexError
@@ -17,8 +17,15 @@ _FLAGS = {"i": ICASE, "x": EXTENDED, "m": NEWLINE}
 class RegexpTable(RuleTable):
     """`/pattern/flags text`. Keys are whole: no part of an address or a domain is ever looked up."""
 
+    def __init__(self, name: str, file: str, origin: Origin, *, literal: bool = False) -> None:
+        """`literal`: rules with $number are left out, each with a warning. Raises ConfigError with file and line."""
+        self._literal = literal
+        super().__init__(name, file, origin)
+
     def _compile(self, lines: Iterable[Origin]) -> None:
-        self._steps = regexp_rules(lines)
+        steps = regexp_rules(lines)
+        self.warnings = tuple(_without_substitution(steps)) if self._literal else ()
+        self._steps = steps
 
     def _find(self, key: str) -> Found | None:
         try:
@@ -37,6 +44,26 @@ def regexp_rules(lines: Iterable[Origin]) -> list[Step]:
     for step in steps:
         _check_references(step)
     return steps
+
+
+class _Never:
+    """In the place of a rule that does not count."""
+
+    groups = 0
+
+    def match(self, key: str, *, negated: bool) -> Groups | None:
+        return None
+
+
+def _without_substitution(steps: list[Step]) -> list[Problem]:
+    """Where an answer says what is done, as in transport_maps, a sender's text must not become a part of it."""
+    problems = []
+    for step in steps:
+        if any(reference[0] != "$$" for reference in _REFERENCE.finditer(step.value or "")):
+            step.pattern = _Never()
+            text = "regular expression substitution is not allowed here: this rule does not count"
+            problems.append(Problem(step.origin, "warning", text))
+    return problems
 
 
 def compile_regexp(text: str, origin: Origin) -> tuple[Pattern, str]:
@@ -73,7 +100,7 @@ def _check_references(step: Step) -> None:
             raise ConfigError(step.origin, "$number can't be used with a negated pattern")
         if not (number.isascii() and number.isdigit()):
             raise ConfigError(step.origin, f'non-numeric replacement index "{number[:20]}"')
-        if len(number) > 3 or int(number) > step.pattern.groups:
+        if len(number) > 3 or not 0 < int(number) <= step.pattern.groups:
             raise ConfigError(step.origin, f'out of range replacement index "{number[:10]}"')
 
 
