@@ -26,7 +26,7 @@ _QUALIFIED = rb"<?[A-Za-z0-9!#$&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-
 # Phrase and one qualified address, several times: what nearly all fields are, and nothing in it is to be rewritten.
 _PHRASE = rb"(?:(?:\"[^\"\\\r\n<>]*\"|[^\r\n<>\"(),;:@\\\[]*)[ \t])?"
 _PLAIN = re.compile(
-    rb"[!-9;-~]+:[ \t]*" + _PHRASE + _QUALIFIED + rb"(?:,(?:\r\n)?[ \t]*" + _PHRASE + _QUALIFIED + rb")*+[ \t]*\r\n\Z"
+    rb"[!-9;-~]+:[ \t]*+" + _PHRASE + _QUALIFIED + rb"(?:,(?:\r\n)?[ \t]*+" + _PHRASE + _QUALIFIED + rb")*+[ \t]*\r\n\Z"
 )
 
 
