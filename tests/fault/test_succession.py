@@ -1,6 +1,7 @@
 """One generation after another: nothing of the old one is left, and two never work on one queue."""
 
 import os
+import resource
 import signal
 import smtplib
 import socket
@@ -80,3 +81,26 @@ def reload(gateway: Gateway) -> None:
 
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_a_master_without_descriptors_goes_on_and_recovers(tmp_path: Path) -> None:
+    with running(Gateway(tmp_path)) as gateway:
+        before = set(gateway.pids("receiver"))
+        limits = resource.prlimit(gateway.master_pid, resource.RLIMIT_NOFILE)
+        used = {int(name) for name in os.listdir(f"/proc/{gateway.master_pid}/fd")}
+        room = [number for number in range(len(used) + 10) if number not in used][:8]
+        resource.prlimit(gateway.master_pid, resource.RLIMIT_NOFILE, (room[-1] + 1, limits[1]))
+        os.kill(gateway.master_pid, signal.SIGHUP)
+        until(lambda: "Too many open files" in gateway.log())
+        with socket.create_connection(("127.0.0.1", gateway.port), 10) as sock:
+            assert sock.recv(500).startswith(b"220")
+        gateway.kill("agent")
+        resource.prlimit(gateway.master_pid, resource.RLIMIT_NOFILE, limits)
+        if "the running configuration stays" in gateway.log():
+            os.kill(gateway.master_pid, signal.SIGHUP)
+        until(lambda: not before & set(gateway.pids("receiver")), 40, "the old receivers go")
+        until(lambda: len(gateway.pids("agent")) >= 1)
+        assert len(gateway.pids("receiver")) == len(before)
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
+            client.sendmail("a@sender.example", ["root@mx.example.com"], "Subject: x\r\n\r\nbody\r\n")
+        until(lambda: ": removed" in gateway.log(), 20, gateway.log())
