@@ -62,10 +62,14 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION
     try:
         limit(context, settings)
-        if settings.cert_file and settings.cert_file != "none":
-            context.load_cert_chain(settings.cert_file, settings.key_file or settings.cert_file)
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS client: {error}") from error
+    if settings.cert_file and settings.cert_file != "none":
+        try:
+            context.load_cert_chain(settings.cert_file, settings.key_file or settings.cert_file)
+        except (OSError, ssl.SSLError) as error:
+            names = ", ".join(dict.fromkeys(name for name in (settings.cert_file, settings.key_file) if name))
+            raise TlsSettingsError(f"TLS client: {names}: {error}") from error
     return context
 
 
