@@ -73,6 +73,21 @@ def test_a_start_that_can_not_succeed_ends_and_says_why(tmp_path: Path, command:
     assert gateway.command("status", check=False).returncode == 1
 
 
+def test_a_reload_does_not_part_receivers_from_the_queue(tmp_path: Path) -> None:
+    sink = Sink()
+    with running(Gateway(tmp_path, sink.port)) as gateway:
+        (tmp_path / "elsewhere").mkdir(mode=0o777)
+        (tmp_path / "elsewhere").chmod(0o777)
+        gateway.write_main_cf(queue_directory=str(tmp_path / "elsewhere"))
+        os.kill(gateway.master_pid, signal.SIGHUP)
+        until(lambda: "queue_directory can't be changed by a reload" in gateway.log())
+        gateway.write_main_cf(queue_directory=str(gateway.queue))
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
+            client.sendmail("a@sender.example", ["r@sink.example"], "Subject: x\r\n\r\nbody\r\n")
+        until(lambda: bool(sink.messages))
+    sink.close()
+
+
 def reload(gateway: Gateway) -> None:
     before = set(gateway.pids("receiver"))
     os.kill(gateway.master_pid, signal.SIGHUP)

@@ -45,6 +45,7 @@ from postwarden.roles.restarts import Restarts
 from postwarden.tables.check import problems
 
 _GENERATIONS = 3
+_FIXED = ("queue_directory", "data_directory", "mail_owner")
 _AGAIN = 1.0
 """Seconds until what the machine had no room for (processes, descriptors, memory) is tried again."""
 _STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0}
@@ -104,6 +105,7 @@ class Master:
         notify("RELOADING=1")
         try:
             settings = load(self.settings.config_directory)
+            self._same_place(settings)
             wanted = listeners(settings)
             errors = [p for p in (*problems(settings), *pipeline.problems(settings)) if p.severity == "error"]
             if errors:
@@ -125,6 +127,12 @@ class Master:
         for role in ("carrier", "receiver"):
             for _ in range(self._wanted()[role]):
                 self._start(role)
+
+    def _same_place(self, settings: Settings) -> None:
+        """Raises ConfigError for what a running system can't change: our locks, the courier's queue, who owns it."""
+        for name in _FIXED:
+            if settings.text(name) != self.settings.text(name):
+                raise ConfigError(settings.origin(name), f"{name} can't be changed by a reload: stop and start")
 
     def stop(self) -> None:
         """End in an orderly way: receivers first, then the courier when its deliveries are done, then the rest."""
