@@ -41,7 +41,7 @@ class Disconnected(Event, frozen=True):
     def __str__(self) -> str:
         parts = [f" {verb}={ok}" if ok == total else f" {verb}={ok}/{total}" for verb, ok, total in self.counts]
         ok, total = sum(c[1] for c in self.counts), sum(c[2] for c in self.counts)
-        parts.append(f" commands={ok}" if ok == total else f" commands={ok}/{total}")
+        parts.append(f" commands={ok}" if 0 < ok == total else f" commands={ok}/{total}")
         return f"disconnect from {printable(str(self.client))}{''.join(parts)}"
 
 
