@@ -98,6 +98,8 @@ class Service:
         self.dates = Dates()
         self.limit = session_limit(settings, key)
         self.sessions: set[Any] = set()
+        self._open = 0
+        self._say_full_at = 0.0
         self._normal = self._mode(params)
         self._stressed = self._mode(view(SmtpdParams, settings, key, stress=True))
         self._ehlo: dict[tuple[bool, bool], tuple[Reply, bytes]] = {}
@@ -109,7 +111,35 @@ class Service:
     @property
     def mode(self) -> Mode:
         """For a session that begins now. Above 90 % of the limit `stress` holds (STRESS_README)."""
-        return self._stressed if len(self.sessions) * 10 > self.limit * 9 else self._normal
+        return self._stressed if self._open * 10 > self.limit * 9 else self._normal
+
+    def enter(self, session: Any) -> bool:
+        """Count a session, of all receivers together; False, and uncounted, if it is over the limit."""
+        count = len(self.sessions) + 1
+        if self.counters is not None:
+            count = max(count, self.counters.connect(self.name, "", self.clock.now())[0])
+        if count > self.limit:
+            self._uncount()
+            self._say_full()
+            return False
+        self._open = count
+        self.sessions.add(session)
+        return True
+
+    def leave(self, session: Any) -> None:
+        self.sessions.discard(session)
+        self._open -= 1
+        self._uncount()
+
+    def _uncount(self) -> None:
+        if self.counters is not None:
+            self.counters.disconnect(self.name, "")
+
+    def _say_full(self) -> None:
+        now = self.clock.monotonic()
+        if now >= self._say_full_at:
+            self._say_full_at = now + 60
+            self.warn(f'service "{self.name}" has reached its limit of {self.limit} sessions: clients are sent away')
 
     def ehlo(self, *, tls: bool, xclient: bool) -> tuple[Reply, bytes]:
         """The reply, and as it is sent. `tls`: STARTTLS is on offer."""

@@ -87,13 +87,12 @@ class Session:
     def opened(self, stream: Stream) -> None:
         self.stream = stream
         service = self.service
-        if len(service.sessions) >= service.limit:
+        if not service.enter(self):
             stream.write(Reply(421, "4.3.2", f"{service.hostname} Error: all server ports are busy").encode())
             stream.close()
             self._over = True
             del self._deadline
             return
-        service.sessions.add(self)
         self._deadline.set(self.params.smtpd_timeout)
         self._busy = True
         service.names.verify(stream.peer[0], self._named)
@@ -486,7 +485,7 @@ class Session:
         self.machine.close()
         self._settle()
         service = self.service
-        service.sessions.discard(self)
+        service.leave(self)
         if self._counted and service.counters is not None:
             service.counters.disconnect(service.name, self.stream.peer[0])
         if hasattr(self, "facts"):

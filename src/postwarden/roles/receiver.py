@@ -6,8 +6,6 @@ courier finds them.
 """
 
 import asyncio
-import math
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -111,10 +109,6 @@ class Receiver:
             counters=self._counters,
             files=life.files,
         )
-        cores = len(os.sched_getaffinity(0))
-        for service in self._reception.services.values():
-            # The limit is one for all receivers, and the kernel deals connections out evenly enough.
-            service.limit = math.ceil(service.limit / cores)
         self._servers: list[asyncio.Server] = []
         life.loop.create_task(self._listen())
 

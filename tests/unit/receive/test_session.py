@@ -6,6 +6,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import BUILT_IN, Decision, Pending, Rule, Verdict
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
+from postwarden.receive.counters import Counters
 from postwarden.testing.reception import Gate, Peer, Reception
 from postwarden.testing.stream import FAKE_TLS
 
@@ -295,6 +296,22 @@ def test_session_limit() -> None:
     assert peers[2].hear() == "421 4.3.2 mx.example.com Error: all server ports are busy\r\n"
     peers[0].say("QUIT")
     assert made.connect().hear().startswith("220 ")
+
+
+def test_the_limit_is_one_for_all_receivers() -> None:
+    made = reception(postwarden_session_limit="2", smtpd_peername_lookup="no")
+    shared = made.service.counters
+    assert shared is not None
+    neighbour = Counters(shared.fileno(), 1)
+    neighbour.connect(made.service.name, "", made.clock.now())
+    first, second = made.connect(), made.connect()
+    assert first.hear().startswith("220 ")
+    assert second.hear() == "421 4.3.2 mx.example.com Error: all server ports are busy\r\n" and second.closed
+    full = 'smtpd: warning: service "smtp" has reached its limit of 2 sessions: clients are sent away'
+    assert made.log.count(full) == 1
+    neighbour.disconnect(made.service.name, "")
+    assert made.connect().hear().startswith("220 ")
+    assert made.connect().closed and made.log.count(full) == 1
 
 
 def test_stress_holds_above_nine_tenths_of_the_limit() -> None:
