@@ -45,8 +45,9 @@ class Remote(Sink):
 
 
 def plain(content: bytes) -> list[bytes]:
-    content = re.sub(rb"\b[0-9A-F]{10,}(?:\.\d+)?(?=[/@;)\s.]|$)", b"ID", content)
     content = re.sub(rb"\b\d{14}\.\w+@", b"MESSAGE@", content)
+    content = re.sub(rb"\b[0-9A-F]{10,}\.\d+/", b"BOUNDARY/", content)
+    content = re.sub(rb"\b[0-9A-F]{10,}(?=[@;)\s]|$)", b"ID", content)
     content = re.sub(rb"(?:\w{3}, )?\d+ \w{3} \d{4} [\d:]{8} [+-]\d{4}(?: \(\w+\))?", b"DATE", content)
     content = re.sub(rb"\[?127\.0\.0\.1\]?:\d+", b"ADDRESS", content)
     return content.split(b"\r\n")
