@@ -67,7 +67,7 @@ def running(queue_directory: str) -> int:
     """Process id of the mail system that runs on this queue, ours or Postfix; 0 when none does."""
     try:
         fd = _open(pid_file(queue_directory))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
     except PermissionError:
         return _running_unreadable(queue_directory)
