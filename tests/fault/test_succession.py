@@ -88,6 +88,20 @@ def test_a_reload_does_not_part_receivers_from_the_queue(tmp_path: Path) -> None
     sink.close()
 
 
+def test_a_reload_opens_the_log_anew(tmp_path: Path) -> None:
+    sink = Sink()
+    with running(Gateway(tmp_path, sink.port)) as gateway:
+        gateway.log_file.rename(tmp_path / "maillog.1")
+        reload(gateway)
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
+            for to in ("r@sink.example", "mail@mx.example.com"):
+                client.sendmail("a@sender.example", [to], "Subject: x\r\n\r\nbody\r\n")
+        until(lambda: gateway.log().count(": removed") == 2, 20, gateway.log())
+        for program in ("smtpd", "cleanup", "qmgr", "smtp", "local", "master"):
+            assert f"postfix/{program}[" in gateway.log(), program
+    sink.close()
+
+
 def reload(gateway: Gateway) -> None:
     before = set(gateway.pids("receiver"))
     os.kill(gateway.master_pid, signal.SIGHUP)

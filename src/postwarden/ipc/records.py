@@ -158,9 +158,12 @@ class Link(Struct, frozen=True, array_like=True, tag=2):
 
 
 class Reconfigure(Struct, frozen=True, array_like=True, tag=3):
-    """Courier and agent swap their configuration in place; a bad one is answered by Refused and changes nothing."""
+    """Courier and agent swap their configuration in place; a bad one is answered by Refused and changes nothing. The
+    log is opened anew in any case: `log_to` and the descriptor are as in `Start`."""
 
     settings: bytes
+    log_to: str = ""
+    """Empty: it stays."""
 
 
 class Drain(Struct, frozen=True, array_like=True, tag=4):

@@ -90,6 +90,13 @@ class MailLog:
             dropped, self._dropped = self._dropped, 0
             self.emit("log", Warn(f"{dropped} log lines were dropped: the log could not be written"))
 
+    def reopen(self, sink: Sink, name: str) -> None:
+        """Write to `sink` from now on: a reload after the file was rotated, or named anew."""
+        self.flush()
+        self._sink.close()
+        self._sink, self._name = sink, name
+        self._try_after = 0.0
+
     def close(self) -> None:
         self.flush()
         self._sink.close()

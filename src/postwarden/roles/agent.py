@@ -123,6 +123,8 @@ class Supervisor:
                 case Link():
                     self._link(socket.socket(fileno=fds[0]))
                 case Reconfigure():
+                    if record.log_to:
+                        self._log_anew(record, fds)
                     self._try(msgspec.msgpack.decode(record.settings, type=Settings))
                 case Drain():
                     self._drain(at_once=record.at_once)
@@ -141,6 +143,14 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         self._try(self._settings)
+
+    def _log_anew(self, record: Reconfigure, fds: list[int]) -> None:
+        """Workers that are hired from now on write there, too."""
+        old = self._log
+        self._log_to, self._log_fd = record.log_to, fds[0] if record.log_to == "fd" else -1
+        settings = msgspec.msgpack.decode(record.settings, type=Settings)
+        self._log = open_log(settings, self._log_to, self._log_fd, None)
+        old.close()
 
     def _try(self, settings: Settings) -> None:
         """A worker reads the configuration; if it can use it, so do we, and the workers of the old one retire."""

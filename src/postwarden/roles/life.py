@@ -142,11 +142,7 @@ class Life:
         self.start = start
         self.settings = msgspec.msgpack.decode(start.settings, type=Settings)
         rest = iter(fds)
-        sink: Sink
-        if start.log_to == "fd":
-            sink = FileSink(next(rest), self.settings.text("myhostname"))
-        else:
-            sink = SyslogSink(start.log_to, self.settings.text("syslog_facility"))
+        sink = log_sink(self.settings, start.log_to, next(rest) if start.log_to == "fd" else -1)
         self.log = MailLog(sink, self.settings.text("syslog_name"), self.clock.call_soon)
         if start.role == "receiver":
             self.counters_fd = next(rest)
@@ -166,7 +162,7 @@ class Life:
             case Link():
                 role.link(record, socket.socket(fileno=fds[0]))
             case Reconfigure():
-                self._reconfigure(role, record)
+                self._reconfigure(role, record, fds)
             case Drain():
                 role.drain(record.at_once)
             case Flush():
@@ -178,8 +174,11 @@ class Life:
             case Start():
                 pass
 
-    def _reconfigure(self, role: Role, record: Reconfigure) -> None:
+    def _reconfigure(self, role: Role, record: Reconfigure, fds: list[int]) -> None:
         settings = msgspec.msgpack.decode(record.settings, type=Settings)
+        if record.log_to:
+            sink = log_sink(settings, record.log_to, fds[0] if record.log_to == "fd" else -1)
+            self.log.reopen(sink, settings.text("syslog_name"))
         try:
             role.reconfigure(settings)
         except ConfigError as error:
@@ -208,6 +207,13 @@ class Life:
             if trace is not None:
                 place = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
         self.log.emit(self.start.role, Failure(f"internal error: {context.get('message')}: {error!r}{place}"))
+
+
+def log_sink(settings: Settings, to: str, fd: int) -> Sink:
+    """Where `Start.log_to` says; `fd` is the descriptor that came with it."""
+    if to == "fd":
+        return FileSink(fd, settings.text("myhostname"))
+    return SyslogSink(to, settings.text("syslog_facility"))
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

@@ -35,7 +35,7 @@ from postwarden.ipc.records import (
     Unlinked,
 )
 from postwarden.mail.events import Failure, Fatal, Notice, Warn
-from postwarden.net.log import FileSink, MailLog, SyslogSink
+from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.receive.counters import Counters
 from postwarden.roles.children import Child, Phase
 from postwarden.roles.handover import Handover, LogTarget
@@ -71,7 +71,7 @@ class Master:
         self._code = 0
         self._user = settings.text("mail_owner") if os.geteuid() == 0 else ""
         self._target = LogTarget(settings)
-        self.log = self._open_log()
+        self.log = MailLog(_sink(self._target, settings), settings.text("syslog_name"))
         self._handover = Handover(settings)
         self._counters = Counters.create()
 
@@ -110,23 +110,38 @@ class Master:
             errors = [p for p in (*problems(settings), *pipeline.problems(settings)) if p.severity == "error"]
             if errors:
                 raise ConfigError(errors[0].origin, errors[0].text)
-            self._rebind(wanted)
-            handover = Handover(settings)
+            handover, target = Handover(settings), LogTarget(settings)
+            try:
+                sink = _sink(target, settings)
+                self._rebind(wanted)
+            except OSError:
+                target.close()
+                raise
         except Exception as error:  # ConfigError, OSError, or a bug of ours: what runs goes on
             self.log.emit("master", Failure(f"reload: {error}; the running configuration stays"))
             notify("READY=1")
             return
         self.settings = settings
         self._handover = handover
+        self._target.close()
+        self._target = target
+        self.log.reopen(sink, settings.text("syslog_name"))
         self._generation += 1
         self._announce("reload")
         packed = msgspec.msgpack.encode(settings)
         for child in list(self._children.values()):
             if child.role in ("courier", "agent"):
-                child.send(Reconfigure(packed))
+                self._reconfigure(child, packed)
         for role in ("carrier", "receiver"):
             for _ in range(self._wanted()[role]):
                 self._start(role)
+
+    def _reconfigure(self, child: Child, settings: bytes) -> None:
+        try:
+            child.send(Reconfigure(settings, self._target.to), self._target.descriptors())
+        except OSError as error:
+            self.log.emit("master", Failure(f"{child.role} pid {child.pid}: keeps the old log: {error}"))
+            child.send(Reconfigure(settings))
 
     def _same_place(self, settings: Settings) -> None:
         """Raises ConfigError for what a running system can't change: our locks, the courier's queue, who owns it."""
@@ -366,15 +381,6 @@ class Master:
                 except OSError as error:
                     self.log.emit("master", Failure(f"{child.role} pid {child.pid}: renewed files: {error}"))
 
-    def _open_log(self) -> MailLog:
-        target = self._target
-        sink = (
-            FileSink(os.dup(target.fd), self.settings.text("myhostname"))
-            if target.to == "fd"
-            else SyslogSink(target.to)
-        )
-        return MailLog(sink, self.settings.text("syslog_name"))
-
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug of ours in a callback. The roles go on, and so must we."""
         self.log.emit("master", Failure(f"internal error: {context.get('message')}: {context.get('exception')!r}"))
@@ -382,3 +388,10 @@ class Master:
     def _announce(self, what: str) -> None:
         version, directory = self.settings.text("mail_version"), self.settings.config_directory
         self.log.emit("master", Notice(f"{what} -- version {version}, configuration {directory}"))
+
+
+def _sink(target: LogTarget, settings: Settings) -> Sink:
+    """For the master itself. Raises OSError."""
+    if target.to == "fd":
+        return FileSink(os.dup(target.fd), settings.text("myhostname"))
+    return SyslogSink(target.to, settings.text("syslog_facility"))
