@@ -169,14 +169,14 @@ class Sink:
             if answer is None and verb == "DATA":
                 write(b"354 go\r\n")
                 flush()
-                content = b""
+                lines = []
                 while (line := readline()) not in (b".\r\n", b""):
-                    content += line[1:] if line.startswith(b".") else line
+                    lines.append(line[1:] if line.startswith(b".") else line)
                 if not line:
                     return
                 answer = self.refuse(".")
                 if answer is None:
-                    self.messages.append((sender, recipients, content))
+                    self.messages.append((sender, recipients, b"".join(lines)))
             elif verb == "MAIL" and answer is None:
                 sender, recipients = text[10:].partition(">")[0].strip("<"), []
             elif verb == "RCPT" and answer is None:
