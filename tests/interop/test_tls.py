@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from tests.interop.test_large import peak
 from tests.interop.test_programs import swaks
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
@@ -172,3 +173,32 @@ def test_encrypt_defers_what_cannot_be_encrypted(tmp_path: Path, sink: Sink) -> 
             gateway.log()
         )
     assert sink.messages == []
+
+
+def test_a_big_message_over_tls_on_both_sides(tmp_path: Path, certificates: Certificates, sink: Sink) -> None:
+    for name in ("us", "after"):
+        (tmp_path / name).mkdir()
+    after = RealPostfix(
+        tmp_path / "after",
+        sink.port,
+        myhostname="after.example.com",
+        smtpd_tls_security_level="may",
+        **certificates.server,
+    )
+    ours = certificates.server | {"smtpd_tls_security_level": "may", "smtp_tls_security_level": "encrypt"}
+    gateway = Gateway(tmp_path / "us", after.port, **ours)
+    body = ("0123456789abcdef" * 4 + "\r\n") * 120_000
+    after.start()
+    try:
+        with running(gateway):
+            high = peak(gateway)
+            with smtplib.SMTP("127.0.0.1", gateway.port, timeout=60) as client:
+                client.starttls(context=certificates.client())
+                client.sendmail("a@client.example", ["r@sink.example"], "Subject: big\r\n\r\n" + body)
+            until(lambda: "status=sent" in gateway.log(), 30)
+            grown = {pid: value - high[pid] for pid, value in peak(gateway).items()}
+            until(lambda: len(sink.messages) == 1, 30, after.log()[-3000:])
+    finally:
+        after.stop()
+    assert sink.messages[0][2].partition(b"\r\n\r\n")[2] == body.encode()
+    assert all(value < 8 << 20 for value in grown.values()), grown
