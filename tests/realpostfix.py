@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.whole import free_port, until
 
+MASTER_CF = Path("/usr/share/postfix/master.cf.dist")
+"""As the package brings it: /etc/postfix may be somebody's own."""
 missing = os.geteuid() != 0 or shutil.which("postfix") is None
 needs_postfix = pytest.mark.skipif(missing, reason="needs root and Debian's postfix")
 
@@ -31,7 +33,7 @@ class RealPostfix:
         for path in Path("/etc/postfix").iterdir():
             if path.is_file() and path.name not in ("main.cf", "master.cf"):
                 shutil.copy(path, self.etc / path.name)
-        master = Path("/etc/postfix/master.cf").read_text()
+        master = MASTER_CF.read_text()
         master = re.sub(r"^smtp(\s+inet\s)", rf"127.0.0.1:{self.port}\1", master, count=1, flags=re.M)
         master = re.sub(r"^(\S+\s+(?:unix|fifo|inet|unix-dgram)\s+\S+\s+\S+\s+)y", r"\1n", master, flags=re.M)
         (self.etc / "master.cf").write_text(master)
