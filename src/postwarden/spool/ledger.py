@@ -87,7 +87,7 @@ class Ledger:
         self._files.make_directory(self._spool)
         journal = self._writer.open(self._grown)
         self._rows.open()
-        self._next_row = self._rows.last() + 1
+        self._next_row = self._writer.last_row + 1
         self._shelf.open(journal)
         self._writer.forget(self._shelf.gone(journal))
         return self._recovered()

@@ -72,6 +72,11 @@ class LedgerWriter:
         self._writer = GroupWriter[Work, bool](self._commit, self._finished, self._post, "ledger")
         return journal
 
+    @property
+    def last_row(self) -> int:
+        """The highest row in use, when `open` returns."""
+        return self._db.last_row
+
     def forget(self, segments: Sequence[int]) -> None:
         """Only between `open` and the first work. On a full disk it is left to the next start."""
         with contextlib.suppress(sqlite3.OperationalError):

@@ -139,6 +139,8 @@ class QueueWriter:
         self._next_journal = 1
         self.damage: list[str] = []
         """What `open` could not read."""
+        self.last_row = 0
+        """The highest row in use when it was opened. One that is given twice costs the older message."""
 
     def open(self, grown: int = GROWN) -> dict[int, dict[int, tuple[int, ...] | None]]:
         """Open or create; what the journal says: segment -> offset -> finals. Raises sqlite3.Error,
@@ -151,6 +153,7 @@ class QueueWriter:
         with contextlib.suppress(sqlite3.OperationalError):  # full: the reserve is for that
             db.execute("DELETE FROM body WHERE id < 0")
             grow(db, grown)
+        self.last_row = _last_row(db)
         return self._read_journal(db)
 
     def _read_journal(self, db: sqlite3.Connection) -> dict[int, dict[int, tuple[int, ...] | None]]:
@@ -269,6 +272,14 @@ class _Group:
                     if file:
                         files.append(file)
         return [file for file in files if not _in_use(db, file)]
+
+
+def _last_row(db: sqlite3.Connection) -> int:
+    """Of messages, of bodies, and of bodies that a message refers to. Raises sqlite3.Error, above all when it can't be
+    read: the file is then rebuilt before a row is given."""
+    rows = db.execute("SELECT max(id) FROM message UNION ALL SELECT max(body) FROM message UNION ALL "
+                      "SELECT max(id) FROM body").fetchall()  # fmt: skip
+    return max((row or 0 for (row,) in rows), default=0)
 
 
 def _in_use(db: sqlite3.Connection, file: str) -> bool:

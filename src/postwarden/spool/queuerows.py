@@ -53,11 +53,6 @@ class QueueRows:
             self._broken()
         return []
 
-    def last(self) -> int:
-        """The highest row in use."""
-        rows = self._query("SELECT max(id) FROM message UNION ALL SELECT max(id) FROM body")
-        return max((row or 0 for (row,) in rows), default=0)
-
     # what is due
 
     def due(self, now: float, limit: int, held: Container[int]) -> list[Entry]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from postwarden.mail.queue import Change
+from postwarden.mail.status import Status
 from postwarden.spool import salvage
 from postwarden.spool.layout import databases
 from postwarden.spool.logfile import read_log
@@ -17,6 +19,9 @@ from postwarden.spool.pages import Pages
 from postwarden.spool.queuedb import connect
 from postwarden.spool.salvage import ROOTS, finish, replace
 from postwarden.spool.schema import PAGE_SIZE, TABLES
+from postwarden.testing.spool import Spool
+
+LATER = Status("4.4.1", "connect to mx[192.0.2.1]:25: Connection refused", "none")
 
 
 def fill(db: sqlite3.Connection, count: int, seed: int = 1) -> None:
@@ -198,3 +203,60 @@ def test_garbage_never_raises(tmp_path: Path) -> None:
             list(pages.keys(number))
             pages.tree(number)
         pages.close()
+
+
+def test_new_rows_never_take_the_place_of_old_ones(tmp_path: Path) -> None:
+    """The highest row can't be read at the start: what the rebuilt file still has must not be written over."""
+    spool = Spool(str(tmp_path))
+    ledger = spool.ledger()
+    list(ledger.recover())
+    appender = spool.appender()
+    for _ in range(60):
+        spool.store(appender, b"body\r\n")
+        entry = ledger.take(spool.stored[-1])
+        assert entry is not None
+        spool.settle(ledger, Change(entry.key, deferred=((0, LATER),), due=1.0))
+    appender.close()
+    spool.sweep(ledger)
+    ledger.close()
+    path = tmp_path / "postwarden" / "queue.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    page = unreadable_last_page(path, tmp_path / "copy")
+    with path.open("r+b") as file:
+        file.seek(page * PAGE_SIZE)
+        file.write(bytes(PAGE_SIZE))
+    ledger = spool.ledger()
+    survivors = {entry.envelope.queue_id for entry in ledger.recover()}
+    spool.barrier(ledger)
+    spool.pump.rest()
+    survivors |= {entry.envelope.queue_id for entry in ledger.due(spool.clock.now())}
+    assert 10 < len(survivors) < 60
+    appender = spool.appender()
+    for n in range(20):
+        spool.store(appender, b"new\r\n", queue_id=f"NEW{n}")
+        entry = ledger.take(spool.stored[-1])
+        assert entry is not None
+        survivors.add(entry.envelope.queue_id)
+        spool.settle(ledger, Change(entry.key, deferred=((0, LATER),), due=1.0))
+    ledger.close()
+    found = {entry.envelope.queue_id for entry in spool.ledger().recover()}
+    assert survivors <= found
+    spool.close()
+
+
+def unreadable_last_page(path: Path, copy: Path) -> int:
+    """A page without which SQLite can't tell the highest row, though it opens the file."""
+    data = path.read_bytes()
+    for page in range(len(data) // PAGE_SIZE - 1, 7, -1):
+        at = page * PAGE_SIZE
+        copy.write_bytes(data[:at] + bytes(PAGE_SIZE) + data[at + PAGE_SIZE :])
+        db = sqlite3.connect(copy)
+        try:
+            db.execute("SELECT max(id) FROM message").fetchall()
+        except sqlite3.DatabaseError:
+            return page
+        finally:
+            db.close()
+    raise AssertionError("no such page")
