@@ -91,3 +91,8 @@ def _judge(address: str, name: str, found: Answer) -> PeerName:
     elif found.outcome is not Outcome.FOUND:
         warning += ": Name or service not known"
     return PeerName(UNKNOWN, name, PERMANENT, FOUND, warning)
+
+
+def client_address(peer: str) -> str:
+    """A peer's address as rules and the log know it: a link-local one has no scope, a Unix socket is this host."""
+    return peer.partition("%")[0] or "127.0.0.1"

@@ -28,7 +28,7 @@ from postwarden.mail.events import (
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts, TlsFacts
 from postwarden.net.clock import Deadline
-from postwarden.net.peername import PeerName
+from postwarden.net.peername import PeerName, client_address
 from postwarden.net.stream import Stream
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
@@ -79,7 +79,8 @@ class Session:
         """421 at the next command boundary."""
         self._out: list[bytes] = []
         self._deadline = Deadline(service.clock, self._timed_out)
-        self._busy = self._over = self._ended = self._paused = self._congested = self._counted = False
+        self._busy = self._over = self._ended = self._paused = self._congested = False
+        self._counted = ""
         self._rounds = 0
 
     # net.stream.Handler
@@ -95,7 +96,7 @@ class Session:
             return
         self._deadline.set(self.params.smtpd_timeout)
         self._busy = True
-        service.names.verify(stream.peer[0], self._named)
+        service.names.verify(client_address(stream.peer[0]), self._named)
 
     def received(self, data: bytes) -> None:
         if self._over:
@@ -289,8 +290,7 @@ class Session:
         if self._over:
             return
         stream, service = self.stream, self.service
-        address, port = stream.peer
-        client = Client(peer.name, address or "127.0.0.1", port, peer.reverse_name)
+        client = Client(peer.name, client_address(stream.peer[0]), stream.peer[1], peer.reverse_name)
         self.facts = SessionFacts(
             client, peer.name_status, peer.reverse_name_status, stream.local[0], stream.local[1], stream.tls
         )
@@ -314,7 +314,7 @@ class Session:
         if counters is None:
             return True
         count, rate = counters.connect(service.name, client.address, service.clock.now())
-        self._counted = True
+        self._counted = client.address
         what = ""
         if 0 < params.smtpd_client_connection_count_limit < count:
             what, figure = "Connection concurrency limit", count
@@ -487,7 +487,7 @@ class Session:
         service = self.service
         service.leave(self)
         if self._counted and service.counters is not None:
-            service.counters.disconnect(service.name, self.stream.peer[0])
+            service.counters.disconnect(service.name, self._counted)
         if hasattr(self, "facts"):
             service.emit(Disconnected(self.facts.client, self.tally.counts()))
 

@@ -290,6 +290,16 @@ def test_rates() -> None:
     assert made.connect("192.0.2.10").hear().startswith("421 4.7.0 ")
 
 
+def test_a_link_local_client_has_no_scope_and_is_counted_off() -> None:
+    made = reception(mynetworks="", smtpd_client_connection_count_limit="1")
+    for _ in range(3):
+        peer = greeted(made, "fe80::1%eth0")
+        assert message(peer).splitlines()[-1].startswith("250 2.0.0 Ok")
+        peer.say("QUIT")
+    assert made.log[0] == "smtpd: connect from unknown[fe80::1]"
+    assert b"(unknown [IPv6:fe80::1])" in made.store.messages[2][1]
+
+
 def test_session_limit() -> None:
     made = reception(postwarden_session_limit="2")
     peers = [made.connect() for _ in range(3)]
