@@ -2,6 +2,7 @@
 
     $queue_directory/postwarden/
         queue.db, queue.<n>.db                the courier's; the highest number counts; see queuedb, salvage
+        courier.lock                          held by the courier: there is one for each queue
         incoming/<instance>/                  one receiver's; only it creates, only the courier unlinks
             <segment>-<marker>.segment        16 and 16 hexadecimal digits
             <random>.body                     a body too big for a record
