@@ -1,13 +1,15 @@
 """What the log says, as values. `str(event)` is the text behind `postfix/smtpd[123]: `, word for word Postfix's, since
 pflogsumm, fail2ban and people read it. `program` is the last part of the log tag, `level` the word before the text.
 
-Addresses and remote text are made printable here and nowhere else: a newline in a HELO name must not forge a line.
+Addresses and remote text are made printable here and nowhere else: a newline in a HELO name must not forge a line, and
+an address is quoted where it must be, so that it can't forge a field.
 """
 
 from typing import ClassVar
 
 from msgspec import Struct
 
+from postwarden.mail.address import external
 from postwarden.mail.envelope import Client
 from postwarden.mail.status import Status
 
@@ -94,9 +96,9 @@ class Rejected(Event, frozen=True):
     def __str__(self) -> str:
         line = f"{self.queue_id or 'NOQUEUE'}: {self.action}: {self.stage} from {self.client}: {self.text};"
         if self.sender is not None:
-            line += f" from=<{self.sender}>"
+            line += f" from=<{external(self.sender)}>"
         if self.recipient is not None:
-            line += f" to=<{self.recipient}>"
+            line += f" to=<{external(self.recipient)}>"
         if self.protocol:
             line += f" proto={self.protocol}"
         if self.helo:
@@ -115,7 +117,7 @@ class Queued(Event, frozen=True):
 
     def __str__(self) -> str:
         return (
-            f"{self.queue_id}: from=<{printable(self.sender)}>, size={self.size}, "
+            f"{self.queue_id}: from=<{printable(external(self.sender))}>, size={self.size}, "
             f"nrcpt={self.recipients} (queue {self.queue})"
         )
 
@@ -144,11 +146,11 @@ class Delivered(Event, frozen=True):
 
     def __str__(self) -> str:
         status = self.status
-        orig = f" orig_to=<{printable(self.original)}>," if self.original else ""
+        orig = f" orig_to=<{printable(external(self.original))}>," if self.original else ""
         use = f" conn_use={self.reused}," if self.reused > 1 else ""
         a, b, c, d = self.delays
         return (
-            f"{self.queue_id}: to=<{printable(self.recipient)}>,{orig} relay={printable(status.relay)},{use}"
+            f"{self.queue_id}: to=<{printable(external(self.recipient))}>,{orig} relay={printable(status.relay)},{use}"
             f" delay={delay(a + b + c + d)}, delays={delay(a)}/{delay(b)}/{delay(c)}/{delay(d)},"
             f" dsn={status.code}, status={status.action.value} ({printable(status.text)})"
         )

@@ -38,6 +38,7 @@ _TLS_ACTIVE = Reply(554, "5.5.1", "Error: TLS already active")
 _BAD_SYNTAX = Reply(500, "5.5.2", "Error: bad syntax")
 _TOO_LONG = Reply(500, "5.5.2", "Error: command line too long")
 _ENDLESS = Reply(421, "4.7.0", "Error: command line too long")
+_NO_BDAT = Reply(521, "5.5.1", "Error: command not implemented")
 _ENDLESS_CHUNK = Reply(521, "5.3.4", "Error: chunk too big")
 _LINE_DISCARD = 64 << 10
 """Bytes of a line without end that are thrown away before the connection is given up."""
@@ -162,6 +163,9 @@ class Machine:
         known = PARSERS.get(words[0]) or PARSERS.get(words[0].upper())
         if known is None or known[0] in self._options.absent:
             self._event = ""
+            if known is not None and known[0] == "BDAT":
+                # Its content follows all the same, and must not be read as commands.
+                return Refused("BDAT", _NO_BDAT, close=True)
             return Unknown(line.decode("utf-8", "replace"))
         verb, parser = known
         if verb in _ENDS_GROUP and self._pos < len(self._buffer):
