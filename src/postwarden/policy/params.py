@@ -17,6 +17,7 @@ class PolicyParams(Struct, frozen=True):
     smtpd_end_of_data_restrictions: tuple[str, ...]
     smtpd_etrn_restrictions: tuple[str, ...]
     smtpd_relay_before_recipient_restrictions: bool
+    smtpd_sasl_auth_enable: bool
     smtpd_restriction_classes: tuple[str, ...]
     smtpd_reject_unlisted_recipient: bool
     smtpd_reject_unlisted_sender: bool

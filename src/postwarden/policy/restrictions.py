@@ -76,7 +76,9 @@ def _permit_mynetworks(means: Means, rule: Rule) -> Restriction:
 
 def _permit_sasl_authenticated(means: Means, rule: Rule) -> Restriction:
     decision = permit(rule)
-    return lambda question: decision if question.facts.client.login else None
+    # A name that XCLIENT gives is not a login where logins are off.
+    enabled = means.params.smtpd_sasl_auth_enable
+    return lambda question: decision if enabled and question.facts.client.login else None
 
 
 def _auth_destination(means: Means, address: str) -> bool:

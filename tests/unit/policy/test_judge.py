@@ -51,7 +51,9 @@ def test_a_stranger_may_reach_our_users_and_nobody_else() -> None:
 
 def test_our_own_networks_and_users_with_a_login_may_relay() -> None:
     assert said(judge().recipient(facts(FRIEND), "x@far.example")) == "permit"
-    assert said(judge().recipient(facts(replace(STRANGER, login="joe")), "x@far.example")) == "permit"
+    named = facts(replace(STRANGER, login="joe"))
+    assert said(judge(smtpd_sasl_auth_enable="yes").recipient(named, "x@far.example")) == "permit"
+    assert judge().recipient(named, "x@far.example").verdict is Verdict.DEFER, "XCLIENT's word where logins are off"
 
 
 def test_a_permit_of_the_recipient_list_does_not_open_the_relay() -> None:
