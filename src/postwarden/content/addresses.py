@@ -19,14 +19,14 @@ FOLD_AT = 70
 
 # One token: white space, string, literal, special, or a run of anything else. Comments nest and are read by hand.
 _TOKEN = re.compile(
-    r"""[ \t\r\n]+ | "(?:[^"\\]|\\.)*+"? | \[[^\]]*+\]? | [()<>,;:] | (?:[^ \t\r\n()<>,;:"\[\\]|\\.?)+""",
+    r"""[ \t\r\n]+ | "(?:[^"\\]++|\\.)*"? | \[[^\]]*+\]? | [()<>,;:] | (?:[^ \t\r\n()<>,;:"\[\\]|\\.?)+""",
     re.VERBOSE | re.DOTALL,
 )
 _QUALIFIED = rb"<?[A-Za-z0-9!#$&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9-]*[A-Za-z0-9]>?"
 # Phrase and one qualified address, several times: what nearly all fields are, and nothing in it is to be rewritten.
 _PHRASE = rb"(?:(?:\"[^\"\\\r\n<>]*\"|[^\r\n<>\"(),;:@\\\[]*)[ \t])?"
 _PLAIN = re.compile(
-    rb"[!-9;-~]+:[ \t]*+" + _PHRASE + _QUALIFIED + rb"(?:,(?:\r\n)?[ \t]*+" + _PHRASE + _QUALIFIED + rb")*+[ \t]*\r\n\Z"
+    rb"[!-9;-~]+:[ \t]*+" + _PHRASE + _QUALIFIED + rb"(?:,(?:\r\n)?[ \t]*+" + _PHRASE + _QUALIFIED + rb")*[ \t]*\r\n\Z"
 )
 
 

@@ -6,11 +6,12 @@ line, or without one where the message ends too.
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _LOOSE_INSIDE = re.compile(rb"\n[!-9;-~]++[ \t]++:")
 _LOOSE = re.compile(rb"^([!-9;-~]++)[ \t]++:", re.MULTILINE)
-_FIELD = re.compile(rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+_FIELD_END = re.compile(rb"\n(?![ \t])")
 _RESENT = frozenset(
     b"resent-" + name for name in (b"bcc", b"cc", b"date", b"from", b"message-id", b"reply-to", b"sender", b"to")
 )
@@ -79,7 +80,8 @@ def _value(field: bytes) -> str:
 
 def fields(head: bytes) -> list[bytes]:
     """The fields, each with its continuation lines; the empty line at the end is none."""
-    return [field for field in _FIELD.findall(head) if field != b"\r\n"]
+    ends = [0, *(match.end() for match in _FIELD_END.finditer(head))]
+    return [field for begin, end in pairwise(ends) if (field := head[begin:end]) != b"\r\n"]
 
 
 def name_of(field: bytes) -> bytes:

@@ -13,9 +13,11 @@ HEAD_LIMIT = 1 << 20
 """Bytes of a head that are kept together. What is longer goes on as body: the message stays the same, byte for byte,
 and headers that we add to the head stand in its midst."""
 
-# Possessive: an attacker's megabyte of almost-headers is looked at once.
-_HEADERS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
-_FROM_LINES = re.compile(rb"(?:>*+From [^\n]*+(?:\n|\Z))*+")
+# What ends the head is looked for, not what belongs to it: an attacker's megabyte of almost-headers is looked at once,
+# and takes no memory. Python up to 3.11.4 loses its place in a repeated group that is possessive.
+_HEADER = re.compile(rb"[!-9;-~]++[ \t]*+:")
+_HEADERS_END = re.compile(rb"\n(?![ \t]|[!-9;-~]++[ \t]*+:)")
+_FROM_LINES_END = re.compile(rb"\n(?!>*+From )")
 _FROM_LINE = re.compile(rb"^>*+From ", re.MULTILINE)
 
 
@@ -91,8 +93,10 @@ class Intake:
 def split_head(data: bytes) -> tuple[bytes, bytes]:
     """The beginning of a message, or all of it -> head, with the empty line that ends it if there is one; and the rest.
     Raises nothing; a message without any header has an empty head but for that line."""
-    match = _HEADERS.match(data)
-    end = match.end() if match else 0
+    end = 0
+    if _HEADER.match(data):
+        found = _HEADERS_END.search(data)
+        end = found.end() if found else data.rfind(b"\n") + 1
     if data[end : end + 2] == b"\r\n":
         return data[: end + 2], data[end + 2 :]
     if end == len(data):
@@ -104,6 +108,9 @@ def split_head(data: bytes) -> tuple[bytes, bytes]:
 
 def mark_from_lines(data: bytes) -> bytes:
     """`From ` lines at the top as headers."""
+    if not _FROM_LINE.match(data):
+        return data
     # In one pass: a client may send a megabyte of them.
-    end = _FROM_LINES.match(data).end()  # type: ignore[union-attr]
+    found = _FROM_LINES_END.search(data)
+    end = found.end() if found else len(data)
     return _FROM_LINE.sub(rb"X-Mailbox-Line: \g<0>", data[:end]) + data[end:]
