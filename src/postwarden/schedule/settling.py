@@ -96,8 +96,15 @@ class Settler:
             self._timer = None
         batch, self._batch = self._batch, []
         settle = self._ledger.settle
-        for entry, change, done in batch:
-            settle(change if change.key == entry.key else _moved(change, entry.key), done)
+        for at, (entry, change, done) in enumerate(batch):
+            try:
+                settle(change if change.key == entry.key else _moved(change, entry.key), done)
+            except Exception:
+                # A bug with one message. What became of the others was delivered, too, and must be known.
+                self.busy -= 1
+                self._batch = batch[at + 1 :] + self._batch
+                self.flush()
+                raise
 
     def _spawn(self, message: Message, spawner: Spawner, *, last: bool) -> list[Spawned]:
         """Forwards are stored with the outcome of their recipient: one that has failed waits for the end."""

@@ -9,7 +9,7 @@ from postwarden.config.view import view
 from postwarden.ipc.records import Credit, Forward, Job, Outcome, SlowDown, Stored, ToReceiver
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.queue import Content, NewMessage
+from postwarden.mail.queue import Change, Content, Entry, NewMessage, SpoolError
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog, MemorySink
 from postwarden.schedule.courier import Courier, Parts
@@ -687,3 +687,29 @@ def test_credit_comes_back_for_mail_that_has_nowhere_to_go() -> None:
         world.store("ann@smtp.example.com", body=b"x" * 10)
     world.clock.run()
     assert world.told == [Credit(64, 640)]
+
+
+def test_a_change_that_can_not_be_settled_costs_no_other() -> None:
+    world = World(lag=0.005)
+    settle, bad = world.ledger.settle, list[Change]()
+
+    def fussy(change: Change, done: Callable[[tuple[Entry, ...]], None]) -> None:
+        if not bad:
+            bad.append(change)
+            raise SpoolError("nobody holds it")
+        settle(change, done)
+
+    world.ledger.settle = fussy  # type: ignore[method-assign]
+    for _ in range(3):
+        world.store("ann@smtp.example.com")
+    world.clock.run()
+    for job in world.remote.jobs:
+        world.answer(job)
+    with pytest.raises(SpoolError):
+        world.clock.advance(1)
+    world.clock.advance(1)
+    assert sum("removed" in line for line in world.lines()) == 2
+    ended: list[int] = []
+    world.courier.drain(lambda: ended.append(1))
+    world.clock.run()
+    assert ended
