@@ -17,9 +17,9 @@ _WORKING = """
     default_transport defer_code defer_transports deliver_lock_attempts deliver_lock_delay disable_dns_lookups
     disable_mime_output_conversion disable_vrfy_command double_bounce_sender empty_address_recipient
     enable_long_queue_ids enable_original_recipient expand_owner_alias forward_expansion_filter forward_path
-    frozen_delivered_to header_from_format header_size_limit home_mailbox hopcount_limit ignore_mx_lookup_error
-    in_flow_delay inet_interfaces inet_protocols invalid_hostname_reject_code known_tcp_ports line_length_limit
-    lmtp_address_preference lmtp_balance_inet_protocols lmtp_bind_address lmtp_bind_address6
+    frozen_delivered_to header_address_token_limit header_from_format header_size_limit home_mailbox hopcount_limit
+    ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols invalid_hostname_reject_code known_tcp_ports
+    line_length_limit lmtp_address_preference lmtp_balance_inet_protocols lmtp_bind_address lmtp_bind_address6
     lmtp_bind_address_enforce lmtp_connect_timeout lmtp_connection_cache_destinations
     lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit lmtp_connection_reuse_count_limit
     lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout lmtp_data_xfer_timeout
@@ -30,15 +30,16 @@ _WORKING = """
     lmtp_starttls_timeout lmtp_tcp_port lmtp_tls_loglevel lmtp_tls_note_starttls_offer lmtp_tls_security_level
     lmtp_tls_servername lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_header_rewrite_clients
     local_recipient_maps local_transport mail_name mail_owner mail_spool_directory mail_version
-    mailbox_delivery_lock mailbox_size_limit maillog_file maximal_backoff_time message_drop_headers
-    message_size_limit mime_nesting_limit minimal_backoff_time multi_recipient_bounce_reject_code mydestination
-    mydomain myhostname mynetworks mynetworks_style myorigin non_fqdn_reject_code owner_request_special
-    parent_domain_matches_subdomains plaintext_reject_code postwarden_dns_servers postwarden_session_limit
-    prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces qmgr_message_active_limit
-    queue_directory queue_minfree queue_run_delay recipient_bcc_maps recipient_canonical_classes
-    recipient_canonical_maps recipient_delimiter reject_code relay_domains relay_domains_reject_code
-    relay_recipient_maps relay_transport relayhost relocated_maps reset_owner_alias resolve_dequoted_address
-    resolve_null_domain resolve_numeric_domain sender_bcc_maps sender_canonical_classes sender_canonical_maps
+    mailbox_delivery_lock mailbox_size_limit maillog_file masquerade_classes masquerade_domains
+    masquerade_exceptions maximal_backoff_time message_drop_headers message_size_limit mime_nesting_limit
+    minimal_backoff_time multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks
+    mynetworks_style myorigin non_fqdn_reject_code owner_request_special parent_domain_matches_subdomains
+    plaintext_reject_code postwarden_dns_servers postwarden_session_limit prepend_delivered_header process_name
+    propagate_unmatched_extensions proxy_interfaces qmgr_message_active_limit queue_directory queue_minfree
+    queue_run_delay recipient_bcc_maps recipient_canonical_classes recipient_canonical_maps recipient_delimiter
+    reject_code relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost
+    relocated_maps remote_header_rewrite_domain reset_owner_alias resolve_dequoted_address resolve_null_domain
+    resolve_numeric_domain sender_bcc_maps sender_canonical_classes sender_canonical_maps
     show_user_unknown_table_name smtp_address_preference smtp_always_send_ehlo smtp_balance_inet_protocols
     smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce smtp_connect_timeout
     smtp_connection_cache_destinations smtp_connection_cache_on_demand smtp_connection_cache_time_limit
