@@ -138,8 +138,7 @@ class StubResolver:
         ttl = _FAILURE_TTL if answer.outcome in (Outcome.TEMPFAIL, Outcome.FAILED) else answer.ttl
         if ttl > 0:
             self._remember(key, answer, ttl)
-        for done in self._waiters.pop(key, ()):
-            done(answer)
+        _tell(self._waiters.pop(key, []), answer)
 
     def _remember(self, key: tuple[str, int], answer: Answer, ttl: float) -> None:
         cache = self._cache
@@ -197,3 +196,15 @@ async def as_coroutine(resolver: Resolver, name: str, kind: Kind) -> Answer:
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     resolver.lookup(name, kind, lambda answer: None if future.done() else future.set_result(answer))
     return await future
+
+
+def _tell(waiters: list[Done], answer: Answer) -> None:
+    """Each in turn. A bug in one must not leave the others waiting for ever: it is raised when all have heard."""
+    errors = []
+    for done in waiters:
+        try:
+            done(answer)
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from postwarden.net.dns_exchange import Received
 from postwarden.net.resolv_conf import ResolverConfig, Server
-from postwarden.net.resolver import StubResolver
+from postwarden.net.resolver import StubResolver, _tell
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.dns_server import limited
 from postwarden.testing.resolver import Zone
@@ -394,3 +394,15 @@ def test_the_cache_is_bounded() -> None:
         bench.resolver.lookup(f"h{n}.example", Kind.A, lambda _: None)
         bench.clock.advance(0)
     assert len(bench.resolver._cache) <= 20_000
+
+
+def test_a_bug_in_one_waiter_leaves_no_other_waiting() -> None:
+    heard: list[int] = []
+
+    def broken(answer: object) -> None:
+        raise ZeroDivisionError
+
+    answer = Answer(Outcome.NODATA, "a.example", Kind.A)
+    with pytest.raises(ZeroDivisionError):
+        _tell([broken, lambda answer: heard.append(1), broken, lambda answer: heard.append(2)], answer)
+    assert heard == [1, 2]
