@@ -19,7 +19,7 @@ FOLD_AT = 70
 
 # One token: white space, string, literal, special, or a run of anything else. Comments nest and are read by hand.
 _TOKEN = re.compile(
-    r"""[ \t\r\n]+ | "(?:[^"\\]++|\\.)*"? | \[[^\]]*+\]? | [()<>,;:] | (?:[^ \t\r\n()<>,;:"\[\\]|\\.?)+""",
+    r"""[ \t\r\n]+ | "(?:[^"\\]++|\\.)*"? | \[[^\]]*+\]? | [()<>,;:] | (?:[^ \t\r\n()<>,;:"\[\\]|\\[^\r\n]?)+""",
     re.VERBOSE | re.DOTALL,
 )
 _QUALIFIED = rb"<?[A-Za-z0-9!#$&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9-]*[A-Za-z0-9]>?"
