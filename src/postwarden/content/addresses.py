@@ -22,6 +22,7 @@ _TOKEN = re.compile(
     r"""[ \t\r\n]+ | "(?:[^"\\]++|\\.)*"? | \[[^\]]*+\]? | [()<>,;:] | (?:[^ \t\r\n()<>,;:"\[\\]|\\[^\r\n]?)+""",
     re.VERBOSE | re.DOTALL,
 )
+_BROKEN = re.compile(rb"\r(?!\n)|\n(?![ \t]|\Z)")
 _QUALIFIED = rb"<?[A-Za-z0-9!#$&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9-]*[A-Za-z0-9]>?"
 # Phrase and one qualified address, several times: what nearly all fields are, and nothing in it is to be rewritten.
 _PHRASE = rb"(?:(?:\"[^\"\\\r\n<>]*\"|[^\r\n<>\"(),;:@\\\[]*)[ \t])?"
@@ -45,7 +46,9 @@ def rewritten(field: bytes, rewrite: Rewrite, token_limit: int) -> bytes:
     if not reader.changed:
         return field
     lines = _folded(f"{name.rstrip().decode()}: ", elements)
-    return "\r\n\t".join(lines).encode("utf-8", "surrogateescape") + b"\r\n"
+    out = "\r\n\t".join(lines).encode("utf-8", "surrogateescape") + b"\r\n"
+    # A line break within an open string or bracket may have been quoted: nothing of it may begin another field.
+    return field if _BROKEN.search(out) else out
 
 
 def addresses_in(text: str) -> list[str]:
