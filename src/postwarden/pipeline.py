@@ -8,7 +8,7 @@
 A stage never imports another: what it needs it declares as a Protocol, and gets it here.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -280,4 +280,18 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
     attempt(partial(transports, settings))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_without_service(settings)]))
+
+
+def _without_service(settings: Settings) -> Iterator[Problem]:
+    """Transports that a class of mail is given to and that master.cf does not have: that mail would have to wait."""
+    known = {service.name for service in settings.services if service.type != "inet"}
+    for name, wanted in (
+        ("local_transport", "mydestination"),
+        ("virtual_transport", "virtual_mailbox_domains"),
+        ("relay_transport", "relay_domains"),
+        ("default_transport", "default_transport"),
+    ):
+        transport = settings.text(name).partition(":")[0]
+        if transport not in known and settings.text(wanted):
+            yield Problem(settings.origin(name), "warning", f"{name}: master.cf has no service {transport}")

@@ -113,7 +113,8 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", gateway.port)):
         refused = gateway.command("start", check=False)
     assert refused.returncode == 1
-    assert f"bind 127.0.0.1 port {gateway.port}" in refused.stderr + gateway.log()
+    assert f"bind 127.0.0.1 port {gateway.port}" in refused.stderr
+    assert f"bind 127.0.0.1 port {gateway.port}" in gateway.log()
 
 
 def test_stop_finishes_deliveries_in_progress(tmp_path: Path) -> None:
@@ -206,10 +207,19 @@ def test_roles_are_not_root(tmp_path: Path) -> None:
                 assert "\nGroups:\t \n" in status or "\nGroups:\t\n" in status, "no supplementary groups"
 
 
+def test_a_transport_that_master_cf_does_not_have_is_said(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, master_cf="127.0.0.1:{port} inet n - n - - smtpd\nsmtp unix - - n - - smtp\n")
+    checked = gateway.command("check")
+    assert "local_transport: master.cf has no service local" in checked.stderr
+    assert "relay_transport: master.cf has no service relay" in checked.stderr
+    assert "default_transport" not in checked.stderr
+
+
 def test_a_missing_mail_owner_is_said_with_the_cure(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     gateway = Gateway(tmp_path, mail_owner="nobody-has-this-name")
-    refused = gateway.command("start", check=False)
-    assert refused.returncode == 1
-    assert "there is no such user" in refused.stderr and "useradd" in refused.stderr
+    for command in ("check", "start"):
+        refused = gateway.command(command, check=False)
+        assert refused.returncode == 1
+        assert "there is no such user" in refused.stderr and "useradd" in refused.stderr

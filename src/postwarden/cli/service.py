@@ -92,10 +92,12 @@ def start(settings: Settings, voice: Voice) -> int:
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
+    for fd in (0, 1):
         os.dup2(null, fd)
 
     def ready() -> None:
+        """Standard error stays until now: a start that fails says why where it was typed."""
+        os.dup2(null, 2)
         os.write(writer, b"+")
         os.close(writer)
 
@@ -186,13 +188,17 @@ def status(settings: Settings, voice: Voice) -> int:
 def check(settings: Settings, voice: Voice) -> int:
     """Exit 0 when nothing is wrong; warnings alone do not make it fail."""
     complain(settings, voice)
+    if os.geteuid() == 0:
+        mail_owner(settings)
     return 0
 
 
 def complain(settings: Settings, voice: Voice) -> None:
     """Say everything that is wrong with the configuration; Stop when it can't be used."""
+    if not os.path.isdir(settings.config_directory):
+        voice.say(Warn(f"{settings.config_directory}: no such directory: the built-in defaults hold"))
     errors = []
-    for problem in [*problems(settings), *pipeline.problems(settings)]:
+    for problem in dict.fromkeys([*problems(settings), *pipeline.problems(settings)]):
         if problem.severity == "error":
             errors.append(problem)
         else:
@@ -211,7 +217,7 @@ def prepare(settings: Settings, voice: Voice) -> None:
     try:
         make_directories(settings, mail_owner(settings))
     except OSError as error:
-        raise Stop(f"{settings.origin('queue_directory')}: {error}") from None
+        raise Stop(f"queue_directory or data_directory: {error}") from None
 
 
 def mail_owner(settings: Settings) -> tuple[int, int] | None:
