@@ -84,57 +84,55 @@ def start(settings: Settings, voice: Voice) -> int:
         raise Stop(f"fork: {error}") from None
     if child:
         os.close(writer)
-        told = os.read(reader, 1)
-        if told != b"+":
-            raise Stop("mail system startup failed")
+        with open(reader, "rb") as told:
+            word = told.read()
+        if word != b"+":
+            raise Stop(f"mail system startup failed: {word.decode() or 'the log says why'}")
         return 0
     os.close(reader)
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1):
+    for fd in (0, 1, 2):
         os.dup2(null, fd)
 
     def ready() -> None:
-        """Standard error stays until now: a start that fails says why where it was typed."""
-        os.dup2(null, 2)
         os.write(writer, b"+")
         os.close(writer)
 
-    os._exit(serve(settings, voice, ready))
+    def failed(reason: str) -> None:
+        os.write(writer, reason.encode())
+
+    os._exit(serve(settings, voice, ready, failed))
 
 
 def start_foreground(settings: Settings, voice: Voice) -> int:
     """Start, and return when the gateway has ended."""
     prepare(settings, voice)
     voice.say(Notice("starting the Postfix mail system"))
-    return serve(settings, voice, lambda: None)
+    return serve(settings, voice, lambda: None, lambda reason: None)
 
 
-def serve(settings: Settings, voice: Voice, ready: Callable[[], None]) -> int:
-    """Be the master: hold the locks, and run until told to stop."""
+def serve(settings: Settings, voice: Voice, ready: Callable[[], None], failed: Callable[[str], None]) -> int:
+    """Be the master: hold the locks, and run until told to stop. `failed` is told why it can't be."""
     from postwarden.roles.master import Master
+
+    async def live() -> int:
+        return await Master(settings, ready).run()
 
     held = []
     try:
         held.append(lock.hold(lock.pid_file(settings.text("queue_directory"))))
         held.append(lock.hold(data_lock(settings), mail_owner(settings)))
-    except lock.AlreadyRunning:
-        voice.say(Fatal("the Postfix mail system is already running"))
-        return 1
-    except OSError as error:
-        voice.say(Fatal(str(error)))
-        return 1
-    raise_open_files()
-
-    async def live() -> int:
-        return await Master(settings, ready).run()
-
-    try:
+        raise_open_files()
         return asyncio.run(live())
+    except lock.AlreadyRunning:
+        reason = "the Postfix mail system is already running"
     except (ConfigError, OSError) as error:
-        voice.say(Fatal(str(error)))
-        return 1
+        reason = str(error)
+    voice.say(Fatal(reason))
+    failed(reason)
+    return 1
 
 
 def stop(settings: Settings, voice: Voice) -> int:
