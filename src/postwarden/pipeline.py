@@ -116,10 +116,12 @@ def receiver(
     profiles.setdefault("cleanup", Preparer(settings, "", tables, addressing, say))
 
     judges: dict[str, Judge] = {}
+    locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
     for key in keys:
         judges[key] = Judge(settings, key, tables, resolver)
-        prepare = partial(_prepared, profiles, LocalClients(settings, key, tables))
+        local = locals_[key] = LocalClients(settings, key, tables)
+        prepare = partial(_prepared, profiles, local)
         _profile_exists(settings, key)
         enabled = bool(settings.value("smtpd_peername_lookup", key))
         names = PeerNames(around.names.native, around.clock, enabled=enabled)
@@ -134,7 +136,9 @@ def receiver(
         problems = tables.refresh()
         for look in (
             resolver.forget,
-            *(j.refresh for j in judges.values()),
+            *(judge.refresh for judge in judges.values()),
+            *(local.refresh for local in locals_.values()),
+            *(profile.refresh for profile in profiles.values()),
             *(s.clients.refresh for s in services.values()),
         ):
             try:

@@ -58,6 +58,11 @@ class Masquerade:
         ]
         self._exceptions = MatchList("masquerade_exceptions", params.masquerade_exceptions, tables, origin)
 
+    def refresh(self) -> None:
+        """A file in masquerade_exceptions may have changed. Raises ConfigError, and then keeps what it had."""
+        if self._exceptions.stale():
+            self._exceptions.reload()
+
     def __call__(self, address: str) -> str:
         local, at, domain = address.rpartition("@")
         if not at or (self._exceptions and self._exceptions.match_string(local)):

@@ -37,6 +37,11 @@ class LocalClients:
         except TableError:
             return False
 
+    def refresh(self) -> None:
+        """A file in mynetworks may have changed. Raises ConfigError, and then keeps what it had."""
+        if self._networks.stale():
+            self._networks.reload()
+
     def _test(self, word: str, tables: Tables) -> _Test:
         name = word.lower()
         if name == "permit_inet_interfaces":

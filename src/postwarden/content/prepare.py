@@ -56,7 +56,7 @@ class Preparer:
             return tables.maps(getattr(params, name), settings.origin(name, service))
 
         mapper = Mapper(addressing.rewrite, addressing.local_domain, params.recipient_delimiter)
-        masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", service))
+        masquerade = self._masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", service))
         self._canonical = {place: Canonical(place, params, mapper, maps, masquerade) for place in Place}
         self._recipients = Recipients(
             params, mapper, maps, addressing.rewrite, self._canonical[Place.ENVELOPE_RECIPIENT]
@@ -67,6 +67,11 @@ class Preparer:
         self._remote = Rewriter(structs.replace(rewriting, myorigin=origin, mydomain=origin)) if origin else None
         self._usual = all(self._canonical[place].plain for place in (Place.HEADER_SENDER, Place.HEADER_RECIPIENT))
         self._local = LocalClients(settings, service, tables)
+
+    def refresh(self) -> None:
+        """A file in a list may have changed. Raises ConfigError, and then keeps what it had."""
+        self._local.refresh()
+        self._masquerade.refresh()
 
     def __call__(self, envelope: Envelope, head: bytes, *, local: bool | None = None) -> Prepared | Reply:
         """The message as it is to be stored, or the reply that refuses it. Raises Pending; then call it again.

@@ -31,6 +31,7 @@ class Cleanup:
         chosen = settings(**parameters)
         self._events: list[Event] = []
         self._prepare = Preparer(chosen, "", Tables.of(chosen), Addressing(**parameters), self._events.append)
+        self.refresh = self._prepare.refresh
 
     @property
     def said(self) -> list[str]:
@@ -134,3 +135,13 @@ def test_an_alias_without_end_puts_the_message_off() -> None:
     cleanup = Cleanup(virtual_alias_maps=aliases)
     assert str(cleanup.reply(recipients=(Recipient("a@far.example"),))) == "451 4.6.0 Alias expansion error"
     assert "unreasonable virtual_alias_maps map nesting" in cleanup.said[-1]
+
+
+def test_files_in_lists_are_read_again(tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    names.write_text("root\n")
+    cleanup = Cleanup(masquerade_domains="example.com", masquerade_exceptions=str(names))
+    assert cleanup.stored(sender="joe@mx.example.com").envelope.sender == "joe@example.com"
+    names.write_text("root joe\n")
+    cleanup.refresh()
+    assert cleanup.stored(sender="joe@mx.example.com").envelope.sender == "joe@mx.example.com"
