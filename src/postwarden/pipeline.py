@@ -284,10 +284,10 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
     attempt(partial(transports, settings))
-    return list(dict.fromkeys([*found, *_without_service(settings)]))
+    return list(dict.fromkeys(found))
 
 
-def _without_service(settings: Settings) -> Iterator[Problem]:
+def warnings(settings: Settings) -> Iterator[Problem]:
     """Transports that a class of mail is given to and that master.cf does not have: that mail would have to wait."""
     known = {service.name for service in settings.services if service.type != "inet"}
     for name, wanted in (

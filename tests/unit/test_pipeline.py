@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from postwarden.config.errors import Problem
-from postwarden.pipeline import problems
+from postwarden.pipeline import problems, warnings
 from postwarden.tables import check
 from postwarden.testing.config import settings
 
@@ -64,3 +64,13 @@ def test_faults_of_all_services_are_said_at_once() -> None:
 def test_nothing_is_made_or_asked(tmp_path: Path) -> None:
     faults = problems(settings(queue_directory=str(tmp_path / "queue"), data_directory=str(tmp_path / "data")))
     assert faults == [] and list(tmp_path.iterdir()) == []
+
+
+def test_a_transport_without_a_service_is_a_warning() -> None:
+    master_cf = "smtp inet n - n - - smtpd\nsmtp unix - - n - - smtp\n"
+    found = [problem.text for problem in warnings(settings("relay_domains = r.example\n", master_cf))]
+    assert found == [
+        "local_transport: master.cf has no service local",
+        "relay_transport: master.cf has no service relay",
+    ]
+    assert list(warnings(settings("relay_domains = r.example\n"))) == []

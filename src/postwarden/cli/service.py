@@ -196,7 +196,7 @@ def complain(settings: Settings, voice: Voice) -> None:
     if not os.path.isdir(settings.config_directory):
         voice.say(Warn(f"{settings.config_directory}: no such directory: the built-in defaults hold"))
     errors = []
-    for problem in dict.fromkeys([*problems(settings), *pipeline.problems(settings)]):
+    for problem in dict.fromkeys([*problems(settings), *pipeline.problems(settings), *pipeline.warnings(settings)]):
         if problem.severity == "error":
             errors.append(problem)
         else:
