@@ -1,9 +1,11 @@
 """Debian's Postfix on loopback, in a directory of its own: the oracle, and a peer."""
 
+import contextlib
 import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class RealPostfix:
         base.chmod(0o755)
         self.etc.mkdir()
         queue.mkdir()
+        self.queue = queue
         data.mkdir()
         account = pwd.getpwnam("postfix")
         os.chown(data, account.pw_uid, account.pw_gid)
@@ -62,8 +65,16 @@ class RealPostfix:
         assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}{done.stdout}{self.log()}"
 
     def stop(self) -> None:
+        try:
+            master = int((self.queue / "pid" / "master.pid").read_text())
+        except (OSError, ValueError):
+            master = 0
         subprocess.run(["postfix", "-c", self.etc, "stop"], capture_output=True, timeout=60)
         until(lambda: subprocess.run(["postfix", "-c", self.etc, "status"], capture_output=True).returncode != 0)
+        # `postfix stop` gives up after some seconds; a master that lives on would outlive the tests.
+        if master and Path(f"/proc/{master}").exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(master, signal.SIGKILL)
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
