@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.whole import free_port, until
+from tests.whole import common_settings, free_port, until
 
 MASTER_CF = Path("/usr/share/postfix/master.cf.dist")
 """As the package brings it: /etc/postfix may be somebody's own."""
@@ -41,20 +41,11 @@ class RealPostfix:
         master = re.sub(r"^(\S+\s+(?:unix|fifo|inet|unix-dgram)\s+\S+\s+\S+\s+)y", r"\1n", master, flags=re.M)
         (self.etc / "master.cf").write_text(master)
         values = {
-            "compatibility_level": "3.6",
             "queue_directory": str(queue),
             "data_directory": str(data),
             "maillog_file": str(self.log_file),
             "maillog_file_prefixes": str(base),
-            "myhostname": "mx.example.com",
-            "inet_interfaces": "127.0.0.1",
-            "inet_protocols": "ipv4",
-            "mynetworks": "127.0.0.0/8",
-            "mydestination": "mx.example.com",
-            "alias_maps": "",
-            "mail_spool_directory": f"{base}/mail",
-            "relay_domains": "sink.example",
-            "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink_port}}}",
+            **common_settings(base, sink_port),
         } | settings
         (self.etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
         # Every daemon reads a file of this second again and again until it is older: two seconds each.

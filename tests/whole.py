@@ -43,6 +43,22 @@ def until(what: Callable[[], bool], seconds: float = 20.0, said: str = "") -> No
         time.sleep(0.02)
 
 
+def common_settings(base: Path, sink_port: int) -> dict[str, str]:
+    """What a gateway and the real Postfix beside it must have alike, or their answers could not be compared."""
+    return {
+        "compatibility_level": "3.6",
+        "myhostname": "mx.example.com",
+        "inet_interfaces": "127.0.0.1",
+        "inet_protocols": "ipv4",
+        "mynetworks": "127.0.0.0/8",
+        "mydestination": "mx.example.com",
+        "alias_maps": "",
+        "mail_spool_directory": f"{base}/mail",
+        "relay_domains": "sink.example",
+        "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink_port}}}",
+    }
+
+
 class Gateway:
     """One mail system below `base`. `settings` go to main.cf as they are; sink.example goes to `sink_port`."""
 
@@ -59,20 +75,11 @@ class Gateway:
         if os.geteuid() == 0:
             os.chown(base / "data", pwd.getpwnam(OWNER).pw_uid, -1)
         self.settings = {
-            "compatibility_level": "3.6",
             "queue_directory": str(self.queue),
             "data_directory": str(base / "data"),
             "maillog_file": str(self.log_file),
             "mail_owner": OWNER,
-            "myhostname": "mx.example.com",
-            "inet_interfaces": "127.0.0.1",
-            "inet_protocols": "ipv4",
-            "mynetworks": "127.0.0.0/8",
-            "mydestination": "mx.example.com",
-            "alias_maps": "",
-            "mail_spool_directory": f"{base}/mail",
-            "relay_domains": "sink.example",
-            "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink_port}}}",
+            **common_settings(base, sink_port),
         } | settings
         (self.etc / "master.cf").write_text(master_cf.format(port=self.port))
         self.write_main_cf()
