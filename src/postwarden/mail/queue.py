@@ -5,6 +5,9 @@ from msgspec import Struct
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.status import Status
 
+HOLD = 1e15
+"""A due time, later than any: the message waits until somebody releases it."""
+
 Key = tuple[int, int]
 """Where a message lives: (segment, offset) or (0, row of queue.db). It changes when a message moves, so take it from
 the entry each time, never keep it."""
@@ -31,6 +34,8 @@ class Entry(Struct, eq=False):
     body_file: str = ""
     content: int = 0
     """Row of the body in queue.db; 0 while the message lives in a segment."""
+    warned: bool = False
+    """The sender has been told that it is late."""
 
 
 class NewMessage(Struct, frozen=True):
@@ -40,14 +45,17 @@ class NewMessage(Struct, frozen=True):
     head: bytes
     body: bytes = b""
     body_of: Key | None = None
+    due: float = 0.0
+    """0: the courier takes it up at once. Else it is put away until then, or on `HOLD`."""
 
 
 class Change(Struct, frozen=True):
     """One transaction about one message: all of it is durable, or none.
 
     `finals` close recipients. `deferred` notes why others are still open. `due` > 0 puts the message away until then
-    (it leaves the courier's memory and comes back with `Ledger.due`); 0 keeps it in the courier's hands. `spawned` are
-    stored with it.
+    (it leaves the courier's memory and comes back with `Ledger.due`; `HOLD`: when it is released); 0 keeps it in the
+    courier's hands. `spawned` are stored with it. `warned`: the sender has now been told that it is late. `sites`: the
+    domains under which what is put away can be asked for (fast flush).
     """
 
     key: Key
@@ -55,6 +63,8 @@ class Change(Struct, frozen=True):
     deferred: tuple[tuple[int, Status], ...] = ()
     due: float = 0.0
     spawned: tuple[NewMessage, ...] = ()
+    warned: bool = False
+    sites: tuple[str, ...] = ()
 
 
 class Content(Struct, frozen=True):
