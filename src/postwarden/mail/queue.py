@@ -1,5 +1,8 @@
 """What the courier and the spool say to each other about queued messages."""
 
+from collections.abc import Iterable, Iterator
+
+import msgspec
 from msgspec import Struct
 
 from postwarden.mail.envelope import Envelope
@@ -36,6 +39,10 @@ class Entry(Struct, eq=False):
     """Row of the body in queue.db; 0 while the message lives in a segment."""
     warned: bool = False
     """The sender has been told that it is late."""
+    expired: bool = False
+    """An operator wants it returned: it is as if its lifetime were over."""
+    body_crc: int = 0
+    """CRC-32 of the file of the body; 0: not known."""
 
 
 class NewMessage(Struct, frozen=True):
@@ -47,6 +54,10 @@ class NewMessage(Struct, frozen=True):
     body_of: Key | None = None
     due: float = 0.0
     """0: the courier takes it up at once. Else it is put away until then, or on `HOLD`."""
+    attempts: int = 0
+    reasons: dict[int, Status] = {}
+    """As in `Entry`: what is known of the message's life in another queue."""
+    warned: bool = False
 
 
 class Change(Struct, frozen=True):
@@ -55,7 +66,8 @@ class Change(Struct, frozen=True):
     `finals` close recipients. `deferred` notes why others are still open. `due` > 0 puts the message away until then
     (it leaves the courier's memory and comes back with `Ledger.due`; `HOLD`: when it is released); 0 keeps it in the
     courier's hands. `spawned` are stored with it. `warned`: the sender has now been told that it is late. `sites`: the
-    domains under which what is put away can be asked for (fast flush).
+    domains under which what is put away can be asked for (fast flush); they replace those of the last time. `expired`:
+    an operator wants it returned. Putting away counts as an attempt only with `deferred`.
     """
 
     key: Key
@@ -65,6 +77,7 @@ class Change(Struct, frozen=True):
     spawned: tuple[NewMessage, ...] = ()
     warned: bool = False
     sites: tuple[str, ...] = ()
+    expired: bool = False
 
 
 class Content(Struct, frozen=True):
@@ -76,6 +89,69 @@ class Content(Struct, frozen=True):
     fd: int = -1
     offset: int = 0
     size: int = 0
+    crc: int = 0
+    """CRC-32 of what `fd` gives; 0: not known."""
+
+
+class State(Struct, frozen=True, array_like=True):
+    """What changes in a message while it waits."""
+
+    open: tuple[int, ...]
+    """As in `Entry`, like all of it."""
+    attempts: int = 0
+    reasons: dict[int, Status] = {}
+    warned: bool = False
+    expired: bool = False
+
+
+Cursor = tuple[int, int, int]
+"""How far a listing has come. For `Ledger.page` only; it may be sent to another process and back."""
+
+
+class Listed(Struct, frozen=True, array_like=True):
+    """A message that is stored, as a listing shows it. Envelope and state stay encoded until somebody asks, which is
+    another process than the courier: a million of them must cost it little."""
+
+    key: Key
+    queue_id: str
+    due: float
+    """As in `Entry`: 0: was never put away; HOLD."""
+    held: bool
+    """It is in the courier's hands now."""
+    raw_envelope: bytes
+    raw_state: bytes
+
+    def envelope(self) -> Envelope:
+        """Decoded anew each time. Raises msgspec.MsgspecError."""
+        return _envelope(self.raw_envelope)
+
+    def state(self) -> State:
+        """Decoded anew each time. Raises msgspec.MsgspecError."""
+        return _state(self.raw_state)
+
+    def queue(self, state: State) -> str:
+        """In which of Postfix's queues it would be."""
+        if self.due >= HOLD:
+            return "hold"
+        if self.held:
+            return "active"
+        return "deferred" if self.due and state.attempts else "incoming"
+
+
+_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_state = msgspec.msgpack.Decoder(State).decode
+
+
+def once(listing: Iterable[Listed]) -> Iterator[Listed]:
+    """A listing without those that were met a second time since they moved meanwhile. Remembers the queue ids that are
+    in segments: mail of the last minute."""
+    seen: set[str] = set()
+    for listed in listing:
+        if listed.key[0]:
+            seen.add(listed.queue_id)
+        elif listed.queue_id in seen:
+            continue
+        yield listed
 
 
 class SpoolError(Exception):

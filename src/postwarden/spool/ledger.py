@@ -24,12 +24,12 @@ it is not handed out twice.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.events import Event, Failure, Warn
-from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
+from postwarden.mail.queue import Change, Content, Cursor, Entry, Key, Listed, NewMessage, SpoolError
 from postwarden.net.clock import Clock
 from postwarden.spool.files import DiskFiles, Files
 from postwarden.spool.layout import instance_of, spool_directory
@@ -163,6 +163,38 @@ class Ledger:
     def flush(self) -> None:
         """Make `due` hand out all deferred messages once, whatever their time."""
         self._rows.flush(self._next_row - 1)
+
+    def flush_site(self, site: str) -> None:
+        """Make `due` hand out all deferred messages that were put away with this site in `Change.sites`, once."""
+        raise NotImplementedError
+
+    # by name
+
+    def find(self, queue_ids: Collection[str]) -> list[Entry]:
+        """Messages with these ids that nobody holds, on hold or not; held from now on. Take a few hundred ids at a
+        time."""
+        raise NotImplementedError
+
+    def pick(self, keys: Collection[Key]) -> list[Entry]:
+        """`find` for what a page has just listed, which costs less. One that has moved meanwhile is not found."""
+        raise NotImplementedError
+
+    def put_back(self, entry: Entry) -> None:
+        """What `find` or `pick` gave, unchanged: it is held no more."""
+        raise NotImplementedError
+
+    def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
+        """A message as it is stored, held or not, without taking it. Raises Damaged, OSError."""
+        raise NotImplementedError
+
+    def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]:
+        """Up to `limit` of the messages that are stored, and where to go on; None: that was all. A page may be empty
+        and not the last. What moves meanwhile may come twice: see `mail.queue.once`."""
+        raise NotImplementedError
+
+    def import_(self, messages: Sequence[NewMessage], done: Callable[[], None]) -> None:
+        """Store mail that comes from elsewhere, all in one transaction, then call `done`. Nobody holds it."""
+        raise NotImplementedError
 
     def linked(self, instance: int) -> None:
         """A channel to this receiver stands: what it stored before (while no courier listened) comes with `due`."""
