@@ -133,12 +133,22 @@ def locked(path: str) -> bool:
 
 def make_spool(directory: str, owner: tuple[int, int] | None = None) -> None:
     """Make the spool directory (`layout.spool_directory`) before roles start; `owner`, when root makes it for others,
-    is the uid and gid they run as. One that is there is given to `owner`, but not what is in it. Raises OSError."""
+    is the uid and gid they run as. One that is there is given to `owner`, but not what is in it. Raises OSError.
+
+    Everybody may pass through to `public`, where the sockets for local users are; nothing else in it is open to them.
+    """
     DiskFiles().make_directory(directory)
+    _give(directory, owner, 0o711)
+    public = os.path.join(directory, "public")
+    DiskFiles().make_directory(public)
+    _give(public, owner, 0o755)
+
+
+def _give(directory: str, owner: tuple[int, int] | None, mode: int) -> None:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if owner is not None:
             os.fchown(fd, *owner)
-        os.fchmod(fd, 0o700)
+        os.fchmod(fd, mode)
     finally:
         os.close(fd)

@@ -56,7 +56,8 @@ def test_spool_directory_is_private_and_no_link(tmp_path: Path) -> None:
     make_spool(str(path), (os.getuid(), os.getgid()))
     path.chmod(0o755)
     make_spool(str(path))
-    assert path.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o711  # passed through by all, listed by none
+    assert (path / "public").stat().st_mode & 0o777 == 0o755
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
