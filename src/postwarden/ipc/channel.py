@@ -26,7 +26,8 @@ MAX_FRAME = 64 << 20
 _READ = 256 << 10
 _MAX_FDS = 250  # the kernel's SCM_MAX_FD is 253
 _ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * 4)
-_HELLO = b"PW%02x" % VERSION
+HELLO = b"PW%02x" % VERSION
+"""What either end says first."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -37,8 +38,10 @@ class ChannelError(Exception):
 class Decoder(Generic[R]):
     """Bytes and descriptors in, records out; no I/O. `feed` raises ChannelError."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, *, limit: int = MAX_FRAME) -> None:
+        """`limit`: bytes of one frame."""
         self._decode: Callable[[bytes | memoryview], R] = msgspec.msgpack.Decoder(kind).decode
+        self._limit = limit
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
         self._greeted = False
@@ -55,21 +58,30 @@ class Decoder(Generic[R]):
             records, at = self._split(view)
             if at < len(view):
                 self._buffer += view[at:]
+        self._refuse_undeclared()
         return records
+
+    def _refuse_undeclared(self) -> None:
+        """Descriptors belong to the frame that is not whole yet, and it says how many. A peer that sends them with
+        frames that name none would fill our table with them."""
+        rest = self._buffer
+        allowed = rest[4] if self._greeted and len(rest) > 4 else _MAX_FDS if rest else 0
+        if len(self._fds) > allowed:
+            raise ChannelError("descriptors that no record names")
 
     def _split(self, view: memoryview) -> tuple[list[tuple[R, list[int]]], int]:
         """The whole records at the front, and where they end."""
         records: list[tuple[R, list[int]]] = []
         at, have = 0, len(view)
         if not self._greeted:
-            if have < len(_HELLO):
+            if have < len(HELLO):
                 return records, 0
-            if view[: len(_HELLO)] != _HELLO:
+            if view[: len(HELLO)] != HELLO:
                 raise ChannelError("the other end speaks another version")
-            self._greeted, at = True, len(_HELLO)
+            self._greeted, at = True, len(HELLO)
         while have - at >= 5:
             length = int.from_bytes(view[at : at + 4])
-            if length > MAX_FRAME:
+            if length > self._limit:
                 raise ChannelError(f"frame of {length} bytes")
             if have - at - 5 < length:
                 break
@@ -113,14 +125,14 @@ class Channel(Generic[R]):
         self._decoder: Decoder[R] = Decoder(kind)
         self._on_record = on_record
         self._on_close = on_close
-        self._out: deque[tuple[bytes, tuple[int, ...]]] = deque([(_HELLO, ())])
+        self._out: deque[tuple[bytes, tuple[int, ...]]] = deque([(HELLO, ())])
         self._flushing = False
         self._writable = True
         self._open = True
         self._deaf = False
         # One buffer for all reads: a fresh one of this size costs the kernel two maps and a page fault for each page.
         self._room_to_read = memoryview(bytearray(_READ))
-        self.waiting = len(_HELLO)
+        self.waiting = len(HELLO)
         """Bytes written and not yet taken by the kernel: what a sender looks at to hold back."""
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -263,7 +275,7 @@ class BlockingChannel(Generic[R]):
         self._sock = sock
         self._decoder: Decoder[R] = Decoder(kind)
         sock.setblocking(True)
-        sock.sendall(_HELLO)
+        sock.sendall(HELLO)
 
     def fileno(self) -> int:
         return self._sock.fileno()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postwarden.ipc.channel import _HELLO, MAX_FRAME, BlockingChannel, Channel, ChannelError, Decoder, frame
+from postwarden.ipc.channel import HELLO, MAX_FRAME, BlockingChannel, Channel, ChannelError, Decoder, frame
 from postwarden.ipc.records import Credit, Link, Outcome, SlowDown, Stored, ToReceiver
 from postwarden.mail.envelope import Envelope, Recipient
 
@@ -20,7 +20,7 @@ def stored(body: bytes) -> Stored:
 
 @given(st.lists(st.integers(0, 1000), max_size=20), st.integers(1, 40))
 def test_records_survive_any_cut(numbers: list[int], step: int) -> None:
-    data = _HELLO + b"".join(frame(Credit(n, n)) for n in numbers)
+    data = HELLO + b"".join(frame(Credit(n, n)) for n in numbers)
     decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
     got = [r for at in range(0, len(data), step) for r, _ in decoder.feed(data[at : at + step])]
     assert got == [Credit(n, n) for n in numbers]
@@ -30,7 +30,7 @@ def test_records_survive_any_cut(numbers: list[int], step: int) -> None:
 def test_nonsense_is_a_channel_error_and_nothing_else(data: bytes) -> None:
     decoder: Decoder[Stored] = Decoder(Stored)
     try:
-        decoder.feed(_HELLO + data)
+        decoder.feed(HELLO + data)
     except ChannelError:
         pass
     finally:
@@ -44,17 +44,39 @@ def test_another_version_is_refused() -> None:
 
 def test_a_frame_that_is_too_long_is_refused_before_it_is_read() -> None:
     with pytest.raises(ChannelError, match="frame"):
-        Decoder(ToReceiver).feed(_HELLO + (MAX_FRAME + 1).to_bytes(4) + b"\0")
+        Decoder(ToReceiver).feed(HELLO + (MAX_FRAME + 1).to_bytes(4) + b"\0")
 
 
 def test_a_descriptor_that_did_not_come_is_refused() -> None:
     with pytest.raises(ChannelError, match="descriptor"):
-        Decoder(ToReceiver).feed(_HELLO + frame(Credit(1, 1), 1))
+        Decoder(ToReceiver).feed(HELLO + frame(Credit(1, 1), 1))
+
+
+@pytest.mark.parametrize(
+    "payload", [_HELLO + frame(Credit(1, 1)), _HELLO + frame(Credit(1, 1)) + frame(Credit(2, 2))[:7]]
+)
+def test_descriptors_that_no_record_names_end_the_channel(payload: bytes) -> None:
+    decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
+    reader, writer = os.pipe()
+    with pytest.raises(ChannelError, match="descriptors"):
+        decoder.feed(payload, [reader])
+    decoder.close()
+    with pytest.raises(OSError):
+        os.fstat(reader)
+    os.close(writer)
+
+
+def test_a_descriptor_may_come_before_the_rest_of_its_frame() -> None:
+    decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
+    data = _HELLO + frame(Credit(1, 1), 1)
+    assert decoder.feed(data[:6], [7]) == []
+    assert decoder.feed(data[6:10]) == []
+    assert decoder.feed(data[10:]) == [(Credit(1, 1), [7])]
 
 
 def test_a_role_cannot_decode_what_is_not_meant_for_it() -> None:
     with pytest.raises(ChannelError, match="record"):
-        Decoder(Outcome).feed(_HELLO + frame(stored(b"x")))
+        Decoder(Outcome).feed(HELLO + frame(stored(b"x")))
 
 
 async def pair(kind: object, act: Callable[[Channel[ToReceiver], Channel[ToReceiver]], None]) -> list[object]:
@@ -153,7 +175,7 @@ def test_blocking_end_talks_to_the_loop_end() -> None:
 
 def test_what_the_other_end_said_before_it_went_is_heard_though_nothing_can_be_sent_to_it() -> None:
     left, right = socket.socketpair()
-    right.sendall(_HELLO + frame(Credit(1, 2)))
+    right.sendall(HELLO + frame(Credit(1, 2)))
     right.close()
     reader, writer = os.pipe()
     os.close(writer)
@@ -216,7 +238,7 @@ def test_nothing_is_heard_after_close() -> None:
 
 @given(st.binary(min_size=1, max_size=50), st.integers(1, 30))
 def test_nothing_keeps_the_buffer_that_is_read_into(body: bytes, step: int) -> None:
-    data = _HELLO + frame(stored(body)) + frame(stored(body * 2))
+    data = HELLO + frame(stored(body)) + frame(stored(body * 2))
     decoder: Decoder[Stored] = Decoder(Stored)
     buffer = bytearray(step)
     got = []
