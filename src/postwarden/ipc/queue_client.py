@@ -35,7 +35,7 @@ from postwarden.ipc.queue_records import (
     Refused,
     socket_path,
 )
-from postwarden.mail.queue import Listed
+from postwarden.mail.queue import Listed, once
 
 _TIMEOUT = 300.0
 A = TypeVar("A")
@@ -89,7 +89,10 @@ class QueueClient:
         self._channel.close()
 
     def list(self) -> Iterator[Listed]:
-        """Every message in the queue, read page by page as the iterator is driven."""
+        """Every message in the queue, read page by page as the iterator is driven, each once."""
+        return once(self._listing())
+
+    def _listing(self) -> Iterator[Listed]:
         after = None
         while True:
             page, _ = self._ask(ListPage(after), Page)

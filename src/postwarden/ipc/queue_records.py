@@ -9,7 +9,6 @@ import os
 
 from msgspec import Struct
 
-from postwarden.mail.envelope import Envelope
 from postwarden.mail.queue import Cursor, Listed
 from postwarden.mail.status import Status
 
@@ -104,15 +103,7 @@ class Acted(Struct, frozen=True, array_like=True, tag=3):
 class Fetched(Struct, frozen=True, array_like=True, tag=4):
     """Its descriptors: head (whole file), body (`body_size` bytes from `body_offset`), both open for reading."""
 
-    envelope: Envelope
-    open: tuple[int, ...]
-    """Indices into `envelope.recipients` without a final outcome."""
-    queue: str
-    attempts: int
-    due: float
-    reasons: dict[int, Status]
-    """Why a recipient that is still open was deferred last."""
-    head_size: int
+    listed: Listed
     body_offset: int
     body_size: int
 
