@@ -9,7 +9,12 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from pathlib import Path
+
+_TRIES, _PAUSE = 10, 0.005
+"""`running` holds a shared lock for microseconds; whoever asks at that moment must not keep a mail system from
+starting."""
 
 
 class AlreadyRunning(Exception):
@@ -30,14 +35,18 @@ def hold(path: Path, owner: tuple[int, int] | None = None) -> int:
     OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = _create(path, owner)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = _read(fd)
-        os.close(fd)
-        raise AlreadyRunning(path, pid) from None
-    write_pid(fd)
-    return fd
+    for n in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if n < _TRIES - 1:
+                time.sleep(_PAUSE)
+        else:
+            write_pid(fd)
+            return fd
+    pid = _read(fd)
+    os.close(fd)
+    raise AlreadyRunning(path, pid)
 
 
 def _create(path: Path, owner: tuple[int, int] | None) -> int:
@@ -64,7 +73,8 @@ def write_pid(fd: int) -> None:
 
 
 def running(queue_directory: str) -> int:
-    """Process id of the mail system that runs on this queue, ours or Postfix; 0 when none does."""
+    """Process id of the mail system that runs on this queue, ours or Postfix; 0 when none does. Many may ask at once:
+    a shared lock is refused only where somebody holds the exclusive one."""
     try:
         fd = _open(pid_file(queue_directory))
     except (FileNotFoundError, NotADirectoryError):
@@ -72,7 +82,7 @@ def running(queue_directory: str) -> int:
     except PermissionError:
         return _running_unreadable(queue_directory)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read(fd)
     finally:

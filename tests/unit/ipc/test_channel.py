@@ -53,7 +53,7 @@ def test_a_descriptor_that_did_not_come_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [_HELLO + frame(Credit(1, 1)), _HELLO + frame(Credit(1, 1)) + frame(Credit(2, 2))[:7]]
+    "payload", [HELLO + frame(Credit(1, 1)), HELLO + frame(Credit(1, 1)) + frame(Credit(2, 2))[:7]]
 )
 def test_descriptors_that_no_record_names_end_the_channel(payload: bytes) -> None:
     decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
@@ -68,7 +68,7 @@ def test_descriptors_that_no_record_names_end_the_channel(payload: bytes) -> Non
 
 def test_a_descriptor_may_come_before_the_rest_of_its_frame() -> None:
     decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
-    data = _HELLO + frame(Credit(1, 1), 1)
+    data = HELLO + frame(Credit(1, 1), 1)
     assert decoder.feed(data[:6], [7]) == []
     assert decoder.feed(data[6:10]) == []
     assert decoder.feed(data[10:]) == [(Credit(1, 1), [7])]

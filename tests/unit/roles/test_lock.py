@@ -1,4 +1,6 @@
+import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,16 @@ def test_the_second_holder_is_refused_and_told_the_first(tmp_path: Path) -> None
     assert lock.running(str(tmp_path)) == os.getpid()
     os.close(fd)
     assert lock.running(str(tmp_path)) == 0
+    os.close(lock.hold(path))
+
+
+def test_whoever_asks_keeps_nobody_from_starting_and_hides_nothing(tmp_path: Path) -> None:
+    path = lock.pid_file(str(tmp_path))
+    os.close(lock.hold(path))
+    asking = os.open(path, os.O_RDWR)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert lock.running(str(tmp_path)) == 0
+    threading.Timer(0.01, os.close, [asking]).start()
     os.close(lock.hold(path))
 
 
