@@ -1,7 +1,7 @@
 """The commands' end of the queue's control socket: blocking, one question at a time.
 
 with QueueClient(queue_directory) as queue:
-    for listed in queue.list(): ...
+    for listed in queue.listing(): ...
 """
 
 import os
@@ -88,11 +88,11 @@ class QueueClient:
     def close(self) -> None:
         self._channel.close()
 
-    def list(self) -> Iterator[Listed]:
+    def listing(self) -> Iterator[Listed]:
         """Every message in the queue, read page by page as the iterator is driven, each once."""
-        return once(self._listing())
+        return once(self._pages())
 
-    def _listing(self) -> Iterator[Listed]:
+    def _pages(self) -> Iterator[Listed]:
         after = None
         while True:
             page, _ = self._ask(ListPage(after), Page)
