@@ -58,7 +58,8 @@ class Decoder(Generic[R]):
             records, at = self._split(view)
             if at < len(view):
                 self._buffer += view[at:]
-        self._refuse_undeclared()
+        if self._fds:
+            self._refuse_undeclared()
         return records
 
     def _refuse_undeclared(self) -> None:

@@ -7,7 +7,9 @@ lines are kept up to `_KEEP` bytes and then dropped, and how many were dropped i
 
 import contextlib
 import os
+import select
 import socket
+import stat
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -20,6 +22,7 @@ _PATIENCE = 1.0
 _LONGEST = 8000
 """Characters of a line. A datagram that is too large can never be sent: a client's endless Message-ID would have held
 up all lines behind it for good."""
+_PIPE_BLOCK = select.PIPE_BUF
 _FACILITY = {
     "kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7, "uucp": 8, "cron": 9,
     "authpriv": 10, "ftp": 11, "local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21,
@@ -81,8 +84,11 @@ class MailLog:
         self._due = False
         if not self._lines:
             return
+        waiting = len(self._lines)
         if not self._sink.write(self._lines):
             self._try_after = time.monotonic() + _PATIENCE
+            if len(self._lines) != waiting:
+                self._size = sum(len(text) for _, text in self._lines)
             return
         self._lines = []
         self._size = 0
@@ -103,7 +109,11 @@ class MailLog:
 
 
 class FileSink:
-    """Lines as postlogd(8) writes them: `Mmm dd hh:mm:ss host program[pid]: text`, local time."""
+    """Lines as postlogd(8) writes them: `Mmm dd hh:mm:ss host program[pid]: text`, local time.
+
+    A pipe, terminal or socket whose reader is stuck must not stop mail: what it does not take now is a failed write.
+    Several processes write to one pipe, so its lines leave in blocks of up to PIPE_BUF bytes, which stay whole.
+    """
 
     def __init__(self, fd: int, host: str, clock: Callable[[], float] = time.time) -> None:
         self._fd = fd
@@ -111,6 +121,13 @@ class FileSink:
         self._clock = clock
         self._second = -1
         self._stamp = ""
+        self._rest = b""
+        """Of a line that was longer than what a pipe had room for."""
+        self._pipe = _is_pipe(fd)
+        self._room: select.poll | None = None
+        if self._pipe and os.get_blocking(fd):
+            self._room = select.poll()
+            self._room.register(fd, select.POLLOUT)
 
     def write(self, lines: list[tuple[str, str]]) -> bool:
         second = int(self._clock())
@@ -118,6 +135,8 @@ class FileSink:
             self._second = second
             self._stamp = f"{stamp(second)} {self._host} "
         head = self._stamp
+        if self._pipe:
+            return self._write_blocks(head, lines)
         data = "".join([f"{head}{text}\n" for _, text in lines]).encode("utf-8", "surrogateescape")
         try:
             while data:
@@ -126,9 +145,36 @@ class FileSink:
             return False
         return True
 
+    def _write_blocks(self, head: str, lines: list[tuple[str, str]]) -> bool:
+        """Take from `lines` what was written, so that no line comes twice."""
+        while self._rest or lines:
+            block, count = self._rest, 0
+            while count < len(lines):
+                line = f"{head}{lines[count][1]}\n".encode("utf-8", "surrogateescape")
+                if block and len(block) + len(line) > _PIPE_BLOCK:
+                    break
+                block, count = block + line, count + 1
+            if self._room is not None and not self._room.poll(0):
+                return False
+            try:
+                written = os.write(self._fd, block)
+            except OSError:
+                return False
+            self._rest = block[written:]
+            del lines[:count]
+        return True
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._fd)
+
+
+def _is_pipe(fd: int) -> bool:
+    """Or whatever else is no regular file."""
+    try:
+        return not stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 class SyslogSink:

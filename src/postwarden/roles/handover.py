@@ -66,7 +66,7 @@ class LogTarget:
         self.to = "fd"
         self.path = name or os.path.join(spool_directory(settings.text("queue_directory")), "maillog")
         if self.path in ("/dev/stdout", "/dev/stderr"):
-            self.fd = os.dup(1 if self.path == "/dev/stdout" else 2)
+            self.fd = _own(1 if self.path == "/dev/stdout" else 2)
         else:
             self.fd = _open_log(self.path, trusted=bool(name))
 
@@ -80,13 +80,23 @@ class LogTarget:
             self.fd = -1
 
 
+def _own(fd: int) -> int:
+    """Standard output or error, opened anew where that is possible (a socket can't be): O_NONBLOCK belongs to the open
+    file, and whoever started us may have the same one."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return os.dup(fd)
+
+
 def _open_log(path: str, *, trusted: bool) -> int:
     """`trusted`: the operator named it. Else it is in the spool's directory, which belongs to the roles: a link that
     one of them put there must not have root write, and hand over, a file of somebody else."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    # O_NONBLOCK is for a FIFO: one that nobody reads is an error at start and a failed write later, and no standstill.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     if trusted:
         return os.open(path, flags, 0o640)
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o640)
+    fd = os.open(path, flags | os.O_NOFOLLOW, 0o640)
     state = os.fstat(fd)
     if not stat.S_ISREG(state.st_mode) or state.st_nlink != 1:
         os.close(fd)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -34,6 +35,44 @@ def test_file_lines_look_like_postlogd(tmp_path: Path) -> None:
     sink = FileSink(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), "mx.example.com", lambda: 0.0)
     sink.write([("info", "postfix/smtpd[1]: x")])
     assert path.read_text().endswith(" mx postfix/smtpd[1]: x\n")
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_pipe_whose_reader_is_stuck_holds_up_nobody_and_gets_each_line_once(blocking: bool) -> None:
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    os.set_blocking(writer, blocking)
+    log = MailLog(FileSink(writer, "mx.example.com"), "postfix")
+    sent = [f"{n} {'x' * (n % 5000)}" for n in range(150)]
+    for text in sent:
+        log.emit("smtpd", Notice(text))
+    got = b""
+    for _ in range(100):
+        with contextlib.suppress(BlockingIOError):
+            got += os.read(reader, 1 << 20)
+        log.flush()
+    log.close()
+    os.close(reader)
+    assert [line.partition(": ")[2] for line in got.decode().splitlines()] == sent
+
+
+def test_lines_of_several_processes_do_not_mix_in_a_pipe() -> None:
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    sinks = [FileSink(os.dup(writer), name) for name in ("one", "two")]
+    lines = [[("info", f"{sink} {'y' * 1500} {n}") for n in range(60)] for sink in ("one", "two")]
+    got = b""
+    for _ in range(100):
+        for sink, waiting in zip(sinks, lines, strict=True):
+            sink.write(waiting)
+        with contextlib.suppress(BlockingIOError):
+            got += os.read(reader, 5000)
+    assert lines == [[], []]
+    for sink in sinks:
+        sink.close()
+    os.close(writer)
+    while data := os.read(reader, 1 << 20):
+        got += data
+    os.close(reader)
+    assert all(line.count("y") == 1500 for line in got.decode().splitlines())
 
 
 def test_a_log_that_cannot_be_written_drops_and_says_so() -> None:

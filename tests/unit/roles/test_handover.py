@@ -1,4 +1,5 @@
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,20 @@ def test_the_log_below_the_queue_is_never_somebody_elses_file(tmp_path: Path, mo
     os.mkfifo(spool / "maillog")
     with pytest.raises(OSError):
         LogTarget(log_settings(tmp_path))
+
+
+def test_a_pipe_that_we_log_to_does_not_block_us_and_stays_as_it_is_for_others() -> None:
+    reader, writer = os.pipe()
+    ours = handover._own(writer)
+    assert not os.get_blocking(ours)
+    assert os.get_blocking(writer)
+    with socket.socketpair()[0] as end:
+        os.close(handover._own(end.fileno()))
+    for fd in (reader, writer, ours):
+        os.close(fd)
+
+
+def test_a_fifo_that_nobody_reads_is_an_error_and_no_standstill(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OSError):
+        LogTarget(settings(maillog_file=str(tmp_path / "log")))
