@@ -21,7 +21,10 @@ class Message:
     settled in one transaction; a courier killed before that only tries them again.
     """
 
-    __slots__ = ("active", "deferred", "entry", "failed", "forwards", "pending", "queued", "release", "sent")
+    __slots__ = (
+        "active", "away", "deferred", "deliveries", "entry", "failed", "forwards", "pending", "queued", "release",
+        "sent", "sites", "warn",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, active: float) -> None:
         self.entry = entry
@@ -38,6 +41,14 @@ class Message:
         self.deferred: list[tuple[int, Status]] = []
         self.forwards: list[tuple[int, Forward]] = []
         """(index of a sent recipient, what it became), not settled yet."""
+        self.away = 0.0
+        """At the end of the round: put it away until then, whatever became of its recipients; 0: as they demand."""
+        self.warn = False
+        """At the end of the round: the sender is to be told that it is late."""
+        self.sites: tuple[str, ...] = ()
+        """At the end of the round: the domains of fast_flush_domains that it waits for."""
+        self.deliveries: list[Delivery] = []
+        """All of this round, to be found by operators."""
 
     def drop_content(self) -> None:
         """Every delivery has begun: give the memory back. Who needs the content again has it read."""

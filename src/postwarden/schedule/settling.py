@@ -79,9 +79,10 @@ class Settler:
         if last:
             finals += message.failed
             deferred = tuple(message.deferred)
-            if deferred:
-                due = self._next_try(entry)
-        change = Change(entry.key, tuple(finals), deferred, due, tuple([s.message for s in spawned]))
+            due = message.away or (self._next_try(entry) if deferred else 0.0)
+        change = Change(
+            entry.key, tuple(finals), deferred, due, tuple([s.message for s in spawned]), sites=message.sites
+        )
         self.busy += 1
         self._batch.append((entry, change, partial(self._settled, message, spawned, last)))
         if len(self._batch) >= _BATCH or not self._lag:
