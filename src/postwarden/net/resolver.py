@@ -6,15 +6,14 @@ INVALID. What is remembered is handed over inside the call, so that a known name
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from msgspec import structs
 
 from postwarden.net.clock import Clock
 from postwarden.net.dns_exchange import Exchange, Network
+from postwarden.net.dns_turns import Turns
 from postwarden.net.resolv_conf import ResolverConfig
 from postwarden.wire.dns import DnsError, Kind, Message, Record
 from postwarden.wire.dns_answer import Alias, Answer, Outcome, interpret
@@ -22,8 +21,6 @@ from postwarden.wire.dns_answer import Alias, Answer, Outcome, interpret
 Done = Callable[[Answer], None]
 
 _MAX_CACHED = 20_000
-_MAX_OPEN = 256
-_MAX_WAITING = 10_000
 _MAX_ALIASES = 10
 _FAILURE_TTL = 2
 """How long a failure is remembered: servers that are down must not be asked once a message (RFC 2308 7)."""
@@ -49,7 +46,7 @@ class StubResolver:
         self._cache: dict[tuple[str, int], tuple[float, Answer]] = {}
         self._waiters: dict[tuple[str, int], list[Done]] = {}
         self._open: set[Exchange] = set()
-        self._queue: deque[Callable[[], None]] = deque()
+        self._turns: Turns[_Chase] = Turns()
         self._at = 0
 
     def lookup(self, name: str, kind: Kind, done: Done) -> None:
@@ -67,7 +64,7 @@ class StubResolver:
         at_once = _reserved(name, kind)
         if at_once is not None:
             done(at_once)
-        elif len(self._queue) >= _MAX_WAITING:
+        elif self._turns.full(name):
             done(Answer(Outcome.TEMPFAIL, name, kind))
         else:
             self._waiters[key] = [done]
@@ -85,28 +82,32 @@ class StubResolver:
         for exchange in self._open:
             exchange.cancel()
         self._open.clear()
-        self._queue.clear()
+        self._turns.clear()
         self._waiters.clear()
 
     def _chase(self, chase: "_Chase") -> None:
-        if len(self._open) >= _MAX_OPEN:
-            self._queue.append(partial(self._chase, chase))
-            return
+        if self._turns.begin(chase.target, chase):
+            self._ask(chase)
+
+    def _ask(self, chase: "_Chase") -> None:
         config = self._arranged(self._config())
         at = self._at
         current: list[Exchange] = []
+        zone = chase.target
 
         def replied(message: Message | None) -> None:
             self._open.discard(current[0])
             if self._at == at:  # many questions at once that meet the same dead server move on by one step, not many
                 self._at += current[0].silent
+            self._turns.end(zone)
             self._replied(chase, config, message)
-            while self._queue and len(self._open) < _MAX_OPEN:
-                self._queue.popleft()()
+            while (following := self._turns.next()) is not None:
+                self._ask(following)
 
         try:
             current.append(Exchange((chase.target, chase.kind), config, self._network, self._clock, replied))
         except DnsError:  # it can't be asked for, so nobody can have registered it
+            self._turns.end(zone)
             self._settle(chase, Answer(Outcome.NXDOMAIN, chase.name, chase.kind, ttl=_FAILURE_TTL))
             return
         self._open.add(current[0])

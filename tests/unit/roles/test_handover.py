@@ -128,8 +128,9 @@ def test_a_pipe_that_we_log_to_does_not_block_us_and_stays_as_it_is_for_others()
     ours = handover._own(writer)
     assert not os.get_blocking(ours)
     assert os.get_blocking(writer)
-    with socket.socketpair()[0] as end:
-        os.close(handover._own(end.fileno()))
+    here, there = socket.socketpair()
+    with here, there:
+        os.close(handover._own(here.fileno()))
     for fd in (reader, writer, ours):
         os.close(fd)
 
