@@ -22,7 +22,7 @@ class Message:
     """
 
     __slots__ = (
-        "active", "away", "deferred", "deliveries", "entry", "failed", "forwards", "pending", "queued", "release",
+        "active", "away", "deferred", "deliveries", "entry", "expired", "failed", "forwards", "pending", "queued", "release",
         "sent", "sites", "warn",
     )  # fmt: skip
 
@@ -39,6 +39,8 @@ class Message:
         self.sent: list[tuple[int, Status]] = []
         self.failed: list[tuple[int, Status]] = []
         self.deferred: list[tuple[int, Status]] = []
+        self.expired: list[tuple[int, Status]] = []
+        """At the end of the round: deferred once more, and now given up for their age."""
         self.forwards: list[tuple[int, Forward]] = []
         """(index of a sent recipient, what it became), not settled yet."""
         self.away = 0.0

@@ -1,0 +1,26 @@
+"""What became of a message's recipients in one round of deliveries, as those see it who write the reports."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from postwarden.mail.status import Status
+
+Outcomes = Sequence[tuple[int, Status]]
+"""(index of the recipient in the envelope, what became of it)."""
+
+
+class Round(Struct, frozen=True):
+    """Each recipient that somebody may have to hear of is in one of these."""
+
+    failed: Outcomes = ()
+    """Refused for good."""
+    expired: Outcomes = ()
+    """Given up for the message's age; the status is that of the last try."""
+    late: Outcomes = ()
+    """Still open, and it is time to say so (delay_warning_time). Empty in every other round."""
+    traced: Outcomes = ()
+    """Of which the sender wants to hear whatever became of it: DSN SUCCESS, `sendmail -v` and `-bv`, and deliveries
+    after a delay was told of (confirm_delay_cleared)."""
+    first: bool = False
+    """The sender has not yet been told which aliases his recipients became."""
