@@ -26,6 +26,7 @@ class ContentParams(Struct, frozen=True):
     virtual_alias_expansion_limit: int
     virtual_alias_recursion_limit: int
     virtual_alias_address_length_limit: int
+    postwarden_recipient_expansion_limit: int
     propagate_unmatched_extensions: tuple[str, ...]
     recipient_delimiter: str
     empty_address_recipient: str

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 
 from postwarden.content.canonical import Canonical, OpenMaps
-from postwarden.content.mapping import Limits, Mapper, expand
+from postwarden.content.mapping import Limits, Mapper, Unreasonable, expand
 from postwarden.content.params import ContentParams
 from postwarden.mail.envelope import Notify, Recipient
 
 Rewrite = Callable[[str], str]
+_MOST_CHARACTERS = 16 << 20
+"""Of all recipients of a message together: an envelope is one record, in memory, in a channel and on disk."""
 
 
 class Recipients:
@@ -44,9 +46,14 @@ class Recipients:
         # Two recipients are the same when nobody downstream could tell them apart.
         found: dict[tuple[str, int, str, str], Recipient] = {}
         apart = self._params.enable_original_recipient
+        most, size = self._params.postwarden_recipient_expansion_limit, 0
         for one in self._all(sender, given):
             key = (one.orcpt.lower(), one.notify, one.original.lower()) if apart else ("", one.notify, "")
             found.setdefault((*key, one.address.lower()), one)
+            # 50 for the rest of it. Doubles count: they take no room but time.
+            size += len(one.address) + len(one.original) + len(one.orcpt) + 50
+            if len(found) > most or size > _MOST_CHARACTERS:
+                raise Unreasonable(f"unreasonable number of recipients: more than {most} or {_MOST_CHARACTERS} bytes")
         return tuple(found.values())
 
     def _all(self, sender: str, given: tuple[Recipient, ...]) -> Iterable[Recipient]:

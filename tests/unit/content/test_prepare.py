@@ -137,6 +137,24 @@ def test_an_alias_without_end_puts_the_message_off() -> None:
     assert "unreasonable virtual_alias_maps map nesting" in cleanup.said[-1]
 
 
+def test_recipients_times_members_have_a_limit() -> None:
+    members = " ".join(f"m{n}@far.example" for n in range(30))
+    aliases = f"inline:{{ {{a@far.example={members}}} }}"
+    cleanup = Cleanup(virtual_alias_maps=aliases, postwarden_recipient_expansion_limit="32")
+    others = tuple(Recipient(f"x{n}@far.example") for n in range(3))
+    assert len(cleanup.stored(recipients=(Recipient("a@far.example"), *others[:2])).envelope.recipients) == 32
+    assert str(cleanup.reply(recipients=(Recipient("a@far.example"), *others))) == "451 4.6.0 Alias expansion error"
+    assert "unreasonable number of recipients" in cleanup.said[-1]
+
+
+def test_recipients_have_a_limit_of_bytes_even_if_they_are_all_the_same(tmp_path: Path) -> None:
+    member = "m" * 900 + "@far.example"
+    (tmp_path / "virtual").write_text(f"a@far.example {' '.join([member] * 900)}\n")
+    cleanup = Cleanup(virtual_alias_maps=f"texthash:{tmp_path}/virtual")
+    many = tuple(Recipient("a@far.example", f"o{n}@far.example") for n in range(40))
+    assert str(cleanup.reply(recipients=many)) == "451 4.6.0 Alias expansion error"
+
+
 def test_files_in_lists_are_read_again(tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.write_text("root\n")

@@ -4,5 +4,7 @@ from postwarden.config.parameters.kinds import Parameter, items, number
 
 PARAMETERS: tuple[Parameter, ...] = (
     items("postwarden_dns_servers"),  # address:port; empty: resolv.conf
+    # Of one message, after aliases: 1,000 recipients with 1,000 members each would be a million.
+    number("postwarden_recipient_expansion_limit", "50000", low=1),
     number("postwarden_session_limit", "20000", low=1),
 )

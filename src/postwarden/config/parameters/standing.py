@@ -34,7 +34,8 @@ _WORKING = """
     masquerade_exceptions maximal_backoff_time message_drop_headers message_size_limit mime_nesting_limit
     minimal_backoff_time multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks
     mynetworks_style myorigin non_fqdn_reject_code owner_request_special parent_domain_matches_subdomains
-    plaintext_reject_code postwarden_dns_servers postwarden_session_limit prepend_delivered_header process_name
+    plaintext_reject_code postwarden_dns_servers
+    postwarden_recipient_expansion_limit postwarden_session_limit prepend_delivered_header process_name
     propagate_unmatched_extensions proxy_interfaces qmgr_message_active_limit queue_directory queue_minfree
     queue_run_delay recipient_bcc_maps recipient_canonical_classes recipient_canonical_maps recipient_delimiter
     reject_code relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost
