@@ -45,20 +45,25 @@ class Deadline:
     Moving costs one assignment; a timer of the loop costs 1 µs and a heap entry for each move.
     """
 
-    __slots__ = ("_armed_for", "_callback", "_clock", "_due", "_timer")
+    __slots__ = ("_armed_for", "_callback", "_clock", "_timer", "due")
 
     def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
         self._clock = clock
         self._callback = callback
         self._timer: Timer | None = None
         self._armed_for = 0.0
-        self._due = 0.0
+        self.due = 0.0
+        """When it fires, on the clock's monotonic scale."""
 
     def set(self, seconds: float) -> None:
         """Fire `seconds` from now, instead of whenever it would have."""
-        self._due = self._clock.monotonic() + seconds
-        if self._timer is None or self._due < self._armed_for:
+        self.due = self._clock.monotonic() + seconds
+        if self._timer is None or self.due < self._armed_for:
             self._arm(seconds)
+
+    def extend(self, seconds: float, limit: float) -> None:
+        """Fire `seconds` later than it would have, but not later than `limit` seconds from now."""
+        self.due = min(self.due + seconds, self._clock.monotonic() + limit)
 
     def clear(self) -> None:
         if self._timer is not None:
@@ -68,12 +73,12 @@ class Deadline:
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed_for = self._due
+        self._armed_for = self.due
         self._timer = self._clock.call_later(seconds, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        left = self._due - self._clock.monotonic()
+        left = self.due - self._clock.monotonic()
         if left > 0.001:
             self._arm(left)
         else:

@@ -13,6 +13,7 @@ import ssl
 from typing import Protocol, cast
 
 from postwarden.mail.session import TlsFacts
+from postwarden.net.tls_layer import TlsLayer
 
 
 class Handler(Protocol):
@@ -62,20 +63,25 @@ class Stream(Protocol):
 
 
 class SocketStream(asyncio.Protocol):
-    """A `Stream` over an asyncio transport; it is the transport's protocol itself, to save a call an event.
-
-    A server that speaks TLS from the first byte (RFC 8314 3.3) gives its context to the loop (`create_server(ssl=)`),
-    and not to `start_tls` in `opened`: the loop reads before that would begin, and the first bytes would be lost.
-    """
+    """A `Stream` over an asyncio transport; it is the transport's protocol itself, to save a call an event."""
 
     linger = 30.0
     """Seconds after `close` in which the peer may still take what was written."""
+    patience = 60.0
+    """Seconds that the handshake of implicit TLS may take. After STARTTLS the handler has its own time-out."""
 
-    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, handler: Handler, loop: asyncio.AbstractEventLoop, implicit: ssl.SSLContext | None = None
+    ) -> None:
+        """`implicit`: a server that speaks TLS from the first byte (RFC 8314 3.3); `opened` comes after the handshake,
+        and a connection that ends before that is never heard of."""
         self._handler = handler
         self._loop = loop
+        self._implicit = implicit
         self._transport: asyncio.Transport | None = None
-        self._upgrade: asyncio.Task[None] | None = None
+        self._layer: TlsLayer | None = None
+        self._opened = False
+        self._ended = False
         self._closed = False
         self._closing = False
         self.peer = ("", 0)
@@ -86,41 +92,54 @@ class SocketStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._upgrade is not None:
-            return
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
             self.peer = (peer[0], peer[1])
         if isinstance(local, tuple):
             self.local = (local[0], local[1])
-        if transport.get_extra_info("ssl_object") is not None:
-            self.tls = tls_facts(transport)
-        self._handler.opened(self)
+        if self._implicit is None:
+            self._opened = True
+            self._handler.opened(self)
+        else:
+            self.start_tls(self._implicit, server_side=True)
+            self._loop.call_later(self.patience, self._out_of_patience)
 
     def data_received(self, data: bytes) -> None:
-        self._handler.received(data)
+        if self._layer is None:
+            self._handler.received(data)
+        elif not self._closing:
+            self._tls_received(self._layer, data)
 
     def eof_received(self) -> bool:
-        self._handler.ended()
-        return self.tls is None
+        """False: the transport closes. Under TLS an end is the end of both directions (RFC 8446 6.1 would let us go
+        on writing; nobody listens)."""
+        if self._layer is None or self.tls is not None:
+            self._end()
+        return self._layer is None
 
     def pause_writing(self) -> None:
-        self._handler.congested()
+        if self._opened:
+            self._handler.congested()
 
     def resume_writing(self) -> None:
-        self._handler.drained()
+        if self._opened:
+            self._handler.drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._upgrade is not None and not self._upgrade.done():
-            return  # the handshake's own task tells, with the reason
+        if exc is None and self._layer is not None and self.tls is None and not self._closing:
+            exc = ConnectionResetError("connection lost during the TLS handshake")
         self._lost(exc)
 
     # Stream
 
     def write(self, data: bytes) -> None:
         # asyncio itself goes on taking bytes while it still sends what was written before close.
-        if self._transport is not None and not self._closing:
-            self._transport.write(data)
+        if self._transport is None or self._closing:
+            return
+        if self._layer is not None:
+            assert self.tls is not None, "nothing is said between STARTTLS and the end of the handshake"
+            data = self._layer.encrypt(data)
+        self._transport.write(data)
 
     def pause(self) -> None:
         if self._transport is not None:
@@ -131,32 +150,20 @@ class SocketStream(asyncio.Protocol):
             self._transport.resume_reading()
 
     def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_name: str = "") -> None:
-        # What arrives from now on is for TLS: it must not come as plain text before the task has begun.
-        self.pause()
-        self._upgrade = self._loop.create_task(self._start_tls(context, server_side, server_name))
-
-    async def _start_tls(self, context: ssl.SSLContext, server_side: bool, server_name: str) -> None:
-        assert self._transport is not None
+        # From here on every byte that arrives is taken for TLS.
+        self.resume()
         try:
-            transport = await self._loop.start_tls(
-                self._transport,
-                self,
-                context,
-                server_side=server_side,
-                server_hostname=None if server_side else server_name,
-            )
-        except (OSError, ssl.SSLError) as error:
-            self._abandon(error)
+            self._layer = TlsLayer(context, server_side=server_side, server_name=server_name)
+        except (ssl.SSLError, ValueError) as error:  # a name that can't be sent as SNI
+            self._loop.call_soon(self._abandon, ssl.SSLError(str(error)))
             return
-        if transport is None or transport.get_extra_info("ssl_object") is None:
-            # Gone in the turn of the loop in which the handshake was over.
-            self._abandon(ConnectionResetError("connection lost during the TLS handshake"))
-            return
-        self._transport = transport
-        self.tls = tls_facts(transport)
-        self._handler.secured(self.tls)
+        if not server_side:
+            self._layer.handshake()
+            self._send(self._layer.take())
 
     def close(self) -> None:
+        if self._layer is not None and self.tls is not None and not self._closing:
+            self._send(self._layer.finish())
         self._closing = True
         if self._transport is not None and not self._closed:
             self._transport.close()
@@ -169,19 +176,62 @@ class SocketStream(asyncio.Protocol):
             with contextlib.suppress(Exception):
                 self._transport.abort()
 
+    # TLS
+
+    def _tls_received(self, layer: TlsLayer, data: bytes) -> None:
+        try:
+            if self.tls is None:
+                over = layer.handshake(data)
+                if not over or layer.owes:
+                    self._send(layer.take())
+                if not over:
+                    return
+                data = b""
+                self._secured(layer)
+            plain = layer.decrypt(data)
+        except ssl.SSLError as error:
+            self._send(layer.take())
+            self._abandon(error)
+            return
+        if plain and not self._closing:
+            self._handler.received(plain)
+        if layer.finished:
+            self._end()
+            self.close()
+
+    def _secured(self, layer: TlsLayer) -> None:
+        self.tls = layer.facts
+        if self._opened:
+            self._handler.secured(self.tls)
+        else:
+            self._opened = True
+            self._handler.opened(self)
+
+    def _send(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._closed:
+            self._transport.write(data)
+
+    def _out_of_patience(self) -> None:
+        if not self._opened:
+            self.abort()
+
+    # the end
+
+    def _end(self) -> None:
+        if not self._ended and not self._closing:
+            self._ended = True
+            self._handler.ended()
+
     def _abandon(self, error: Exception) -> None:
-        self.abort()
+        """Close, with the alert that says why."""
+        if self._transport is not None and not self._closed:
+            self._transport.close()
+            self._loop.call_later(self.linger, self.abort)
         self._lost(error)
 
     def _lost(self, error: Exception | None) -> None:
         if self._closed:
             return
         self._closed = self._closing = True
-        self._handler.closed(error)
-
-
-def tls_facts(transport: asyncio.BaseTransport) -> TlsFacts:
-    """Protocol, cipher and peer of an established TLS layer."""
-    connection = transport.get_extra_info("ssl_object")
-    cipher, protocol, bits = connection.cipher() or ("unknown", "unknown", 0)
-    return TlsFacts(connection.version() or protocol, cipher, bits)
+        if self._opened:
+            self._handler.closed(error)

@@ -61,17 +61,6 @@ class ServerTls:
                 self.reload()
         return self._context
 
-    def for_listener(self) -> ssl.SSLContext:
-        """For a socket on which TLS is spoken from the first byte; a renewed certificate is served at once."""
-
-        def renew(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, outer: ssl.SSLContext) -> None:
-            # OpenSSL asks this for clients without SNI too.
-            connection.context = self.context
-
-        outer = server_context(self._settings, self._where)
-        outer.sni_callback = renew
-        return outer
-
     def reload(self) -> None:
         """Load the files again. A problem is reported, and the old certificate stays."""
         try:
@@ -92,6 +81,7 @@ def server_context(settings: ServerTlsSettings, where: Mapping[str, str]) -> ssl
     """Raises TlsSettingsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 1  # a mail client keeps one session a server; each ticket costs 30 µs
     try:
         limit(context, settings.policy)
     except (OSError, ssl.SSLError) as error:

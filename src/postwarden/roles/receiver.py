@@ -151,9 +151,7 @@ class Receiver:
             if self._draining:
                 return  # a younger generation was ready before us
             service = self._reception.services[listener.service]
-            tls = service.tls.for_listener() if service.tls is not None and service.wrapper else None
-            accept = partial(self._accept, service)
-            server = await life.loop.create_server(accept, sock=sock, backlog=_BACKLOG, ssl=tls)
+            server = await life.loop.create_server(partial(self._accept, service), sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
         if self._draining:
             for server in self._servers:
@@ -163,7 +161,8 @@ class Receiver:
         self._look()
 
     def _accept(self, service: Service) -> SocketStream:
-        return SocketStream(Session(service), self._life.loop)
+        tls = service.tls.context if service.tls is not None and service.wrapper else None
+        return SocketStream(Session(service), self._life.loop, tls)
 
     def _look(self) -> None:
         if not self._draining:

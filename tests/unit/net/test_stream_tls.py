@@ -83,7 +83,7 @@ def play(runner: asyncio.Runner, context: ssl.SSLContext, ear: Counting, act: Ca
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: complaints.append(context))
-        server = await loop.create_server(lambda: SocketStream(ear, loop), "127.0.0.1", 0, ssl=context)
+        server = await loop.create_server(lambda: SocketStream(ear, loop, context), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         await asyncio.to_thread(act, port)
         for turn in range(10_000):
@@ -146,51 +146,3 @@ def test_a_client_that_speaks_before_it_is_accepted_is_heard(
         ear = Counting()
         assert play(runner, server_tls, ear, act) == []
         assert ear.data == b"EHLO early\r\n" and ear.ends == 1
-
-
-class Gone:
-    """A loop and a transport whose handshake ends well for a connection that is no more."""
-
-    def __init__(self, outcome: object) -> None:
-        self.outcome = outcome
-        self.aborted = 0
-
-    def create_task(self, task: Any) -> Any:
-        return asyncio.get_running_loop().create_task(task)
-
-    async def start_tls(self, *_: Any, **__: Any) -> Any:
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-    def get_extra_info(self, name: str) -> None:
-        return None
-
-    def pause_reading(self) -> None:
-        return
-
-    def abort(self) -> None:
-        self.aborted += 1
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [None, Gone(None), ConnectionAbortedError("SSL handshake is taking longer"), ssl.SSLError(1, "alert")],
-    ids=["none", "transport without TLS", "time-out", "alert"],
-)
-def test_a_handshake_without_a_connection_is_told_once(outcome: object) -> None:
-    ear, gone = Counting(), Gone(outcome)
-
-    async def run() -> None:
-        stream = SocketStream(ear, gone)  # type: ignore[arg-type]
-        stream.connection_made(gone)  # type: ignore[arg-type]
-        stream.start_tls(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), server_side=True)
-        stream.connection_lost(None)
-        assert ear.ends == 0, "the handshake tells, with its reason"
-        for _ in range(3):
-            await asyncio.sleep(0)
-        stream.connection_lost(None)
-
-    asyncio.run(run())
-    assert ear.ends == 1 and isinstance(ear.reason, OSError)
-    assert ear.secured_with is None and gone.aborted

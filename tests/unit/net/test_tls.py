@@ -152,19 +152,3 @@ def test_protocols_are_limited(tmp_path: Path) -> None:
     pem = make(tmp_path / "mx.pem")
     context = server_context(ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",)), cert_file=pem, key_file=pem), {})
     assert shake(context).version() == "TLSv1.2"
-
-
-@pytest.mark.parametrize("sni", ["mx.example.com", None], ids=["name", "no name"])
-def test_a_listener_serves_a_renewed_certificate_too(tmp_path: Path, sni: str | None) -> None:
-    clock, problems = VirtualClock(), []
-    pem = make(tmp_path / "mx.pem")
-    tls = ServerTls(ServerTlsSettings(cert_file=pem, key_file=pem), clock, problems.append)
-    listener = tls.for_listener()
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
-    before = shake(listener, client, name=sni).getpeercert(True)
-    make(tmp_path / "new.pem")
-    (tmp_path / "new.pem").rename(pem)
-    clock.advance(2)
-    after = shake(listener, client, name=sni).getpeercert(True)
-    assert before != after == served(tls) and not problems

@@ -1,0 +1,81 @@
+"""TLS between a stream and its socket, by memory: cipher text in, plain text out, and the other way round.
+
+One layer for both event loops. A session costs what OpenSSL's own state costs, and what TLS has to say beside the
+data leaves together with it: the tickets that a TLS 1.3 server owes after the handshake wait for its first reply, the
+closing alert goes with its last. Each write that is saved is a wake-up of the peer that is saved.
+"""
+
+import contextlib
+import ssl
+
+from postwarden.mail.session import TlsFacts
+
+_RECORD = 1 << 14
+"""The most plain text that one TLS record holds (RFC 8446 5.1)."""
+
+
+class TlsLayer:
+    def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_name: str = "") -> None:
+        """`server_name` is sent as SNI by a client; empty: none."""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name or None
+        )
+        self._server = server_side
+        self.finished = False
+        """The peer has said that it will send no more (close_notify)."""
+
+    def handshake(self, data: bytes = b"") -> bool:
+        """Go on with what the peer sent; True when it is over. Raises ssl.SSLError; `take` then gives the alert."""
+        if data:
+            self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    @property
+    def owes(self) -> bool:
+        """After the handshake: the peer waits for what `take` gives. Not so for the tickets of TLS 1.3."""
+        return not self._server or self._tls.version() != "TLSv1.3"
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Plain text that is complete by now. Raises ssl.SSLError."""
+        incoming, tls = self._incoming, self._tls
+        if data:
+            incoming.write(data)
+        chunks: list[bytes] = []
+        try:
+            while incoming.pending or tls.pending():
+                chunk = tls.read(_RECORD)
+                if not chunk:
+                    self.finished = True
+                    break
+                chunks.append(chunk)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.finished = True
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """What to send for it, and for all that TLS itself has to say. Raises ssl.SSLError."""
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def take(self) -> bytes:
+        """What TLS itself has to say: handshake, tickets, alerts, answers to a change of keys."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def finish(self) -> bytes:
+        """The alert that ends what we send (close_notify), and what waited for company."""
+        with contextlib.suppress(ssl.SSLError):  # SSLWantReadError: the peer's own is not waited for (RFC 8446 6.1)
+            self._tls.unwrap()
+        return self.take()
+
+    @property
+    def facts(self) -> TlsFacts:
+        """Of the established layer."""
+        cipher, protocol, bits = self._tls.cipher() or ("unknown", "unknown", 0)
+        return TlsFacts(self._tls.version() or protocol, cipher, bits)
