@@ -20,6 +20,9 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_timeout: int
     smtpd_starttls_timeout: int
     smtpd_error_sleep_time: int
+    smtpd_per_request_deadline: bool
+    smtpd_min_data_rate: int
+    ipc_timeout: int
     # misbehaviour
     smtpd_soft_error_limit: int
     smtpd_hard_error_limit: int
@@ -58,3 +61,19 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_tls_loglevel: int
     smtpd_tls_received_header: bool
     cleanup_service_name: str
+
+
+class SubmitParams(Struct, frozen=True):
+    """Of the pickup service."""
+
+    myhostname: str
+    mail_name: str
+    message_size_limit: int
+    cleanup_service_name: str
+    smtputf8_enable: bool
+    smtputf8_autodetect_classes: tuple[str, ...]
+    authorized_submit_users: tuple[str, ...]
+    local_login_sender_maps: tuple[str, ...]
+    empty_address_local_login_sender_maps_lookup_key: str
+    recipient_delimiter: str
+    postwarden_submit_limit: int

@@ -32,7 +32,9 @@ from postwarden.net.peername import PeerName, client_address
 from postwarden.net.stream import Stream
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
-from postwarden.receive.commands.starttls import log_tls, too_many_tls
+from postwarden.receive.commands.starttls import log_tls
+from postwarden.receive.counters import TLS_SESSIONS
+from postwarden.receive.rates import too_many, too_many_connections
 from postwarden.receive.service import Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
@@ -55,8 +57,8 @@ _REFUSING = (Verdict.REJECT, Verdict.DEFER)
 
 class Session:
     __slots__ = (
-        "_busy", "_congested", "_counted", "_deadline", "_ended", "_errors", "_out", "_over", "_paused", "_rounds",
-        "facts", "leaving", "machine", "mode", "opening", "params", "service", "standing", "stream",
+        "_busy", "_congested", "_deadline", "_ended", "_errors", "_out", "_over", "_paused", "_rounds", "_stuck",
+        "counted", "facts", "leaving", "machine", "mode", "opening", "params", "service", "standing", "stream",
         "tally", "transaction", "where",
     )  # fmt: skip
 
@@ -80,8 +82,10 @@ class Session:
         self._out: list[bytes] = []
         self._deadline = Deadline(service.clock, self._timed_out)
         self._busy = self._over = self._ended = self._paused = self._congested = False
-        self._counted = ""
+        self.counted = ""
+        """The address under which the client's connection is counted; empty where it is not."""
         self._rounds = 0
+        self._stuck = 0.0
 
     # net.stream.Handler
 
@@ -301,30 +305,12 @@ class Session:
         if stream.tls is not None:
             self.machine.secure = True
             log_tls(self, stream.tls)
-        if not self.standing.limited or self._within_limits(client):
-            if stream.tls is not None and self.standing.limited and too_many_tls(self):
-                self.hang_up(("4.7.0", f"Error: too many new TLS sessions from {client}"))
-                return
+        if too_many_connections(self, client):
+            self.hang_up(("4.7.0", f"Error: too many connections from {client.address}"))
+        elif stream.tls is not None and too_many(self, TLS_SESSIONS):
+            self.hang_up(("4.7.0", f"Error: too many new TLS sessions from {client}"))
+        else:
             self._greet()
-
-    def _within_limits(self, client: Client) -> bool:
-        """Counts the connection. A client over its limit is sent away."""
-        service, params = self.service, self.params
-        counters = service.counters
-        if counters is None:
-            return True
-        count, rate = counters.connect(service.name, client.address, service.clock.now())
-        self._counted = client.address
-        what = ""
-        if 0 < params.smtpd_client_connection_count_limit < count:
-            what, figure = "Connection concurrency limit", count
-        elif 0 < params.smtpd_client_connection_rate_limit < rate:
-            what, figure = "Connection rate limit", rate
-        if not what:
-            return True
-        service.warn(f"{what} exceeded: {figure} from {client} for service {service.name}")
-        self.hang_up(("4.7.0", f"Error: too many connections from {client.address}"))
-        return False
 
     def _greet(self) -> None:
         try:
@@ -359,6 +345,7 @@ class Session:
                 self.flush()
         if self._over:
             return
+        heard = bool(self._out) or not self.params.smtpd_per_request_deadline
         self.flush()
         if self._busy:
             return
@@ -368,7 +355,12 @@ class Session:
         if self._ended:
             self._lost("lost connection")
             return
-        self._deadline.set(self.params.smtpd_timeout)
+        if heard:
+            self._deadline.set(self.params.smtpd_timeout)
+        elif self.transaction is not None:
+            # smtpd_per_request_deadline: content earns time at smtpd_min_data_rate, the pieces of a command none.
+            earned = self.transaction.unpaid() / self.params.smtpd_min_data_rate
+            self._deadline.extend(earned, self.params.smtpd_timeout)
         if self._paused and not self._congested:
             self._paused = False
             self.stream.resume()
@@ -457,10 +449,16 @@ class Session:
     def _timed_out(self) -> None:
         if self._over:
             return
-        if self._busy and self.machine.state is not State.HANDSHAKE:
-            self._deadline.set(self.params.smtpd_timeout)
-            return
-        self.hang_up(("4.4.2", "Error: timeout exceeded"), "timeout")
+        if not self._busy or self.machine.state is State.HANDSHAKE:
+            self.hang_up(("4.4.2", "Error: timeout exceeded"), "timeout")
+        elif self._deadline.due != self._stuck:
+            # It waits for us, and not we for it. Whoever owes us the answer gets as long as Postfix's daemons have.
+            self._deadline.set(self.params.ipc_timeout)
+            self._stuck = self._deadline.due
+        else:
+            who = self.facts.client if hasattr(self, "facts") else client_address(self.stream.peer[0])
+            self.service.emit(Failure(f"session with {who}: no answer from our own side for {self.where}: given up"))
+            self.hang_up(("4.3.0", "Error: internal error"))
 
     def _lost(self, what: str) -> None:
         if self._over:
@@ -486,8 +484,8 @@ class Session:
         self._settle()
         service = self.service
         service.leave(self)
-        if self._counted and service.counters is not None:
-            service.counters.disconnect(service.name, self._counted)
+        if self.counted and service.counters is not None:
+            service.counters.disconnect(service.name, self.counted)
         if hasattr(self, "facts"):
             service.emit(Disconnected(self.facts.client, self.tally.counts()))
 

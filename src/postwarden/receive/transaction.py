@@ -15,8 +15,8 @@ from postwarden.wire.smtp_events import Mail
 
 class Transaction:
     __slots__ = (
-        "_base", "arrival", "discard", "draft", "intake", "kept", "mail", "overshoot", "queue_id", "recipients",
-        "spoiled",
+        "_base", "_paid", "arrival", "discard", "draft", "intake", "kept", "mail", "overshoot", "queue_id",
+        "recipients", "spoiled",
     )  # fmt: skip
 
     def __init__(self, mail: Mail, facts: SessionFacts, arrival: float) -> None:
@@ -34,6 +34,7 @@ class Transaction:
         """Policy wants it taken and thrown away."""
         self.overshoot = 0
         """Recipients over the limit."""
+        self._paid = 0
         self._base = structs.replace(facts, sender=mail.sender, size=mail.size)
 
     def facts(self, size: int = -1) -> SessionFacts:
@@ -47,6 +48,12 @@ class Transaction:
             queue_id=self.queue_id,
             size=self._base.size if size < 0 else size,
         )
+
+    def unpaid(self) -> int:
+        """Bytes of content since the last call."""
+        size = 0 if self.intake is None else self.intake.size
+        new, self._paid = size - self._paid, size
+        return new
 
     @property
     def only_recipient(self) -> str | None:

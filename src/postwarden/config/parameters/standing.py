@@ -18,9 +18,9 @@ _WORKING = """
     disable_mime_output_conversion disable_vrfy_command double_bounce_sender empty_address_recipient
     enable_long_queue_ids enable_original_recipient expand_owner_alias forward_expansion_filter forward_path
     frozen_delivered_to header_address_token_limit header_from_format header_size_limit home_mailbox hopcount_limit
-    ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols invalid_hostname_reject_code known_tcp_ports
-    line_length_limit lmtp_address_preference lmtp_balance_inet_protocols lmtp_bind_address lmtp_bind_address6
-    lmtp_bind_address_enforce lmtp_connect_timeout lmtp_connection_cache_destinations
+    ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols invalid_hostname_reject_code ipc_timeout
+    known_tcp_ports line_length_limit lmtp_address_preference lmtp_balance_inet_protocols lmtp_bind_address
+    lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout lmtp_connection_cache_destinations
     lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit lmtp_connection_reuse_count_limit
     lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout lmtp_data_xfer_timeout
     lmtp_discard_lhlo_keywords lmtp_dns_support_level lmtp_enforce_tls lmtp_fallback_relay lmtp_host_lookup
@@ -34,15 +34,14 @@ _WORKING = """
     masquerade_exceptions maximal_backoff_time message_drop_headers message_size_limit mime_nesting_limit
     minimal_backoff_time multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks
     mynetworks_style myorigin non_fqdn_reject_code owner_request_special parent_domain_matches_subdomains
-    plaintext_reject_code postwarden_dns_servers
-    postwarden_recipient_expansion_limit postwarden_session_limit prepend_delivered_header process_name
-    propagate_unmatched_extensions proxy_interfaces qmgr_message_active_limit queue_directory queue_minfree
-    queue_run_delay recipient_bcc_maps recipient_canonical_classes recipient_canonical_maps recipient_delimiter
-    reject_code relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost
-    relocated_maps remote_header_rewrite_domain reset_owner_alias resolve_dequoted_address resolve_null_domain
-    resolve_numeric_domain sender_bcc_maps sender_canonical_classes sender_canonical_maps
-    show_user_unknown_table_name smtp_address_preference smtp_always_send_ehlo smtp_balance_inet_protocols
-    smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce smtp_connect_timeout
+    plaintext_reject_code postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
+    prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces qmgr_message_active_limit
+    queue_directory queue_minfree queue_run_delay recipient_bcc_maps recipient_canonical_classes
+    recipient_canonical_maps recipient_delimiter reject_code relay_domains relay_domains_reject_code
+    relay_recipient_maps relay_transport relayhost relocated_maps remote_header_rewrite_domain reset_owner_alias
+    resolve_dequoted_address resolve_null_domain resolve_numeric_domain sender_bcc_maps sender_canonical_classes
+    sender_canonical_maps show_user_unknown_table_name smtp_address_preference smtp_always_send_ehlo
+    smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce smtp_connect_timeout
     smtp_connection_cache_destinations smtp_connection_cache_on_demand smtp_connection_cache_time_limit
     smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit smtp_data_done_timeout smtp_data_init_timeout
     smtp_data_xfer_timeout smtp_defer_if_no_mx_address_found smtp_discard_ehlo_keywords smtp_dns_support_level
@@ -58,21 +57,21 @@ _WORKING = """
     smtpd_discard_ehlo_keywords smtpd_end_of_data_restrictions smtpd_enforce_tls smtpd_error_sleep_time
     smtpd_etrn_restrictions smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions
     smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
-    smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions smtpd_junk_command_limit smtpd_noop_commands
-    smtpd_null_access_lookup_key smtpd_peername_lookup smtpd_recipient_limit smtpd_recipient_overshoot_limit
-    smtpd_recipient_restrictions smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender
-    smtpd_relay_before_recipient_restrictions smtpd_relay_restrictions smtpd_restriction_classes
-    smtpd_sender_restrictions smtpd_soft_error_limit smtpd_starttls_timeout smtpd_timeout smtpd_tls_cert_file
-    smtpd_tls_chain_files smtpd_tls_ciphers smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel
-    smtpd_tls_mandatory_ciphers smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols
-    smtpd_tls_protocols smtpd_tls_received_header smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls
-    smtputf8_enable soft_bounce stale_lock_time stress strict_mailbox_ownership swap_bangpath syslog_facility
-    syslog_name transport_maps undisclosed_recipients_header unknown_client_reject_code
-    unknown_local_recipient_reject_code unknown_relay_recipient_reject_code unknown_virtual_alias_reject_code
-    unknown_virtual_mailbox_reject_code virtual_alias_address_length_limit virtual_alias_domains
-    virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit virtual_gid_maps
-    virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock virtual_mailbox_maps
-    virtual_minimum_uid virtual_transport virtual_uid_maps
+    smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions smtpd_junk_command_limit smtpd_min_data_rate
+    smtpd_noop_commands smtpd_null_access_lookup_key smtpd_peername_lookup smtpd_per_request_deadline
+    smtpd_recipient_limit smtpd_recipient_overshoot_limit smtpd_recipient_restrictions
+    smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender smtpd_relay_before_recipient_restrictions
+    smtpd_relay_restrictions smtpd_restriction_classes smtpd_sender_restrictions smtpd_soft_error_limit
+    smtpd_starttls_timeout smtpd_timeout smtpd_tls_cert_file smtpd_tls_chain_files smtpd_tls_ciphers
+    smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel smtpd_tls_mandatory_ciphers
+    smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols smtpd_tls_protocols smtpd_tls_received_header
+    smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls smtputf8_enable soft_bounce stale_lock_time stress
+    strict_mailbox_ownership swap_bangpath syslog_facility syslog_name transport_maps undisclosed_recipients_header
+    unknown_client_reject_code unknown_local_recipient_reject_code unknown_relay_recipient_reject_code
+    unknown_virtual_alias_reject_code unknown_virtual_mailbox_reject_code virtual_alias_address_length_limit
+    virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit
+    virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock
+    virtual_mailbox_maps virtual_minimum_uid virtual_transport virtual_uid_maps
 """
 WORKS = frozenset(_WORKING.split())
 
@@ -115,7 +114,7 @@ _REASONS = (
     (
         _PROCESS,
         """
-        daemon_timeout debugger_command fork_attempts fork_delay ipc_idle ipc_timeout ipc_ttl max_idle max_use
+        daemon_timeout debugger_command fork_attempts fork_delay ipc_idle ipc_ttl max_idle max_use
         process_id service_throttle_time setgid_group import_environment
         """,
     ),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
 from postwarden.receive.counters import MESSAGES
+from postwarden.receive.rates import too_many
 from postwarden.receive.transaction import Transaction
 from postwarden.wire.smtp_events import Mail
 
@@ -26,7 +27,7 @@ def apply_mail(session: "Session", mail: Mail) -> None:
         session.answer(NO_DSN, "MAIL")
         return
     decision = service.judge.mail(session.facts, sender)
-    if session.standing.limited and _too_many(session):
+    if session.standing.limited and too_many(session, MESSAGES):
         session.answer(Reply(450, "4.7.1", f"Error: too much mail from {session.facts.client.address}"), "MAIL")
         return
     if not session.allows(decision, "MAIL", "MAIL", sender=sender):
@@ -49,15 +50,3 @@ def open_transaction(session: "Session", transaction: Transaction) -> None:
     """Give it a queue id, and say so in the log."""
     transaction.queue_id = session.service.store.new_queue_id()
     session.log_opened(transaction.queue_id)
-
-
-def _too_many(session: "Session") -> bool:
-    limit, counters = session.params.smtpd_client_message_rate_limit, session.service.counters
-    if not limit or counters is None:
-        return False
-    service, client = session.service, session.facts.client
-    rate = counters.count(service.name, client.address, service.clock.now(), MESSAGES)
-    if rate <= limit:
-        return False
-    service.warn(f"Message delivery request rate limit exceeded: {rate} from {client} for service {service.name}")
-    return True

@@ -6,6 +6,7 @@ from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
 from postwarden.receive.commands.mail import NO_DSN, open_transaction
 from postwarden.receive.counters import RECIPIENTS
+from postwarden.receive.rates import too_many
 from postwarden.wire.smtp_events import Rcpt
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         session.answer(NO_DSN, "RCPT")
         return
     decision = session.service.judge.recipient(transaction.facts(), rcpt.address)
-    if session.standing.limited and _too_many(session):
+    if session.standing.limited and too_many(session, RECIPIENTS):
         address = session.facts.client.address
         session.answer(Reply(450, "4.7.1", f"Error: too many recipients from {address}"), "RCPT")
         return
@@ -42,15 +43,3 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         open_transaction(session, transaction)
     recipients.append(Recipient(rcpt.address, "", rcpt.orcpt, rcpt.notify))
     session.answer(OK, "RCPT")
-
-
-def _too_many(session: "Session") -> bool:
-    limit, counters = session.params.smtpd_client_recipient_rate_limit, session.service.counters
-    if not limit or counters is None:
-        return False
-    service, client = session.service, session.facts.client
-    rate = counters.count(service.name, client.address, service.clock.now(), RECIPIENTS)
-    if rate <= limit:
-        return False
-    service.warn(f"Recipient address rate limit exceeded: {rate} from {client} for service {service.name}")
-    return True

@@ -6,6 +6,7 @@ from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import TlsFacts
 from postwarden.receive.counters import TLS_SESSIONS
+from postwarden.receive.rates import too_many
 from postwarden.wire.smtp_events import Word
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def apply_starttls(session: "Session", _: Word) -> None:
     if tls is None:
         session.answer(_ABSENT, "STARTTLS")
         return
-    if session.standing.limited and too_many_tls(session):
+    if too_many(session, TLS_SESSIONS):
         session.tally.count("STARTTLS", accepted=False)
         session.hang_up(("4.7.0", f"Error: too many new TLS sessions from {session.facts.client}"))
         return
@@ -30,19 +31,6 @@ def apply_starttls(session: "Session", _: Word) -> None:
     session.hold()
     session.shorten(session.params.smtpd_starttls_timeout)
     tls.start(session.stream)
-
-
-def too_many_tls(session: "Session") -> bool:
-    """Counts a TLS session; True if it is over the limit."""
-    limit, counters = session.params.smtpd_client_new_tls_session_rate_limit, session.service.counters
-    if not limit or counters is None:
-        return False
-    service, client = session.service, session.facts.client
-    rate = counters.count(service.name, client.address, service.clock.now(), TLS_SESSIONS)
-    if rate <= limit:
-        return False
-    service.warn(f"New TLS session rate limit exceeded: {rate} from {client} for service {service.name}")
-    return True
 
 
 def log_tls(session: "Session", tls: TlsFacts) -> None:
