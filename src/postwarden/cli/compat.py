@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-NAMES = ("postfix", "postmap", "postalias", "newaliases", "postconf")
+NAMES = ("postfix", "postmap", "postalias", "newaliases", "postconf", "postqueue", "postsuper")
 
 
 def main(name: str, words: list[str]) -> int:

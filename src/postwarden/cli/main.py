@@ -8,7 +8,8 @@ COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
     "flush": "service", "status": "service", "check": "service", "compat": "compat",
 }  # fmt: skip
-TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf"}
+TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf",
+         "postqueue": "postqueue", "postsuper": "postsuper"}  # fmt: skip
 USAGE = """\
 usage: postwarden [-c DIR] COMMAND
 

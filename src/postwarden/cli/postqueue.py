@@ -1,0 +1,209 @@
+"""postqueue(1): list the queue, and have deferred mail tried now. Its options, texts and exit codes."""
+
+import contextlib
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from postwarden.cli import listing
+from postwarden.cli.reach import reach
+from postwarden.cli.tool import EX_UNAVAILABLE, Misuse, Refusal, Voice, configuration, may_open_directly, options
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.ipc.queue_client import Bad, Denied, Down, QueueClient, Unserved
+from postwarden.mail.events import Fatal, Warn
+from postwarden.mail.hostname import valid_address, valid_hostname
+from postwarden.mail.queue import Listed
+from postwarden.spool.offline import InUse
+
+USAGE = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site"
+_QUEUE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
+_BLOCK = 1 << 16
+
+
+class Request(Struct):
+    """What the command line asks for. `mode` is the letter of the one option that says what to do."""
+
+    directory: str = ""
+    mode: str = ""
+    argument: str = ""
+    more: bool = False
+    """Words that mean nothing were left."""
+
+
+def main(name: str, words: list[str]) -> int:
+    """Exit code 0, or 69 with the reason on standard error and in the log."""
+    voice = Voice("postqueue")
+    try:
+        request = parse(words)
+        settings = configuration(request.directory)
+        voice.open(settings)
+        if not request.mode or request.more:
+            raise Refusal(USAGE)
+        _ACTIONS[request.mode](settings, request, voice)
+    except Misuse as error:
+        if str(error):
+            voice.print(str(error))
+        voice.print(f"fatal: {USAGE}")
+        return EX_UNAVAILABLE
+    except (Refusal, ConfigError) as error:
+        voice.say(Fatal(str(error)))
+        return EX_UNAVAILABLE
+    return 0
+
+
+def parse(words: list[str]) -> Request:
+    """Raises Misuse; without a text for options that exclude each other."""
+    words = list(words)
+    request = Request()
+    for letter, argument in options(words, "c:fi:jps:v"):
+        if letter == "c":
+            request.directory = argument
+            os.environ["MAIL_CONFIG"] = argument
+        elif letter != "v":
+            if request.mode:
+                raise Misuse
+            request.mode, request.argument = letter, argument
+    request.more = bool(words)
+    return request
+
+
+def is_queue_id(text: str) -> bool:
+    return _QUEUE_ID.fullmatch(text) is not None
+
+
+def flush(settings: Settings, request: Request, voice: Voice) -> None:
+    """Have deferred mail tried now: all, of one site, or one message."""
+    if request.mode == "s" and not _is_site(request.argument):
+        cut = request.argument[:100] + ("..." if len(request.argument) > 100 else "")
+        raise Refusal(f'Cannot flush mail queue - invalid destination: "{cut}"')
+    if request.mode == "i" and not is_queue_id(request.argument):
+        cut = request.argument[:100] + ("..." if len(request.argument) > 100 else "")
+        raise Refusal(f'Cannot flush queue ID - invalid name: "{cut}"')
+    try:
+        with QueueClient(settings.text("queue_directory")) as queue:
+            if request.mode == "s":
+                queue.flush_site(request.argument)
+            elif request.mode == "i":
+                queue.flush_message(request.argument)
+            else:
+                queue.flush()
+    except Unserved:
+        raise Refusal(f'Flush service is not configured for destination "{request.argument}"') from None
+    except Denied as error:
+        raise Refusal(str(error)) from None
+    except Bad as error:
+        raise Refusal(f"Invalid request: {error}") from None
+    except (Down, PermissionError):
+        raise Refusal("Cannot flush mail queue - mail system is down") from None
+
+
+def show(settings: Settings, request: Request, voice: Voice) -> None:
+    """Print the queue, page by page."""
+    text = _json if request.mode == "j" else _traditional
+    out = Output()
+    try:
+        with listed(settings, voice) as messages:
+            for block in text(settings, messages, voice):
+                out.write(block)
+    except Denied as error:
+        raise Refusal(str(error)) from None
+    except Down as error:
+        raise Refusal(f"Queue report unavailable - mail system is down ({reason(error)})") from None
+    except sqlite3.Error as error:
+        raise Refusal(f"Queue report unavailable - queue.db: {error}") from None
+    finally:
+        out.flush()
+
+
+@contextlib.contextmanager
+def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[Listed]]:
+    """Raises Refusal where it can't be had; Denied and Down while it is read."""
+
+    def down(error: Exception) -> None:
+        if not may_open_directly(settings):
+            raise Refusal(f"Queue report unavailable - mail system is down ({reason(error)})")
+        voice.say(Warn(f"Mail system is down -- accessing queue directly ({reason(error)})"))
+
+    try:
+        queue = reach(settings.text("queue_directory"), down)
+    except (InUse, OSError, sqlite3.Error) as error:
+        raise Refusal(f"Queue report unavailable - {error}") from None
+    if queue is None:
+        yield iter(())
+        return
+    with queue:
+        yield queue.listing()
+
+
+def reason(error: Exception) -> str:
+    """Why the control socket can't be reached, in Postfix's words."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    said = cause.strerror if isinstance(cause, OSError) else None
+    return f"Connect to the Postfix showq service: {said or error}"
+
+
+def _traditional(settings: Settings, found: Iterator[Listed], voice: Voice) -> Iterator[str]:
+    columns = listing.LONG if settings.value("enable_long_queue_ids") else listing.SHORT
+    count = size = 0
+    for message in listing.messages(found):
+        if isinstance(message, listing.Unreadable):
+            voice.say(Warn(f"{message.queue_id}: {message.reason}"))
+            continue
+        if not count:
+            yield columns.header
+        count += 1
+        size += message.envelope.size
+        yield listing.traditional(message, columns)
+    yield listing.footer(count, size)
+
+
+def _json(settings: Settings, found: Iterator[Listed], voice: Voice) -> Iterator[str]:
+    for message in listing.messages(found):
+        if isinstance(message, listing.Unreadable):
+            voice.say(Warn(f"{message.queue_id}: {message.reason}"))
+        else:
+            yield listing.json(message)
+
+
+class Output:
+    """Standard output in blocks: a listing may be of a million messages. Raises Refusal when it can't be written."""
+
+    def __init__(self) -> None:
+        self._blocks: list[str] = []
+        self._size = 0
+
+    def write(self, text: str) -> None:
+        self._blocks.append(text)
+        self._size += len(text)
+        if self._size >= _BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        data = "".join(self._blocks).encode(errors="surrogateescape")
+        self._blocks, self._size = [], 0
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise Refusal(f"output write error: {error.strerror}") from None
+
+
+def _is_site(text: str) -> bool:
+    if text.startswith("[") and text.endswith("]"):
+        literal = text[1:-1]
+        tagged = literal[5:] if literal[:5].lower() == "ipv6:" else literal
+        return valid_address(tagged) and (":" in tagged) == (tagged != literal)
+    return text.isascii() and valid_hostname(text)
+
+
+_ACTIONS: dict[str, Callable[[Settings, Request, Voice], None]] = {
+    "p": show, "j": show, "f": flush, "s": flush, "i": flush,
+}  # fmt: skip

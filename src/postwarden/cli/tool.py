@@ -1,0 +1,98 @@
+"""What the queue's commands have alike: options as getopt(3) reads them, their configuration, and how they complain."""
+
+import os
+import sys
+from collections.abc import Iterator
+
+from postwarden.config.settings import Settings, load
+from postwarden.mail.events import Event
+from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
+from postwarden.roles.handover import LogTarget
+from postwarden.spool.layout import spool_directory
+
+EX_UNAVAILABLE = 69
+"""sysexits(3)."""
+
+
+class Misuse(Exception):
+    """An option that does not exist or lacks its argument: getopt(3)'s sentence."""
+
+
+class Refusal(Exception):
+    """The command fails; the text is said as fatal."""
+
+
+def options(words: list[str], letters: str) -> Iterator[tuple[str, str]]:
+    """(letter, argument) of each option, taken off `words`; it ends at the first word that is none. Raises Misuse."""
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)[1:]
+        if word == "-":
+            return
+        while word:
+            letter, word = word[0], word[1:]
+            at = letters.find(letter)
+            if at < 0 or letter == ":":
+                raise Misuse(f"invalid option -- '{letter}'")
+            if letters[at + 1 : at + 2] != ":":
+                yield letter, ""
+                continue
+            if not word and not words:
+                raise Misuse(f"option requires an argument -- '{letter}'")
+            yield letter, word or words.pop(0)
+            break
+
+
+class Voice:
+    """Says things as Postfix's commands do: on standard error as `name: text`, and in the log once `open` told where
+    it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._log: MailLog | None = None
+
+    def open(self, settings: Settings) -> None:
+        """A log that this user may not write is left alone."""
+        try:
+            target = LogTarget(settings)
+        except OSError:
+            return
+        if target.path in ("/dev/stdout", "/dev/stderr"):
+            target.close()
+            return
+        sink: Sink = SyslogSink(target.to, settings.text("syslog_facility"))
+        if target.to == "fd":
+            sink = FileSink(target.fd, settings.text("myhostname"))
+        self._log = MailLog(sink, settings.text("syslog_name"))
+
+    def say(self, event: Event) -> None:
+        level = "" if event.level == "info" else f"{event.level}: "
+        self.print(f"{level}{event}")
+        if self._log is not None:
+            self._log.emit(self._name, event)
+
+    def print(self, text: str) -> None:
+        """On standard error alone."""
+        sys.stderr.buffer.write(f"{self._name}: {text}\n".encode(errors="surrogateescape"))
+        sys.stderr.flush()
+
+
+def configuration(directory: str) -> Settings:
+    """What main.cf says in `directory`; empty: MAIL_CONFIG, or /etc/postfix. Raises ConfigError, and Refusal where
+    there is no main.cf in a directory that somebody named: the queue of the defaults is not the one that he meant."""
+    named = directory or os.environ.get("MAIL_CONFIG", "")
+    if named:
+        try:
+            os.stat(os.path.join(named, "main.cf"))
+        except OSError as error:
+            raise Refusal(f"open {named}/main.cf: {error.strerror}") from error
+    return load(named or "/etc/postfix")
+
+
+def may_open_directly(settings: Settings) -> bool:
+    """Whether this user may read the queue's files: root, and whom they belong to."""
+    if os.geteuid() == 0:
+        return True
+    try:
+        return os.stat(spool_directory(settings.text("queue_directory"))).st_uid == os.geteuid()
+    except OSError:
+        return False
