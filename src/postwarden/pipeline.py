@@ -33,6 +33,7 @@ from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile,
 from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.deliver.smtp.tls import client_tls
 from postwarden.mail.date import mail_date
+from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
@@ -49,14 +50,15 @@ from postwarden.receive.ports import Store
 from postwarden.receive.service import Neighbours, Service
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import routing_of
-from postwarden.schedule.courier import Parts
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
+from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import Planner
 from postwarden.schedule.ports import Clerk, Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
 from postwarden.schedule.transports import transports
+from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
@@ -226,14 +228,31 @@ def courier(
         "error": lambda name, nexthop, _: error(nexthop, "retry" if name == "retry" else "error"),
         "discard": lambda name, nexthop, _: discard(nexthop),
     }
+    clerk = _clerk(settings, tables, resolver.local_domain, log)
+    served = _served(settings, tables)
     spawner = Spawner(
         Reports(bounce, clock.now),
-        _clerk(settings, tables, resolver.local_domain, log),
+        clerk,
         new_queue_id=ledger.new_queue_id,
         now=clock.now,
         trace=trace,
     )
-    return Parts(ledger, clock, log, planner, spawner, inside, fetch, refresh)
+    return Parts(ledger, clock, log, planner, spawner, inside, fetch, refresh, clerk, served)
+
+
+def _served(settings: Settings, tables: Tables) -> Callable[[str], bool]:
+    """Whether fast_flush_domains has a domain; what can't be looked up it has not. Raises ConfigError."""
+    name = "fast_flush_domains"
+    parents = name in split(settings.text("parent_domain_matches_subdomains"))
+    domains = MatchList(name, split(settings.text(name)), tables, settings.origin(name), parents=parents)
+
+    def served(domain: str) -> bool:
+        try:
+            return domains.match_domain(domain) is not None
+        except (TableError, Pending):
+            return False
+
+    return served
 
 
 def _clerk(settings: Settings, tables: Tables, local_domain: Callable[[str], bool], log: Log) -> Clerk:

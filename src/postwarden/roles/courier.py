@@ -28,9 +28,10 @@ from postwarden.mail.events import Event, Failure, Fatal
 from postwarden.mail.queue import SpoolError
 from postwarden.roles import lock
 from postwarden.roles.life import Life, run
-from postwarden.schedule.courier import Courier, Parts
+from postwarden.schedule.courier import Courier
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
+from postwarden.schedule.parts import Parts
 from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.transports import transports

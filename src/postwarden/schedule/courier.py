@@ -1,32 +1,26 @@
-"""The active queue: takes messages up, hands out deliveries, settles what became of them.
+"""The courier: takes messages up, fills the delivery slots, hears what became of deliveries.
 
 What came in during one turn of the loop is taken first; then one `_turn` fills all free delivery slots. At most
-qmgr_message_active_limit messages are in memory, the others wait in the ledger. No I/O but the ledger's.
-
-The core judges nothing that it is told by a carrier beyond its form: a result that makes no sense is a deferral.
+qmgr_message_active_limit messages are in memory, the others wait in the ledger. No I/O but the ledger's. What happens
+to one message is in `rounds`, what operators do with messages in `operations`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable
 
-from msgspec import Struct
-
-from postwarden.config.errors import Problem
-from postwarden.ipc.records import Forward, Job, Outcome, SegmentSealed, Stored
-from postwarden.mail.decision import Pending
-from postwarden.mail.events import Delivered, Failure, Queued, Removed
-from postwarden.mail.queue import Content, Damaged, Entry
+from postwarden.ipc.records import Forward, Outcome, SegmentSealed, Stored
+from postwarden.mail.events import Failure
+from postwarden.mail.queue import Damaged, Entry
 from postwarden.mail.status import Status
-from postwarden.net.clock import Clock, Timer
-from postwarden.net.log import Log
-from postwarden.schedule.message import Delivery, Message
+from postwarden.net.clock import Timer
+from postwarden.schedule.jobs import job
+from postwarden.schedule.message import Delivery
+from postwarden.schedule.operations import Operations
 from postwarden.schedule.params import CourierParams
-from postwarden.schedule.planning import RESOLVER_FAILURE, Plan, Planner
-from postwarden.schedule.ports import Inside, Ledger
+from postwarden.schedule.parts import Parts
 from postwarden.schedule.receivers import Inflow, Sender
+from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Destination, Scheduler
-from postwarden.schedule.settling import UNREADABLE, Settler, read
-from postwarden.schedule.spawning import Spawner
+from postwarden.schedule.settling import UNREADABLE, read
 from postwarden.schedule.workers import Crew, Pool
 
 LOST_WORKER = Status("4.3.0", "unknown mail transport error")
@@ -35,25 +29,7 @@ _CLASSES = frozenset("245")
 _DEATHS = 2
 """Workers that a delivery may take down before it is deferred: it might be what kills them."""
 _PAGE = 500
-_ROUNDS = 10_000
-"""Facts that the addresses of one message may have to be looked up for; more is an endless loop."""
 _SWEEP = 5.0
-
-
-class Parts(Struct, frozen=True):
-    """Whom the courier works with."""
-
-    ledger: Ledger
-    clock: Clock
-    log: Log
-    planner: Planner
-    spawner: Spawner
-    inside: Mapping[str, Inside]
-    """Command of a transport that the courier itself performs (error, discard) -> how."""
-    fetch: Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
-    """Await the first, then call the second, whatever came of it."""
-    refresh: Callable[[], Sequence[Problem]]
-    """Look at the tables: to be called once a second."""
 
 
 class Courier:
@@ -67,12 +43,10 @@ class Courier:
         self._emit = parts.log.emit
         self._scheduler = scheduler
         self._params = params
-        self._settler = Settler(
-            parts.ledger, parts.log, parts.clock, lag=lag, next_try=self._next_try, admit=self._admit, over=self._over
-        )
+        self._rounds = Rounds(parts, scheduler, params, lag=lag, changed=self._changed, soon=self._soon)
+        self.operations = Operations(self._rounds, scheduler, self._look)
         self._inflow = Inflow(params.qmgr_message_active_limit, float(params.in_flow_delay))
         self._pools = {name: Pool(name, limit) for name, limit in (("carrier", 500), ("agent", 100))}
-        self._active = 0
         self._jobs = 0
         self._job_id = 0
         self._turning = False
@@ -81,8 +55,8 @@ class Courier:
         self._draining: Callable[[], None] | None = None
         self._timer: Timer | None = None
         self._wake_at = 0.0
-        self._latest = (self._clock.now(), self._clock.monotonic())
         self._scanned = 0.0
+        self._jumps = 0
 
     # life
 
@@ -96,6 +70,7 @@ class Courier:
     def reconfigure(self, parts: Parts, params: CourierParams) -> None:
         """From now on; deliveries in progress end as they began."""
         self._parts, self._params = parts, params
+        self._rounds.parts, self._rounds.params = parts, params
         self._scheduler.backoff = float(params.minimal_backoff_time)
         self._inflow.configure(params.qmgr_message_active_limit, float(params.in_flow_delay))
 
@@ -112,19 +87,12 @@ class Courier:
 
     @property
     def figures(self) -> dict[str, int]:
-        return {"active": self._active, "waiting": self._scheduler.waiting, "delivering": self._jobs}
-
-    def _time(self) -> float:
-        """Seconds since the epoch for due times: goes on as before when the calendar is set back."""
-        latest, at = self._latest
-        monotonic = self._clock.monotonic()
-        self._latest = (max(self._clock.now(), latest + monotonic - at), monotonic)
-        return self._latest[0]
+        return {"active": self._rounds.active, "waiting": self._scheduler.waiting, "delivering": self._jobs}
 
     def _scan(self) -> None:
         """The queue run: what is due by now may become active."""
         self._clock.call_later(float(self._params.queue_run_delay), self._scan)
-        self._scanned = self._time()
+        self._scanned = self._rounds.calendar.time()
         due = self._ledger.next_due()
         if due is not None and due > self._scanned + self._params.maximal_backoff_time:
             self._ledger.flush()  # was put away before the clock was set back
@@ -134,6 +102,12 @@ class Courier:
         self._clock.call_later(1.0, self._refresh)  # first: what can't be read now must not be the last look
         for problem in self._parts.refresh():
             self._emit("qmgr", Failure(f"{problem.origin}: {problem.text}"))
+        calendar = self._rounds.calendar
+        calendar.time()
+        if calendar.jumps != self._jumps:
+            self._jumps = calendar.jumps
+            self._scheduler.flush()  # what was learned about destinations may be long ago
+            self._soon()
 
     def _sweep(self) -> None:
         self._clock.call_later(_SWEEP, self._sweep)
@@ -157,9 +131,17 @@ class Courier:
         self._ledger.orphan(sender.instance)
         self._look()
 
+    @property
+    def _full(self) -> bool:
+        """One message is taken up in any case, however many recipients it has."""
+        rounds, params = self._rounds, self._params
+        if rounds.active >= params.qmgr_message_active_limit:
+            return True
+        return rounds.recipients >= params.qmgr_message_recipient_limit and rounds.active > 0
+
     def stored(self, sender: Sender, stored: Stored) -> None:
         """A receiver's message. Raises SpoolError for one that can't be that receiver's."""
-        if self._active >= self._params.qmgr_message_active_limit:
+        if self._full:
             self._ledger.set_aside(stored, sender.instance)
             if stored.body is not None:
                 sender.released(len(stored.body))
@@ -172,103 +154,20 @@ class Courier:
             self._look()
         elif stored.body is None:
             entry.head = None
-            self._admit(entry)
+            self._take_up(entry)
         else:
-            self._admit(entry, sender)
+            self._take_up(entry, sender)
+
+    def _take_up(self, entry: Entry, sender: Sender | None = None) -> None:
+        self._rounds.admit(entry, sender)
+        self._inflow.watch(self._rounds.active, True)
+
+    def _changed(self) -> None:
+        self._inflow.watch(self._rounds.active, self._more)
+        self._soon()
 
     def sealed(self, record: SegmentSealed) -> None:
         self._ledger.sealed(record.segment)
-
-    # the active queue
-
-    def _admit(self, entry: Entry, sender: Sender | None = None) -> None:
-        message = Message(entry, self._clock.now())
-        message.release = sender
-        self._active += 1
-        self._inflow.watch(self._active, True)
-        envelope = entry.envelope
-        self._emit("qmgr", Queued(envelope.queue_id, envelope.sender, envelope.size, len(entry.open)))
-        self._plan(message)
-
-    def _plan(self, message: Message, rounds: int = 0) -> None:
-        try:
-            plan = self._parts.planner.plan(message.entry)
-        except Pending as pending:
-            if rounds < _ROUNDS:
-                self._parts.fetch(pending.fetch, partial(self._plan, message, rounds + 1))
-                return
-            plan = Plan([], [(index, RESOLVER_FAILURE) for index in message.entry.open])
-        self._start(message, plan)
-
-    def _start(self, message: Message, plan: Plan) -> None:
-        message.pending = message.queued = len(plan.groups)
-        message.pending += 1  # until all groups are placed
-        for index, status in plan.refused:
-            self._fail(message, (index,), status)
-        for group in plan.groups:
-            delivery = Delivery(message, (group.limits.name, group.nexthop), group.indices, group.recipients)
-            inside = self._parts.inside.get(group.limits.pool)
-            if inside is not None:
-                self._perform(delivery, inside, group.limits.pool)
-                continue
-            destination = self._scheduler.add(delivery, group.limits.name, group.key)
-            if isinstance(destination, Status):
-                self._give_up(delivery, destination)
-            else:
-                delivery.destination = destination
-        if not plan.groups:
-            message.drop_content()
-        self._part_done(message)
-        self._soon()
-
-    def _perform(self, delivery: Delivery, inside: Inside, program: str) -> None:
-        message = delivery.message
-        for index, recipient in zip(delivery.indices, delivery.recipients, strict=True):
-            self._log_here(message, index, inside(delivery.transport, delivery.nexthop, recipient), program)
-        self._unqueue(message)
-        message.pending -= 1
-
-    def _give_up(self, delivery: Delivery, status: Status) -> None:
-        """A delivery that is not even tried."""
-        self._fail(delivery.message, delivery.indices, status)
-        self._unqueue(delivery.message)
-        delivery.message.pending -= 1
-
-    def _drop(self, delivery: Delivery, status: Status) -> None:
-        """A delivery that has waited and is not tried."""
-        self._fail(delivery.message, delivery.indices, status)
-        self._unqueue(delivery.message)
-        self._part_done(delivery.message)
-
-    def _fail(self, message: Message, indices: tuple[int, ...], status: Status) -> None:
-        for index in indices:
-            self._log_here(message, index, status, "error")
-
-    def _log_here(self, message: Message, index: int, status: Status, program: str) -> None:
-        """An outcome that no worker has logged."""
-        envelope = message.entry.envelope
-        recipient = envelope.recipients[index]
-        delays = (max(message.active - envelope.arrival, 0.0), max(self._clock.now() - message.active, 0.0), 0.0, 0.0)
-        self._emit(program, Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays))
-        self._note(message, index, status)
-
-    @property
-    def _final(self) -> str:
-        return "2" if self._params.soft_bounce else "25"
-
-    def _note(self, message: Message, index: int, status: Status) -> None:
-        kind = status.code[:1]
-        if kind == "2":
-            message.sent.append((index, status))
-        elif kind in self._final and kind:
-            message.failed.append((index, status))
-        else:
-            message.deferred.append((index, status))
-
-    def _unqueue(self, message: Message) -> None:
-        message.queued -= 1
-        if not message.queued:
-            message.drop_content()
 
     # deliveries
 
@@ -286,13 +185,16 @@ class Courier:
             delivery.forwards.clear()
             destination = delivery.destination
             assert destination is not None
+            if delivery.message.gone:
+                self._free(destination, None)
+                continue
             if delivery.deaths < _DEATHS and self._scheduler.again(destination, delivery):
                 delivery.message.queued += 1
                 continue
             if delivery.deaths >= _DEATHS:
                 self._free(destination, None)
-            self._fail(delivery.message, delivery.indices, destination.suspended or LOST_WORKER)
-            self._part_done(delivery.message)
+            self._rounds.fail(delivery.message, delivery.indices, destination.suspended or LOST_WORKER)
+            self._rounds.part_done(delivery.message)
         self._soon()
 
     def forwarded(self, crew: Crew, forward: Forward) -> None:
@@ -309,22 +211,25 @@ class Courier:
         fault = outcome.destination_fault
         self._free(delivery.destination, fault if fault is None or fault.code[:1] == "4" else None)
         message = delivery.message
+        if message.gone:
+            self._soon()
+            return
         results = outcome.results
         if len(results) != len(delivery.indices) or not all(s.code[:1] in _CLASSES for s in results):
-            self._fail(message, delivery.indices, BAD_RESULT)
+            self._rounds.fail(message, delivery.indices, BAD_RESULT)
         else:
             for index, status in zip(delivery.indices, results, strict=True):
-                self._note(message, index, status)
+                self._rounds.note(message, index, status)
             for forward in delivery.forwards:
-                if results[forward.recipient_index].code[0] in self._final:
+                if results[forward.recipient_index].code[0] in self._rounds.final:
                     message.forwards.append((delivery.indices[forward.recipient_index], forward))
-        self._part_done(message)
+        self._rounds.part_done(message)
         self._soon()
 
     def _free(self, destination: Destination[Delivery], fault: Status | None) -> None:
         for waiting in self._scheduler.finished(destination, fault, self._clock.monotonic()):
             assert destination.suspended is not None
-            self._drop(waiting, destination.suspended)
+            self._rounds.drop(waiting, destination.suspended)
 
     def _send(self, crew: Crew, delivery: Delivery) -> None:
         message = delivery.message
@@ -334,36 +239,12 @@ class Courier:
             self._emit("qmgr", Failure(f"{message.entry.envelope.queue_id}: {error}"))
             assert delivery.destination is not None
             self._free(delivery.destination, None)
-            self._drop(delivery, UNREADABLE)
+            self._rounds.drop(delivery, UNREADABLE)
             return
         self._job_id += 1
         self._jobs += 1
-        crew.send(_job(self._job_id, delivery, content), delivery, (content.fd,) if content.fd >= 0 else ())
-        self._unqueue(message)
-
-    def _part_done(self, message: Message) -> None:
-        message.pending -= 1
-        if message.pending and not message.sent:
-            return
-        try:
-            self._settler.settle(message, self._parts.spawner, last=not message.pending)
-        except Pending as pending:
-            message.pending += 1
-            self._parts.fetch(pending.fetch, partial(self._part_done, message))
-
-    def _next_try(self, entry: Entry) -> float:
-        """The older a message, the longer it waits: as long as it has waited, within the bounds."""
-        params, now = self._params, self._time()
-        age = now - entry.envelope.arrival
-        return now + min(max(age, params.minimal_backoff_time), params.maximal_backoff_time)
-
-    def _over(self, message: Message) -> None:
-        """A message has left the active queue."""
-        self._active -= 1
-        if not message.deferred:
-            self._emit("qmgr", Removed(message.entry.envelope.queue_id))
-        self._inflow.watch(self._active, self._more)
-        self._soon()
+        crew.send(job(self._job_id, delivery, content), delivery, (content.fd,) if content.fd >= 0 else ())
+        self._rounds.unqueue(message)
 
     # the turn
 
@@ -383,7 +264,7 @@ class Courier:
         if self._more:
             self._refill()
         if self._draining is not None:
-            if not self._jobs and not self._settler.busy:
+            if not self._jobs and not self._rounds.settler.busy:
                 self._draining()
         elif self._scheduler.waiting and not self._ledger.failing:
             self._hand_out()
@@ -399,13 +280,13 @@ class Courier:
 
     def _refill(self) -> None:
         limit = self._params.qmgr_message_active_limit
-        room = min(limit - self._active, _PAGE)
-        if room < min(_PAGE, max(limit // 8, 1)) or self._draining is not None:
+        room = min(limit - self._rounds.active, _PAGE)
+        if room < min(_PAGE, max(limit // 8, 1)) or self._draining is not None or self._full:
             return  # a page at a time: each look into the ledger costs a query
         entries = self._ledger.due(self._scanned, room)
         self._more = len(entries) == room
         for entry in entries:
-            self._admit(entry)
+            self._take_up(entry)
         if self._more:
             self._soon()
 
@@ -422,28 +303,3 @@ class Courier:
     def _ring(self) -> None:
         self._timer = None
         self._soon()
-
-
-def _job(job_id: int, delivery: Delivery, content: Content) -> Job:
-    message = delivery.message
-    envelope = message.entry.envelope
-    return Job(
-        job_id,
-        delivery.transport,
-        delivery.nexthop,
-        envelope.queue_id,
-        envelope.arrival,
-        message.active,
-        envelope.sender,
-        delivery.recipients,
-        envelope.size,
-        content.head,
-        content.body,
-        content.offset,
-        content.size,
-        envelope.eight_bit,
-        envelope.smtputf8,
-        envelope.ret,
-        envelope.envid,
-        envelope.client,
-    )

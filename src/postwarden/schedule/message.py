@@ -1,5 +1,6 @@
 """A message in the active queue, and its deliveries."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from postwarden.ipc.records import Forward
@@ -22,8 +23,8 @@ class Message:
     """
 
     __slots__ = (
-        "active", "away", "deferred", "deliveries", "entry", "expired", "failed", "forwards", "pending", "queued", "release",
-        "sent", "sites", "warn",
+        "active", "away", "deferred", "deliveries", "entry", "expired", "failed", "forwards", "gone", "jumps",
+        "pending", "queued", "release", "sent", "sites", "started", "then", "warn", "weight",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, active: float) -> None:
@@ -51,6 +52,16 @@ class Message:
         """At the end of the round: the domains of fast_flush_domains that it waits for."""
         self.deliveries: list[Delivery] = []
         """All of this round, to be found by operators."""
+        self.then: tuple[Callable[[], None], ...] = ()
+        """Called when it has left the courier's hands."""
+        self.started = False
+        """It is known what is to be delivered."""
+        self.gone = False
+        """It is no longer in the courier's hands; what is still being delivered is of no interest."""
+        self.jumps = 0
+        """How often the calendar had been set when the round began."""
+        self.weight = 0
+        """Recipients it had then."""
 
     def drop_content(self) -> None:
         """Every delivery has begun: give the memory back. Who needs the content again has it read."""

@@ -4,10 +4,14 @@ from msgspec import Struct
 
 
 class CourierParams(Struct, frozen=True):
+    bounce_queue_lifetime: int
+    delay_warning_time: int
     in_flow_delay: int
     maximal_backoff_time: int
+    maximal_queue_lifetime: int
     minimal_backoff_time: int
     qmgr_message_active_limit: int
+    qmgr_message_recipient_limit: int
     queue_run_delay: int
     recipient_delimiter: str
     soft_bounce: bool

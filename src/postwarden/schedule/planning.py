@@ -65,6 +65,7 @@ class Planner:
 
     def _plan_many(self, entry: Entry, recipients: Sequence[Recipient]) -> Plan:
         plan = Plan([], [])
+        verp = bool(entry.envelope.verp and entry.envelope.sender)
         routes: dict[tuple[str, str], tuple[TransportLimits, str, list[tuple[int, Recipient]]]] = {}
         for index in entry.open:
             found = self._route(recipients[index])
@@ -75,7 +76,7 @@ class Planner:
             key = self._key(limits, nexthop, recipient.address)
             routes.setdefault((limits.name, key), (limits, nexthop, []))[2].append((index, recipient))
         for (_, key), (limits, nexthop, chosen) in routes.items():
-            size = limits.recipients or len(chosen)
+            size = 1 if verp else limits.recipients or len(chosen)
             for at in range(0, len(chosen), size):
                 indices, group = zip(*chosen[at : at + size], strict=True)
                 plan.groups.append(Group(limits, nexthop, key, indices, group))

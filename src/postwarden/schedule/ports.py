@@ -1,11 +1,11 @@
 """What the courier needs of others: declared here, handed over by `roles.courier`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from postwarden.ipc.records import Job, Stored
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage
+from postwarden.mail.queue import Change, Content, Cursor, Entry, Key, Listed, NewMessage
 from postwarden.mail.status import Status
 
 
@@ -23,6 +23,19 @@ class Ledger(Protocol):
     def next_due(self) -> float | None: ...
 
     def flush(self) -> None: ...
+
+    def flush_site(self, site: str) -> None: ...
+
+    def find(self, queue_ids: Collection[str]) -> list[Entry]: ...
+
+    def pick(self, keys: Collection[Key]) -> list[Entry]: ...
+
+    def put_back(self, entry: Entry) -> None: ...
+
+    def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
+        """Raises Damaged, OSError."""
+
+    def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]: ...
 
     def content(self, key: Key) -> Content:
         """Raises Damaged; OSError where a descriptor can't be had."""
@@ -88,3 +101,6 @@ class Clerk(Protocol):
 
 Inside = Callable[[str, str, Recipient], Status]
 """A transport that needs nobody: (transport name, next hop, recipient) -> outcome. error and discard."""
+
+Site = Callable[[str], bool]
+"""Whether a list of domains has this one. Raises TableError."""

@@ -189,6 +189,16 @@ class Scheduler(Generic[T]):
         self._release(destination)
         return queued
 
+    def remove(self, destination: Destination[T], delivery: T) -> bool:
+        """A delivery that was added is not to take place. False when it has begun, or is not there."""
+        try:
+            destination.todo.remove(delivery)
+        except ValueError:
+            return False
+        self.waiting -= 1
+        self._forget(destination)
+        return True
+
     def _release(self, destination: Destination[T]) -> None:
         transport = destination.transport
         destination.busy -= 1

@@ -12,9 +12,10 @@ from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Change, Content, Entry, NewMessage, SpoolError
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog, MemorySink
-from postwarden.schedule.courier import Courier, Parts
+from postwarden.schedule.courier import Courier
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
+from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import Planner
 from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler
@@ -103,8 +104,9 @@ class World:
             "discard": lambda *_: Status("2.0.0", "x"),
         }
         parts = Parts(
-            self.ledger, self.clock, self.log, planner, spawner, inside, lambda *both: self.fetches.append(both), list
-        )
+            self.ledger, self.clock, self.log, planner, spawner, inside,
+            lambda *both: self.fetches.append(both), list, lambda *both: self.clerk(*both), lambda site: site == "slow.example",
+        )  # fmt: skip
         self.courier = Courier(parts, self.scheduler, params, lag=lag)
         self.told: list[ToReceiver] = []
         self.receiver = Sender(3, self.told.append)

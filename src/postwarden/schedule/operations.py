@@ -1,0 +1,219 @@
+"""What operators do with messages: delete, hold, release, requeue, expire; flush some of them.
+
+A message that nobody holds is taken from the ledger and changed. One in the courier's hands is first put away: what
+has not begun is pulled back, what is being delivered ends as it ends (a deletion does not wait for it). All is durable
+before it is said to be done.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from postwarden.ipc import queue_records as ask
+from postwarden.mail.decision import Pending
+from postwarden.mail.events import Failure, Notice, printable
+from postwarden.mail.queue import HOLD, Change, Cursor, Damaged, Entry, Listed, NewMessage
+from postwarden.mail.status import Status
+from postwarden.schedule.message import Delivery
+from postwarden.schedule.rounds import Rounds
+from postwarden.schedule.scheduler import Scheduler
+from postwarden.schedule.settling import closing, read
+
+_DELETED = Status("5.0.0", "deleted by an operator")
+_FROM_HOLD = (ask.RELEASE, ask.FORCE_EXPIRE)
+_AT_ONCE = 1.0
+"""A due time that has always come: the message is looked for now, not at the next queue run."""
+
+
+class Acting:
+    """One operation on some messages, under way."""
+
+    def __init__(self, operation: str, queues: Collection[str], finished: Callable[[], None]) -> None:
+        self.operation = operation
+        self.queues = frozenset(queues)
+        self.done: list[str] = []
+        """Queue ids of those it was done with, durable."""
+        self.waiting: set[str] = set()
+        """Of those that are still being delivered: it will be done."""
+        self._finished = finished
+        self._open = 1
+
+    def begin(self) -> None:
+        self._open += 1
+
+    def end(self, queue_id: str = "") -> None:
+        """One is through; `queue_id`: it was done."""
+        if queue_id:
+            self.done.append(queue_id)
+        self._open -= 1
+        if not self._open:
+            self._finished()
+
+    def wanted(self, queue: str) -> bool:
+        return not self.queues or queue in self.queues
+
+
+class Operations:
+    def __init__(self, rounds: Rounds, scheduler: Scheduler[Delivery], look: Callable[[], None]) -> None:
+        """`look` has the courier look for what is due."""
+        self._rounds = rounds
+        self._scheduler = scheduler
+        self._look = look
+
+    # some messages
+
+    def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str], over: Callable[[], None]) -> Acting:
+        """Do it with these; `over` is called when all is durable, perhaps before this returns."""
+        acting = Acting(operation, queues, over)
+        away = [queue_id for queue_id in dict.fromkeys(queue_ids) if not self._in_hand(acting, queue_id)]
+        if away:
+            self._take(acting, self._rounds.parts.ledger.find(away))
+        acting.end()
+        return acting
+
+    def act_on(self, operation: str, page: Sequence[Listed], queues: Sequence[str], over: Callable[[], None]) -> Acting:
+        """The same for what was just listed."""
+        acting = Acting(operation, queues, over)
+        away = [listed.key for listed in page if not self._in_hand(acting, listed.queue_id)]
+        if away:
+            self._take(acting, self._rounds.parts.ledger.pick(away))
+        acting.end()
+        return acting
+
+    def page(self, after: Cursor | None, limit: int = ask.PAGE) -> tuple[list[Listed], Cursor | None]:
+        return self._rounds.parts.ledger.page(after, limit)
+
+    def _in_hand(self, acting: Acting, queue_id: str) -> bool:
+        """Begin with a message that the courier holds; False if it does not."""
+        rounds = self._rounds
+        message = rounds.messages.get(queue_id)
+        if message is None:
+            return False
+        operation = acting.operation
+        if not acting.wanted("active") or operation == ask.RELEASE:
+            return True
+        acting.begin()
+        if operation == ask.DELETE and rounds.discard(message, partial(acting.end, queue_id)):
+            return True
+        if operation in (ask.EXPIRE, ask.FORCE_EXPIRE) and rounds.expire(message, partial(acting.end, queue_id)):
+            return True
+        acting.waiting.add(queue_id)
+        away = HOLD if operation == ask.HOLD else _AT_ONCE
+        rounds.interrupt(message, away, partial(self._put_away, acting, queue_id))
+        return True
+
+    def _put_away(self, acting: Acting, queue_id: str) -> None:
+        """A message has left the courier's hands, as was asked for; or it is gone, or in its next round already."""
+        acting.waiting.discard(queue_id)
+        found = self._rounds.parts.ledger.find((queue_id,))
+        if not found:
+            self._in_hand(acting, queue_id)  # it may be in its next round already
+            acting.end()
+            return
+        (entry,) = found
+        if acting.operation == ask.HOLD and entry.due >= HOLD:
+            self._rounds.parts.ledger.put_back(entry)
+            acting.end(queue_id)
+        else:
+            self._apply(acting, entry)
+
+    def _take(self, acting: Acting, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            acting.begin()
+            if self._concerns(acting, entry):
+                self._apply(acting, entry)
+            else:
+                self._rounds.parts.ledger.put_back(entry)
+                acting.end()
+
+    def _concerns(self, acting: Acting, entry: Entry) -> bool:
+        held = entry.due >= HOLD
+        if (acting.operation == ask.RELEASE and not held) or (acting.operation == ask.HOLD and held):
+            return False
+        return acting.wanted("hold" if held else "deferred" if entry.due and entry.attempts else "incoming")
+
+    def _apply(self, acting: Acting, entry: Entry) -> None:
+        operation = acting.operation
+        if operation == ask.REQUEUE:
+            self._requeue(acting, entry)
+            return
+        if operation == ask.DELETE:
+            change = Change(entry.key, tuple([(index, _DELETED) for index in entry.open]))
+        elif operation == ask.HOLD:
+            change = Change(entry.key, due=HOLD)
+        else:
+            release = operation in _FROM_HOLD and entry.due >= HOLD
+            due = _AT_ONCE if release else entry.due or _AT_ONCE
+            change = Change(entry.key, due=due, expired=operation != ask.RELEASE)
+        self._settle(acting, entry, change)
+
+    def _settle(self, acting: Acting, entry: Entry, change: Change) -> None:
+        queue_id = entry.envelope.queue_id
+
+        def settled(_: tuple[Entry, ...]) -> None:
+            if 0.0 < change.due < HOLD or change.spawned:
+                self._look()
+            acting.end(queue_id)
+
+        self._rounds.parts.ledger.settle(change, settled)
+
+    def _requeue(self, acting: Acting, entry: Entry, rounds: int = 0) -> None:
+        """As if it came in now: content is prepared again, under a new queue id."""
+        parts = self._rounds.parts
+        old = entry.envelope
+        try:
+            with closing(read(parts.ledger, entry)) as content:
+                new = self._prepared(entry, content.head)
+        except Pending as pending:
+            parts.fetch(pending.fetch, partial(self._requeue, acting, entry, rounds + 1))
+            return
+        except (Damaged, OSError) as error:
+            new = str(error)
+        if isinstance(new, str):
+            parts.log.emit("pickup", Failure(f"{old.queue_id}: not requeued: {new}"))
+            parts.ledger.put_back(entry)
+            acting.end()
+            return
+        uid = old.user or "0"
+        text = f"{new.envelope.queue_id}: uid={uid} from=<{printable(old.sender)}> orig_id={old.queue_id}"
+        parts.log.emit("pickup", Notice(text))
+        finals = tuple([(index, _DELETED) for index in entry.open])
+        self._settle(acting, entry, Change(entry.key, finals, spawned=(new,)))
+
+    def _prepared(self, entry: Entry, head: bytes) -> NewMessage | str:
+        """Or why content refuses it. Raises Pending."""
+        parts = self._rounds.parts
+        old = entry.envelope
+        envelope = replace(
+            old,
+            queue_id=parts.ledger.new_queue_id(),
+            arrival=parts.clock.now(),
+            recipients=tuple([old.recipients[index] for index in entry.open]),
+        )
+        prepared = parts.clerk(envelope, head)
+        if isinstance(prepared, Status):
+            return prepared.text
+        envelope, head = prepared
+        envelope = replace(envelope, size=len(head) + entry.body_size)
+        return NewMessage(envelope, head, body_of=entry.key, due=_AT_ONCE)
+
+    # flush
+
+    def flush_site(self, site: str) -> None:
+        """Try what waits for this site now."""
+        self._scheduler.flush()
+        self._rounds.parts.ledger.flush_site(site.lower())
+        self._look()
+
+    def flush_message(self, queue_id: str) -> None:
+        """Try this one now, unless it is on hold."""
+        rounds = self._rounds
+        if queue_id in rounds.messages:
+            return
+        self._scheduler.flush()
+        for entry in rounds.parts.ledger.find((queue_id,)):
+            if entry.due >= HOLD:
+                rounds.parts.ledger.put_back(entry)
+            else:
+                rounds.admit(entry)

@@ -1,0 +1,30 @@
+"""Whom the courier works with."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from postwarden.config.errors import Problem
+from postwarden.net.clock import Clock
+from postwarden.net.log import Log
+from postwarden.schedule.planning import Planner
+from postwarden.schedule.ports import Clerk, Inside, Ledger, Site
+from postwarden.schedule.spawning import Spawner
+
+
+class Parts(Struct, frozen=True):
+    ledger: Ledger
+    clock: Clock
+    log: Log
+    planner: Planner
+    spawner: Spawner
+    inside: Mapping[str, Inside]
+    """Command of a transport that the courier itself performs (error, discard) -> how."""
+    fetch: Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
+    """Await the first, then call the second, whatever came of it."""
+    refresh: Callable[[], Sequence[Problem]]
+    """Look at the tables: to be called once a second."""
+    clerk: Clerk
+    """content.prepare, for mail that is requeued."""
+    served: Site
+    """Whether fast_flush_domains has a domain."""

@@ -1,0 +1,282 @@
+"""Rounds of messages: taken up, planned, delivered or not, settled; then removed, or put away until the next round.
+
+The core judges nothing that it is told by a carrier beyond its form: a result that makes no sense is a deferral.
+
+A message is returned for its age only when a round has failed that began after the calendar was last set, and what it
+waits for was tried in that time: a machine that was off for a week tries everything once before it gives up.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from postwarden.mail.address import external
+from postwarden.mail.decision import Pending
+from postwarden.mail.events import Delivered, Notice, Queued, Removed, printable
+from postwarden.mail.queue import Change, Entry
+from postwarden.mail.status import Status
+from postwarden.schedule import lifetimes
+from postwarden.schedule.calendar import Calendar
+from postwarden.schedule.message import Delivery, Message
+from postwarden.schedule.params import CourierParams
+from postwarden.schedule.parts import Parts
+from postwarden.schedule.planning import RESOLVER_FAILURE, Plan
+from postwarden.schedule.ports import Inside
+from postwarden.schedule.receivers import Sender
+from postwarden.schedule.scheduler import Scheduler
+from postwarden.schedule.settling import Settler
+
+ENOUGH = Status("4.3.0", "message is administratively expired")
+_DELETED = Status("5.0.0", "deleted by an operator")
+_ROUNDS = 10_000
+"""Facts that the addresses of one message may have to be looked up for; more is an endless loop."""
+
+
+class Rounds:
+    """All that is in the courier's hands. `changed` is called when a message has left, `soon` when there is work."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        scheduler: Scheduler[Delivery],
+        params: CourierParams,
+        *,
+        lag: float,
+        changed: Callable[[], None],
+        soon: Callable[[], None],
+    ) -> None:
+        self.parts, self.params = parts, params
+        self.calendar = Calendar(parts.clock)
+        self.settler = Settler(
+            parts.ledger,
+            parts.log,
+            parts.clock,
+            lag=lag,
+            next_try=self._next_try,
+            admit=self.admit,
+            over=self._over,
+        )
+        self.messages: dict[str, Message] = {}
+        """By queue id."""
+        self.active = 0
+        self.recipients = 0
+        """Open ones of all messages, when they were taken up."""
+        self._scheduler = scheduler
+        self._clock = parts.clock
+        self._emit = parts.log.emit
+        self._changed = changed
+        self._soon = soon
+
+    # taking up
+
+    def admit(self, entry: Entry, sender: Sender | None = None) -> None:
+        message = Message(entry, self._clock.now())
+        message.release = sender
+        message.jumps = self.calendar.jumps
+        envelope = entry.envelope
+        self.messages[envelope.queue_id] = message
+        self.active += 1
+        message.weight = len(entry.open)
+        self.recipients += message.weight
+        self._emit("qmgr", Queued(envelope.queue_id, envelope.sender, envelope.size, len(entry.open)))
+        if entry.expired:
+            self._start(message, Plan([], [(index, entry.reasons.get(index, ENOUGH)) for index in entry.open]))
+        else:
+            self._plan(message)
+
+    def _plan(self, message: Message, rounds: int = 0) -> None:
+        if message.gone:
+            return
+        try:
+            plan = self.parts.planner.plan(message.entry)
+        except Pending as pending:
+            if rounds < _ROUNDS:
+                self.parts.fetch(pending.fetch, partial(self._plan, message, rounds + 1))
+                return
+            plan = Plan([], [(index, RESOLVER_FAILURE) for index in message.entry.open])
+        self._start(message, Plan([], []) if message.away else plan)
+
+    def _start(self, message: Message, plan: Plan) -> None:
+        message.started = True
+        message.pending = message.queued = len(plan.groups)
+        message.pending += 1  # until all groups are placed
+        for index, status in plan.refused:
+            self.fail(message, (index,), status)
+        for group in plan.groups:
+            delivery = Delivery(message, (group.limits.name, group.nexthop), group.indices, group.recipients)
+            inside = self.parts.inside.get(group.limits.pool)
+            if inside is not None:
+                self._perform(delivery, inside, group.limits.pool)
+                continue
+            destination = self._scheduler.add(delivery, group.limits.name, group.key)
+            if isinstance(destination, Status):
+                self._give_up(delivery, destination)
+            else:
+                delivery.destination = destination
+                message.deliveries.append(delivery)
+        if not plan.groups:
+            message.drop_content()
+        self.part_done(message)
+        self._soon()
+
+    def _perform(self, delivery: Delivery, inside: Inside, program: str) -> None:
+        message = delivery.message
+        for index, recipient in zip(delivery.indices, delivery.recipients, strict=True):
+            self._log_here(message, index, inside(delivery.transport, delivery.nexthop, recipient), program)
+        self.unqueue(message)
+        message.pending -= 1
+
+    def _give_up(self, delivery: Delivery, status: Status) -> None:
+        """A delivery that is not even tried."""
+        self.fail(delivery.message, delivery.indices, status)
+        self.unqueue(delivery.message)
+        delivery.message.pending -= 1
+
+    # outcomes
+
+    def drop(self, delivery: Delivery, status: Status) -> None:
+        """A delivery that has waited and is not tried."""
+        self.fail(delivery.message, delivery.indices, status)
+        self.unqueue(delivery.message)
+        self.part_done(delivery.message)
+
+    def fail(self, message: Message, indices: tuple[int, ...], status: Status) -> None:
+        for index in indices:
+            self._log_here(message, index, status, "error")
+
+    def _log_here(self, message: Message, index: int, status: Status, program: str) -> None:
+        """An outcome that no worker has logged."""
+        envelope = message.entry.envelope
+        recipient = envelope.recipients[index]
+        delays = (max(message.active - envelope.arrival, 0.0), max(self._clock.now() - message.active, 0.0), 0.0, 0.0)
+        self._emit(program, Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays))
+        self.note(message, index, status)
+
+    @property
+    def final(self) -> str:
+        """Classes of status codes that end a recipient."""
+        return "2" if self.params.soft_bounce else "25"
+
+    def note(self, message: Message, index: int, status: Status) -> None:
+        kind = status.code[:1]
+        if kind == "2":
+            message.sent.append((index, status))
+        elif kind in self.final and kind:
+            message.failed.append((index, status))
+        else:
+            message.deferred.append((index, status))
+
+    def unqueue(self, message: Message) -> None:
+        message.queued -= 1
+        if not message.queued:
+            message.drop_content()
+
+    # the end of a round
+
+    def part_done(self, message: Message) -> None:
+        message.pending -= 1
+        self._settle(message)
+
+    def _settle(self, message: Message) -> None:
+        if message.gone or (message.pending and not message.sent):
+            return
+        last = not message.pending
+        if last and message.deferred:
+            self._judge(message)
+        try:
+            self.settler.settle(message, self.parts.spawner, last=last)
+        except Pending as pending:
+            message.pending += 1
+            self.parts.fetch(pending.fetch, partial(self.part_done, message))
+
+    def _judge(self, message: Message) -> None:
+        """What was deferred may have been so for too long."""
+        entry = message.entry
+        age = self.calendar.age(entry.envelope.arrival)
+        if entry.expired or (lifetimes.over(entry.envelope, age, self.params) and self._tried(message)):
+            how = "force-expired" if entry.expired else "expired"
+            sender = printable(external(entry.envelope.sender))
+            text = f"{entry.envelope.queue_id}: from=<{sender}>, status={how}, returned to sender"
+            self._emit("qmgr", Notice(text))
+            message.expired += message.deferred
+            message.deferred = []
+            return
+        message.warn = not entry.warned and lifetimes.late(age, self.params)
+        message.sites = self._sites(message)
+
+    def _tried(self, message: Message) -> bool:
+        self.calendar.time()
+        return message.jumps == self.calendar.jumps
+
+    def _sites(self, message: Message) -> tuple[str, ...]:
+        """What fast flush may ask for it by. A list that can't answer now costs the message a fast flush."""
+        recipients = message.entry.envelope.recipients
+        domains = {recipients[index].address.rpartition("@")[2].lower() for index, _ in message.deferred}
+        return tuple([domain for domain in sorted(domains) if domain and self.parts.served(domain)])
+
+    def _next_try(self, entry: Entry) -> float:
+        return self.calendar.time() + lifetimes.wait(self.calendar.age(entry.envelope.arrival), self.params)
+
+    def _over(self, message: Message) -> None:
+        """A message has left the active queue."""
+        self._leave(message)
+        if not message.entry.open:
+            self._emit("qmgr", Removed(message.entry.envelope.queue_id))
+        for call in message.then:
+            call()
+
+    def _leave(self, message: Message) -> None:
+        queue_id = message.entry.envelope.queue_id
+        if self.messages.get(queue_id) is message:
+            del self.messages[queue_id]
+        self.active -= 1
+        self.recipients -= message.weight
+        message.gone = True
+        self._changed()
+
+    # operators
+
+    def interrupt(self, message: Message, away: float, then: Callable[[], None]) -> None:
+        """Put it away until `away` as soon as what is being delivered has ended, then call `then`."""
+        message.then = (*message.then, then)
+        message.away = message.away or away
+        self._pull_back(message)
+
+    def discard(self, message: Message, done: Callable[[], None]) -> bool:
+        """Remove it now; nobody is told. What is being delivered goes on, and its outcome is of no interest. False:
+        its round has ended already."""
+        if _ended(message):
+            return False
+        self.settler.flush()
+        self._pull_back(message, quiet=True)
+        entry = message.entry
+        finals = tuple([(index, _DELETED) for index in entry.open])
+        message.drop_content()
+        self._leave(message)
+        self.parts.ledger.settle(Change(entry.key, finals), lambda _: done())
+        return True
+
+    def expire(self, message: Message, done: Callable[[], None]) -> bool:
+        """What is not delivered in this round is returned. False: its round has ended already."""
+        if _ended(message):
+            return False
+        self.settler.flush()
+        self.parts.ledger.settle(Change(message.entry.key, expired=True), lambda _: done())
+        message.entry.expired = True
+        return True
+
+    def _pull_back(self, message: Message, *, quiet: bool = False) -> None:
+        """Deliveries that have not begun do not take place."""
+        pulled = 0
+        for delivery in message.deliveries:
+            if delivery.destination is not None and self._scheduler.remove(delivery.destination, delivery):
+                self.unqueue(message)
+                pulled += 1
+        if pulled:
+            message.pending -= pulled
+            if not quiet:
+                self._settle(message)
+
+
+def _ended(message: Message) -> bool:
+    """Its last change is on its way to the disk."""
+    return message.started and not message.pending
