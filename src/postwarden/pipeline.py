@@ -48,6 +48,7 @@ from postwarden.policy.judge import Judge
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
 from postwarden.receive.service import Neighbours, Service
+from postwarden.receive.submission import SubmitService
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import routing_of
 from postwarden.schedule.message import Delivery
@@ -81,6 +82,8 @@ class Reception(Struct, frozen=True):
 
     services: dict[str, Service]
     """By `name/type`, for each listener."""
+    submit: SubmitService
+    """Mail of local users."""
     refresh: Callable[[], list[Problem]]
     """Look at tables and files again; to be called once a second."""
 
@@ -101,6 +104,7 @@ def receiver(
     waiting: Waiting,
     counters: Counters,
     files: Mapping[str, str],
+    users: "LocalUsers | None" = None,
 ) -> Reception:
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
     tables = Tables.of(settings)
@@ -133,11 +137,13 @@ def receiver(
             Neighbours(around.clock, around.log, names, judges[key], prepare, store, waiting, counters, files),
             tables,
         )
+    submit = _submission(settings, tables, around, store, profiles, waiting=waiting, users=users or LocalUsers())
 
     def refresh() -> list[Problem]:
         problems = tables.refresh()
         for look in (
             resolver.forget,
+            submit.users.refresh,
             *(judge.refresh for judge in judges.values()),
             *(local.refresh for local in locals_.values()),
             *(profile.refresh for profile in profiles.values()),
@@ -149,7 +155,47 @@ def receiver(
                 problems.append(Problem(error.origin, "error", error.text))
         return problems
 
-    return Reception(services, refresh)
+    return Reception(services, submit, refresh)
+
+
+class LocalUsers(Struct, frozen=True):
+    """What a receiver knows of the users of its machine."""
+
+    login: Callable[[int], str] = lambda uid: ""
+    """The name of a uid; empty: it has none."""
+    trusted: int = -1
+    """The mail system's own uid."""
+    hourly: Counters | None = None
+    """Counts by the hour."""
+
+
+def _submission(
+    settings: Settings,
+    tables: Tables,
+    around: Surroundings,
+    store: Store,
+    profiles: Mapping[str, Preparer],
+    *,
+    waiting: Waiting,
+    users: LocalUsers,
+) -> SubmitService:
+    def prepare(envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
+        return profiles[profile](envelope, head, local=envelope.context != "remote")
+
+    service = settings.find_service("pickup")
+    _profile_exists(settings, "" if service is None else service.key)
+    return SubmitService(
+        settings,
+        tables,
+        clock=around.clock,
+        log=around.log,
+        store=store,
+        prepare=prepare,
+        waiting=waiting,
+        counters=users.hourly,
+        login=users.login,
+        trusted=users.trusted,
+    )
 
 
 def _prepared(

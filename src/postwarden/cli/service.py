@@ -18,6 +18,7 @@ from postwarden.roles.handover import LogTarget
 from postwarden.roles.privileges import NoSuchUser, look_up, raise_open_files
 from postwarden.spool.files import make_spool
 from postwarden.spool.layout import spool_directory
+from postwarden.spool.maildrop import maildrop_directory, make_maildrop
 from postwarden.tables.check import problems
 
 _PROGRAM = "postfix-script"
@@ -250,3 +251,4 @@ def make_directories(settings: Settings, owner: tuple[int, int] | None) -> None:
         if owner is not None:
             os.chown(data, *owner)
     make_spool(spool_directory(queue), owner)
+    make_maildrop(maildrop_directory(queue))

@@ -182,3 +182,14 @@ class Failure(Notice, frozen=True):
 
 class Fatal(Notice, frozen=True):
     level: ClassVar[str] = "fatal"
+
+
+class PickedUp(Event, frozen=True):
+    """A message of a local user got its queue id."""
+
+    queue_id: str
+    user: int
+    sender: str
+
+    def __str__(self) -> str:
+        return f"{self.queue_id}: uid={self.user} from=<{printable(external(self.sender))}>"

@@ -1,5 +1,8 @@
-"""The listening sockets of the `inet … smtpd` services: which addresses they stand for, and binding them."""
+"""The listening sockets: those of the `inet … smtpd` services, and the one of local users; which addresses they stand
+for, and binding them."""
 
+import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -7,8 +10,17 @@ from postwarden.config.entries import Service
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.ipc.records import Listener
+from postwarden.spool.layout import spool_directory
 
 _BACKLOG = 1024
+SUBMIT = "submit"
+"""What `Listener.service` is for the socket of local users: no service of master.cf has a name without a type."""
+
+
+def submission(settings: Settings) -> Listener:
+    """The socket at which local users hand in their mail."""
+    public = os.path.join(spool_directory(settings.text("queue_directory")), "public")
+    return Listener(SUBMIT, os.path.join(public, SUBMIT), 0)
 
 
 def listeners(settings: Settings) -> list[Listener]:
@@ -80,6 +92,8 @@ def _addresses(service: Service, name: str, families: list[socket.AddressFamily]
 
 def bind(listener: Listener) -> socket.socket:
     """A listening socket. Raises OSError, whose text names address and port."""
+    if listener.service == SUBMIT:
+        return _bind_unix(listener.address)
     family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -92,3 +106,42 @@ def bind(listener: Listener) -> socket.socket:
         sock.close()
         raise OSError(error.errno, f"bind {listener.address} port {listener.port}: {error.strerror}") from None
     return sock
+
+
+def _bind_unix(path: str) -> socket.socket:
+    """Open to all: the kernel says who connects. What a former master left there is in the way.
+
+    The directories above belong to the roles, and we may be root: a link that one of them put there must not have us
+    remove or open up a file of somebody else. The mode comes from the mask alone, so that none is ever changed.
+    """
+    public, name = os.path.split(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    directory = -1
+    try:
+        directory = _open_directory(public)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        mask = os.umask(0o111)
+        try:
+            sock.bind(f"/proc/self/fd/{directory}/{name}")
+        finally:
+            os.umask(mask)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"bind {path}: {error.strerror or error}") from None
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return sock
+
+
+def _open_directory(path: str) -> int:
+    """`…/postwarden/public`: the last two parts may be no links."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    above, name = os.path.split(path)
+    spool = os.open(above, flags)
+    try:
+        return os.open(name, flags, dir_fd=spool)
+    finally:
+        os.close(spool)

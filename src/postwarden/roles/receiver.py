@@ -6,6 +6,7 @@ courier finds them.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,8 @@ from postwarden.receive.counters import Counters
 from postwarden.receive.service import Service
 from postwarden.receive.session import Session
 from postwarden.roles.life import Life, run
+from postwarden.roles.listeners import SUBMIT
+from postwarden.roles.local_door import LocalDoor, login_name
 from postwarden.spool.appender import Appender
 from postwarden.spool.params import SpoolParams
 
@@ -91,6 +94,7 @@ class Receiver:
         self._draining = False
         start = life.start
         self._counters = Counters(life.counters_fd, start.instance, settings.number("anvil_rate_time_unit"))
+        hourly = Counters(life.counters_fd, start.instance, 3600)
         post = life.loop.call_soon_threadsafe
         try:
             self._store = Appender(view(SpoolParams, settings), start.instance, life.clock, post, self._spool_says)
@@ -104,11 +108,13 @@ class Receiver:
             settings,
             around,
             self._store,
-            keys=tuple(dict.fromkeys(listener.service for listener in start.listeners)),
+            keys=tuple(dict.fromkeys(x.service for x in start.listeners if x.service != SUBMIT)),
             waiting=LoopWaiting(life.loop),
             counters=self._counters,
             files=life.files,
+            users=pipeline.LocalUsers(login_name, os.geteuid(), hourly),
         )
+        self._doors: list[LocalDoor] = []
         self._servers: list[asyncio.Server] = []
         life.loop.create_task(self._listen())
 
@@ -131,8 +137,7 @@ class Receiver:
 
     def drain(self, at_once: bool) -> None:
         self._draining = True
-        for server in self._servers:
-            server.close()
+        self._close_doors()
         if at_once:
             for service in self._reception.services.values():
                 service.leaving = True
@@ -150,15 +155,23 @@ class Receiver:
         for listener, sock in zip(life.start.listeners, life.sockets, strict=True):
             if self._draining:
                 return  # a younger generation was ready before us
+            if listener.service == SUBMIT:
+                self._doors.append(LocalDoor(sock, self._reception.submit, life.loop))
+                continue
             service = self._reception.services[listener.service]
             server = await life.loop.create_server(partial(self._accept, service), sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
         if self._draining:
-            for server in self._servers:
-                server.close()
+            self._close_doors()
             return
         life.ready()
         self._look()
+
+    def _close_doors(self) -> None:
+        for server in self._servers:
+            server.close()
+        for door in self._doors:
+            door.close()
 
     def _accept(self, service: Service) -> SocketStream:
         tls = service.tls.context if service.tls is not None and service.wrapper else None
@@ -186,7 +199,7 @@ class Receiver:
         return [session for service in self._reception.services.values() for session in service.sessions]
 
     def _end_if_idle(self) -> None:
-        if any(service.sessions for service in self._reception.services.values()):
+        if self._reception.submit.sessions or any(s.sessions for s in self._reception.services.values()):
             self._life.clock.call_later(_TURN, self._end_if_idle)
             return
         self._store.close()

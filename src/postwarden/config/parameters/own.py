@@ -7,4 +7,5 @@ PARAMETERS: tuple[Parameter, ...] = (
     # Of one message, after aliases: 1,000 recipients with 1,000 members each would be a million.
     number("postwarden_recipient_expansion_limit", "50000", low=1),
     number("postwarden_session_limit", "20000", low=1),
+    number("postwarden_submit_limit", "10000"),  # messages an hour of one local user; 0: no limit
 )

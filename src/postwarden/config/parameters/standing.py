@@ -72,6 +72,9 @@ _WORKING = """
     virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit
     virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock
     virtual_mailbox_maps virtual_minimum_uid virtual_transport virtual_uid_maps
+    authorized_submit_users default_verp_delimiters empty_address_local_login_sender_maps_lookup_key
+    local_login_sender_maps maillog_file_compressor maillog_file_rotate_suffix postwarden_submit_limit
+    sendmail_fix_line_endings smtputf8_autodetect_classes verp_delimiter_filter
 """
 WORKS = frozenset(_WORKING.split())
 

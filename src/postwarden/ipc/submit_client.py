@@ -1,0 +1,85 @@
+"""Handing a message to the mail system over its submission socket: blocking, one message a connection."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable
+
+from postwarden.wire.submission import GREETING, Answer, Malformed, parse_answer
+
+_GREETED = 10.0
+_ANSWERED = 300.0
+_READ = 64 << 10
+
+
+class Down(Exception):
+    """Nobody listens, or who listened has gone before the answer. `unsure`: all had been said, and the message may be
+    in the queue all the same."""
+
+    def __init__(self, text: str, *, unsure: bool = False) -> None:
+        super().__init__(text)
+        self.unsure = unsure
+
+
+def socket_path(queue_directory: str) -> str:
+    return os.path.join(queue_directory, "postwarden", "public", "submit")
+
+
+def submit(queue_directory: str, parts: Iterable[bytes]) -> Answer:
+    """Send `parts`, a whole submission (`wire.submission`), and hear the answer. Raises Down; and what reading `parts`
+    raises, after which the mail system has taken nothing."""
+    path = socket_path(queue_directory)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.settimeout(_GREETED)
+            _connect(sock, path)
+            # A master that is about to end has nobody who accepts; one that greets has.
+            if _exactly(sock, len(GREETING)) != GREETING:
+                raise Down(f"{path}: nobody greets")
+            sock.settimeout(_ANSWERED)
+        except OSError as error:
+            raise Down(f"{path}: {error.strerror or error}") from None
+        for part in parts:
+            try:
+                sock.sendall(part)
+            except OSError as error:
+                # It may have said why before it closed.
+                said = _answer(sock)
+                if said is None:
+                    raise Down(f"{path}: {error.strerror or error}") from None
+                return said
+        said = _answer(sock)
+        if said is None:
+            raise Down(f"{path}: no answer", unsure=True)
+        return said
+
+
+def _connect(sock: socket.socket, path: str) -> None:
+    """A path may be longer than the 107 bytes that fit into an address: then its directory is opened first."""
+    if len(os.fsencode(path)) < 108:
+        sock.connect(path)
+        return
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+    finally:
+        os.close(directory)
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := sock.recv(size - len(data))):
+        data += more
+    return data
+
+
+def _answer(sock: socket.socket) -> Answer | None:
+    data = b""
+    with contextlib.suppress(OSError, Malformed):
+        while (said := parse_answer(data)) is None:
+            more = sock.recv(_READ)
+            if not more:
+                return None
+            data += more
+        return said
+    return None

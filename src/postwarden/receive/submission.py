@@ -1,0 +1,357 @@
+"""Mail of local users: what comes over the submission socket, judged, prepared as the pickup service's cleanup profile
+says, and stored (pickup(8), postdrop(1)).
+
+The peer's uid is the kernel's word. Who may say that a message is somebody else's is root, and the mail system's own
+user: the agent brings what was put into the maildrop directory.
+"""
+
+import traceback
+from collections.abc import Callable
+
+from msgspec import structs
+
+from postwarden.config.settings import Settings
+from postwarden.config.view import view
+from postwarden.mail.decision import Pending
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.events import Failure, Notice, PickedUp, Warn, printable
+from postwarden.mail.reply import Reply
+from postwarden.net.clock import Clock, Deadline
+from postwarden.net.log import Log
+from postwarden.net.stream import Stream
+from postwarden.net.waiting import Waiting
+from postwarden.receive.content import Intake
+from postwarden.receive.counters import MESSAGES, Counters
+from postwarden.receive.params import SubmitParams
+from postwarden.receive.ports import Draft, Prepare, Store
+from postwarden.receive.received import Dates
+from postwarden.receive.users import Users
+from postwarden.tables.opening import Tables
+from postwarden.tables.table import TableError
+from postwarden.wire.data import ChunkReader
+from postwarden.wire.submission import (
+    ACCEPTED,
+    DENIED,
+    GREETING,
+    LATER,
+    REFUSED,
+    Answer,
+    End,
+    Malformed,
+    Reader,
+    Submission,
+    answer,
+)
+
+_PATIENCE = 60.0
+"""Seconds without a byte. `sendmail` has all of its message before it connects."""
+_SESSIONS, _EACH = 200, 20
+"""At once: of all users, and of one. Each may hold an envelope of megabytes."""
+_ROUNDS = 200
+_HOUR = 3600
+_AUTODETECT = ("sendmail", "all")
+_FULL = Answer(LATER, "too many submissions at once")
+_TROUBLE = Answer(LATER, "internal error")
+_WRITE = Answer(LATER, "queue file write error")
+_TOO_BIG = Answer(REFUSED, "message file too big")
+
+
+class SubmitService:
+    """What all submissions share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tables: Tables,
+        *,
+        clock: Clock,
+        log: Log,
+        store: Store,
+        prepare: Prepare,
+        waiting: Waiting,
+        counters: Counters | None,
+        login: Callable[[int], str],
+        trusted: int,
+    ) -> None:
+        """`counters` counts by the hour; `login` gives the name of a uid, or an empty one; `trusted` is the uid of the
+        mail system. Raises ConfigError."""
+        service = settings.find_service("pickup")
+        key = service.key if service is not None else ""
+        self.params = view(SubmitParams, settings, key)
+        self.clock, self.log, self.store, self.prepare = clock, log, store, prepare
+        self.waiting, self.counters, self.trusted = waiting, counters, trusted
+        self.users = Users(settings, key, self.params, tables, login)
+        self.profile = self.params.cleanup_service_name
+        self.syslog_name = settings.text("syslog_name", key)
+        self.dates = Dates()
+        self.sessions: set[Submitting] = set()
+        found = self.params.smtputf8_autodetect_classes
+        self.detects_utf8 = self.params.smtputf8_enable and any(word.lower() in _AUTODETECT for word in found)
+
+    def full(self, uid: int) -> bool:
+        if uid in (0, self.trusted):
+            return len(self.sessions) >= _SESSIONS
+        mine = sum(session.peer == uid for session in self.sessions)
+        return mine >= _EACH or len(self.sessions) >= _SESSIONS - _EACH
+
+    def emit(self, event: Notice | PickedUp) -> None:
+        self.log.emit("pickup", event, self.syslog_name)
+
+    def over_quota(self, uid: int) -> str:
+        """Counts a message. Why it may not come now; empty: it may. Root has no quota, since nothing keeps root in."""
+        limit = self.params.postwarden_submit_limit
+        if not limit or not uid or self.counters is None:
+            return ""
+        count = self.counters.count("submit", str(uid), self.clock.now(), MESSAGES)
+        if count <= limit:
+            return ""
+        if count == limit + 1:
+            self.emit(Warn(f"uid={uid}: more than {limit} messages in an hour (postwarden_submit_limit)"))
+        return f"uid {uid} has sent {limit} messages in this hour (postwarden_submit_limit): try again later"
+
+
+class Submitting:
+    """One submission: a `net.stream.Handler`."""
+
+    __slots__ = (
+        "_chunks", "_deadline", "_draft", "_intake", "_over", "_reader", "_rounds", "_service", "_stream",
+        "_submission", "peer", "uid",
+    )  # fmt: skip
+
+    _stream: Stream
+    _submission: Submission
+
+    def __init__(self, service: SubmitService, uid: int) -> None:
+        """`uid` is the peer's."""
+        self._service = service
+        self.peer = self.uid = uid
+        self._reader = Reader()
+        self._chunks = ChunkReader()
+        self._draft: Draft | None = None
+        self._intake: Intake | None = None
+        self._over = False
+        self._rounds = 0
+        self._deadline = Deadline(service.clock, self._timed_out)
+
+    # net.stream.Handler
+
+    def opened(self, stream: Stream) -> None:
+        self._stream = stream
+        self._deadline.set(_PATIENCE)
+        stream.write(GREETING)
+        if self._service.full(self.uid):
+            self._say(_FULL)
+        else:
+            self._service.sessions.add(self)
+
+    def received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._deadline.set(_PATIENCE)
+        try:
+            for event in self._reader.feed(data):
+                match event:
+                    case Submission():
+                        self._begin(event)
+                    case End():
+                        self._finish()
+                    case _:
+                        self._content(event)
+                if self._over:
+                    return
+        except Malformed as error:
+            self._service.emit(Warn(f"uid={self.uid}: malformed input: {error}"))
+            self._say(Answer(REFUSED, "malformed input"))
+        except Exception:
+            self._broken()
+
+    def ended(self) -> None:
+        if not self._reader.ended:
+            self._end()
+
+    def secured(self, tls: object) -> None:
+        """Never: no TLS is spoken here."""
+
+    def congested(self) -> None:
+        """An answer is short."""
+
+    def drained(self) -> None:
+        """As above."""
+
+    def closed(self, reason: Exception | None) -> None:
+        self._end()
+
+    # inside
+
+    def _begin(self, submission: Submission) -> None:
+        service = self._service
+        if submission.user >= 0:
+            if self.peer not in (0, service.trusted):
+                raise Malformed("speaks for somebody else")
+            self.uid = submission.user
+        self._submission = submission
+        denial = self._denial(submission)
+        if denial is not None:
+            self._say(denial)
+            return
+        self._draft = service.store.draft()
+        self._intake = Intake(self._draft)
+
+    def _denial(self, submission: Submission) -> Answer | None:
+        service = self._service
+        if not submission.recipients:
+            return Answer(REFUSED, "no recipients")
+        try:
+            if not service.users.may_submit(self.uid):
+                text = f"User {service.users.name(self.uid)}({self.uid}) is not allowed to submit mail"
+                service.emit(Warn(text))
+                return Answer(DENIED, text)
+            if not service.users.may_send_as(self.uid, submission.sender):
+                return Answer(REFUSED, f"not authorized to use sender='{submission.sender}'")
+        except (TableError, Pending) as error:
+            service.emit(Warn(f"uid={self.uid}: who may submit is not known: {error}"))
+            return Answer(LATER, "user lookup error")
+        fault = service.store.room(0)
+        if fault is not None:
+            return Answer(LATER, fault.text)
+        quota = service.over_quota(self.uid)
+        return Answer(LATER, quota) if quota else None
+
+    def _content(self, data: bytes) -> None:
+        intake, draft = self._intake, self._draft
+        assert intake is not None and draft is not None
+        intake.write(self._chunks.feed(data))
+        limit = self._service.params.message_size_limit
+        if 0 < limit < intake.size:
+            self._service.emit(Warn(f"uid={self.uid}: File too large"))
+            self._say(_TOO_BIG)
+        elif draft.congested:
+            draft.on_drained = self._stream.resume
+            self._stream.pause()
+
+    def _finish(self) -> None:
+        intake = self._intake
+        assert intake is not None
+        rest = self._chunks.finish()
+        if rest:
+            intake.write(rest)
+        intake.finish()
+        self._deadline.clear()
+        queue_id = self._service.store.new_queue_id()
+        self._service.emit(PickedUp(queue_id, self.uid, self._submission.sender))
+        self._prepare(queue_id)
+
+    def _prepare(self, queue_id: str) -> None:
+        service, intake, draft = self._service, self._intake, self._draft
+        assert intake is not None and draft is not None
+        params = service.params
+        now = service.clock.now()
+        head = (
+            f"Received: by {params.myhostname} ({params.mail_name}, from userid {self.uid})\r\n"
+            f"\tid {queue_id}; {service.dates.at(now)}\r\n"
+        ).encode() + intake.head
+        try:
+            prepared = service.prepare(self._envelope(queue_id, now, len(head)), head, service.profile)
+        except Pending as pending:
+            self._wait(pending, queue_id)
+            return
+        if isinstance(prepared, Reply):
+            verdict = LATER if prepared.temporary else REFUSED
+            service.emit(Warn(f"{queue_id}: not accepted: {prepared}"))
+            self._say(Answer(verdict, prepared.text, queue_id))
+            return
+        envelope, head = prepared.envelope, prepared.head
+        size = intake.body_size + len(head)
+        if envelope.size != size:
+            envelope = structs.replace(envelope, size=size)
+        if not envelope.recipients:
+            self._say(Answer(ACCEPTED, "", queue_id))
+            return
+        self._draft = None
+        draft.on_drained = None
+        draft.commit(envelope, head, lambda fault: self._stored(queue_id, fault))
+
+    def _wait(self, pending: Pending, queue_id: str) -> None:
+        self._rounds += 1
+        if self._rounds > _ROUNDS:
+            self._say(_TROUBLE)
+            return
+
+        def done(error: Exception | None) -> None:
+            if self._over:
+                return
+            try:
+                if error is not None:
+                    raise error
+                self._prepare(queue_id)
+            except Exception:
+                self._broken()
+
+        self._service.waiting.wait(pending.fetch, done)
+
+    def _envelope(self, queue_id: str, now: float, head_size: int) -> Envelope:
+        submission, intake = self._submission, self._intake
+        assert intake is not None
+        addresses = (submission.sender, *(recipient.address for recipient in submission.recipients))
+        utf8 = self._service.detects_utf8 and (not all(map(str.isascii, addresses)) or _is_utf8(intake.head))
+        return Envelope(
+            queue_id,
+            min(submission.written or now, now),
+            submission.sender,
+            submission.recipients,
+            intake.body_size + head_size,
+            submission.eight_bit or intake.eight_bit,
+            smtputf8=utf8,
+            ret=submission.ret,
+            envid=submission.envid,
+            context="remote" if submission.remote else "local",
+            user=str(self.uid),
+            full_name=submission.full_name,
+            verp=submission.verp,
+            trace=submission.trace,
+        )
+
+    def _stored(self, queue_id: str, fault: Reply | None) -> None:
+        if not self._over:
+            self._say(Answer(ACCEPTED, "", queue_id) if fault is None else _WRITE)
+
+    def _say(self, said: Answer) -> None:
+        self._stream.write(answer(said))
+        self._stream.close()
+        self._end()
+
+    def _broken(self) -> None:
+        """A bug, ours or of a stage."""
+        if not self._over:
+            text = printable(traceback.format_exc(limit=-6).replace("\n", " | "))
+            self._service.emit(Failure(f"uid={self.uid}: {text}"))
+            self._say(_TROUBLE)
+
+    def _timed_out(self) -> None:
+        if not self._over:
+            self._service.emit(Warn(f"uid={self.uid}: timeout"))
+            self._stream.close()
+            self._end()
+
+    def _end(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._deadline.clear()
+        self._service.sessions.discard(self)
+        if self._draft is not None:
+            self._draft.on_drained = None
+            self._draft.abandon()
+            self._draft = None
+        del self._deadline
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Text beyond ASCII, rightly encoded."""
+    if head.isascii():
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

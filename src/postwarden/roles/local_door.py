@@ -1,0 +1,82 @@
+"""The socket of local users, at a receiver: who connects is asked of the kernel, before a byte is read."""
+
+import asyncio
+import contextlib
+import pwd
+import socket
+import struct
+
+from postwarden.net.stream import SocketStream
+from postwarden.receive.submission import SubmitService, Submitting
+
+_AT_ONCE = 64
+_PAUSE = 1.0
+"""Seconds, when there is no descriptor left for who waits."""
+_CREDENTIALS = struct.Struct("3i")
+
+
+class LocalDoor:
+    """Accepts until it is closed. It owns the socket; a path in the file system is the master's."""
+
+    def __init__(self, sock: socket.socket, service: SubmitService, loop: asyncio.AbstractEventLoop) -> None:
+        self._sock = sock
+        self._service = service
+        self._loop = loop
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._open = True
+        sock.setblocking(False)
+        loop.add_reader(sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                self._loop.remove_reader(self._sock.fileno())
+                self._loop.call_later(_PAUSE, self._resume)
+                return
+            self._admit(connection)
+
+    def _resume(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _admit(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        try:
+            uid = peer_uid(connection)
+        except OSError:
+            connection.close()
+            return
+        task: asyncio.Task[object] = self._loop.create_task(self._serve(connection, uid))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: socket.socket, uid: int) -> None:
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(
+                lambda: SocketStream(Submitting(self._service, uid), self._loop), connection
+            )
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Whose process is at the other end: the effective user when it connected."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(raw)[1]
+    return uid
+
+
+def login_name(uid: int) -> str:
+    """Empty for a uid that the password file does not have."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
