@@ -1,7 +1,8 @@
 """One question, put to name servers one after the other until one answers: time-outs, EDNS, truncation.
 
-What is sent leaves from a socket of its own with a port that the kernel picks at random, and carries a random
-identifier: a forger off the path has to guess both (RFC 5452 9.2). A reply counts only if it repeats the question.
+What is sent over a network leaves from a socket of its own with a port that the kernel picks at random, and carries a
+random identifier: a forger off the path has to guess both (RFC 5452 9.2). A reply counts only if it repeats the
+question.
 """
 
 import asyncio
@@ -31,6 +32,9 @@ class Network(Protocol):
 
     def stream(self, server: Server, packet: bytes, received: Received) -> Sent:
         """The same over TCP, where one message comes back."""
+
+    def close(self) -> None:
+        """Give back what is kept between questions."""
 
 
 class Exchange:
@@ -136,17 +140,106 @@ class Exchange:
             self._sent = None
 
 
-class SocketNetwork:
-    """`Network` over the kernel's sockets and an asyncio loop."""
+def on_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+
+class SocketNetwork:
+    """`Network` over the kernel's sockets and an asyncio loop.
+
+    A server on a loopback address is asked over one socket that stays: nobody off this host can forge its replies, on
+    this host it takes a privileged port, and a socket a question costs 16 system calls, 50 µs."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, near: Callable[[str], bool] = on_loopback) -> None:
+        """`near`: whether an address is so near that nobody can forge its replies."""
         self._loop = loop
+        self._near = near
+        self._lines: dict[Server, _Line] = {}
 
     def datagram(self, server: Server, packet: bytes, received: Received) -> Sent:
+        if self._near(server[0]):
+            line = self._lines.get(server)
+            if line is None or line.down:
+                line = self._lines[server] = _Line(self._loop, server)
+            if packet[:2] not in line.waiting:
+                return line.ask(packet, received)
         return _Datagram(self._loop, server, packet, received)
 
     def stream(self, server: Server, packet: bytes, received: Received) -> Sent:
         return _Stream(self._loop, server, packet, received)
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+
+
+class _Line:
+    """A socket for many questions, told apart by their identifiers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
+        self._loop = loop
+        self.waiting: dict[bytes, Received] = {}
+        self.down = False
+        family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+        self._socket: socket.socket | None = None
+        try:
+            self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            self._socket.connect(server)
+            loop.add_reader(self._socket.fileno(), self._readable)
+        except OSError:
+            self._hang_up()
+
+    def ask(self, packet: bytes, received: Received) -> "_Asked":
+        ident = packet[:2]
+        self.waiting[ident] = received
+        try:
+            if self._socket is None:
+                raise OSError
+            self._socket.send(packet)
+        except OSError:  # ICMP said of an earlier question that nobody listens there
+            self._hang_up()
+        return _Asked(self.waiting, ident)
+
+    def _readable(self) -> None:
+        while self._socket is not None:
+            try:
+                data = self._socket.recv(MAX_MESSAGE)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._hang_up()
+                return
+            received = self.waiting.get(data[:2])
+            if received is not None:
+                received(data)
+
+    def _hang_up(self) -> None:
+        """The next question gets another line; who waits on this one hears that the server can't be reached."""
+        self.close()
+        self._loop.call_soon(self._tell_all)
+
+    def close(self) -> None:
+        self.down = True
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _tell_all(self) -> None:
+        while self.waiting:
+            ident = next(iter(self.waiting))
+            self.waiting.pop(ident)(None)
+
+
+class _Asked:
+    __slots__ = ("_ident", "_waiting")
+
+    def __init__(self, waiting: dict[bytes, Received], ident: bytes) -> None:
+        self._waiting = waiting
+        self._ident = ident
+
+    def close(self) -> None:
+        self._waiting.pop(self._ident, None)
 
 
 class _Datagram:

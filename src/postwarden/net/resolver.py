@@ -84,6 +84,7 @@ class StubResolver:
         self._open.clear()
         self._turns.clear()
         self._waiters.clear()
+        self._network.close()
 
     def _chase(self, chase: "_Chase") -> None:
         if self._turns.begin(chase.target, chase):

@@ -39,6 +39,9 @@ class FakeNetwork:
     def datagram(self, server: Server, packet: bytes, received: Received) -> Sent:
         return self._send("udp", server, packet, received)
 
+    def close(self) -> None:
+        return
+
     def stream(self, server: Server, packet: bytes, received: Received) -> Sent:
         return self._send("tcp", server, packet, received)
 

@@ -44,11 +44,22 @@ async def real(zone: Zone) -> AsyncIterator[Resolver]:
 
 
 @asynccontextmanager
+async def far(zone: Zone) -> AsyncIterator[Resolver]:
+    """The real one, as it speaks to a server beyond this host."""
+    loop = asyncio.get_running_loop()
+    async with DnsServer(zone) as server:
+        config = ResolverConfig((("127.0.0.1", server.port),), timeout=0.3, attempts=1, trust_ad=True)
+        resolver = StubResolver(lambda: config, SocketNetwork(loop, lambda address: False), LoopClock(loop))
+        yield resolver
+        resolver.close()
+
+
+@asynccontextmanager
 async def fake(zone: Zone) -> AsyncIterator[Resolver]:
     yield FakeResolver(zone)
 
 
-@pytest.fixture(params=[real, fake], ids=["real", "fake"])
+@pytest.fixture(params=[real, far, fake], ids=["real", "far", "fake"])
 def run(request: pytest.FixtureRequest) -> Callable[..., None]:
     def runner(test: Callable[[Resolver], Awaitable[None]], secure: bool = False) -> None:
         async def main() -> None:
