@@ -32,6 +32,8 @@ class Stored(Struct, frozen=True, array_like=True, tag=1):
     """Name within the body directory, for a body that is no part of the record."""
     body_size: int = 0
     """Of the body file, in bytes; 0 without one."""
+    body_crc: int = 0
+    """CRC-32 of the body file."""
 
 
 class SegmentSealed(Struct, frozen=True, array_like=True, tag=2):

@@ -43,6 +43,10 @@ class Entry(Struct, eq=False):
     """An operator wants it returned: it is as if its lifetime were over."""
     body_crc: int = 0
     """CRC-32 of the file of the body; 0: not known."""
+    untold: dict[int, Status] = {}
+    """Recipients that are closed, of which the sender is to hear when the round ends."""
+    told: bool = False
+    """He has heard of aliases, and of the outcomes of the first round (`Envelope.trace`)."""
 
 
 class NewMessage(Struct, frozen=True):
@@ -67,7 +71,8 @@ class Change(Struct, frozen=True):
     (it leaves the courier's memory and comes back with `Ledger.due`; `HOLD`: when it is released); 0 keeps it in the
     courier's hands. `spawned` are stored with it. `warned`: the sender has now been told that it is late. `sites`: the
     domains under which what is put away can be asked for (fast flush); they replace those of the last time. `expired`:
-    an operator wants it returned. Putting away counts as an attempt only with `deferred`.
+    an operator wants it returned. Putting away counts as an attempt only with `deferred`. `untold` are finals of which the
+    sender is yet to hear; `told`: he has now heard of all of them.
     """
 
     key: Key
@@ -78,6 +83,8 @@ class Change(Struct, frozen=True):
     warned: bool = False
     sites: tuple[str, ...] = ()
     expired: bool = False
+    untold: tuple[tuple[int, Status], ...] = ()
+    told: bool = False
 
 
 class Content(Struct, frozen=True):
@@ -102,9 +109,11 @@ class State(Struct, frozen=True, array_like=True):
     reasons: dict[int, Status] = {}
     warned: bool = False
     expired: bool = False
+    untold: dict[int, Status] = {}
+    told: bool = False
 
 
-Cursor = tuple[int, int, int]
+Cursor = tuple[int, int, int, int]
 """How far a listing has come. For `Ledger.page` only; it may be sent to another process and back."""
 
 
@@ -120,6 +129,7 @@ class Listed(Struct, frozen=True, array_like=True):
     """It is in the courier's hands now."""
     raw_envelope: bytes
     raw_state: bytes
+    """Empty: damaged, so that all recipients count as open."""
 
     def envelope(self) -> Envelope:
         """Decoded anew each time. Raises msgspec.MsgspecError."""
@@ -127,6 +137,8 @@ class Listed(Struct, frozen=True, array_like=True):
 
     def state(self) -> State:
         """Decoded anew each time. Raises msgspec.MsgspecError."""
+        if not self.raw_state:
+            return State(tuple(range(len(self.envelope().recipients))))
         return _state(self.raw_state)
 
     def queue(self, state: State) -> str:

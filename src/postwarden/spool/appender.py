@@ -161,7 +161,9 @@ class Draft:
             file.abandon()
             return None
         file.release()
-        return Stored(self.segment, self.offset, self.length, self.envelope, self.head, None, file.name, file.size)
+        return Stored(
+            self.segment, self.offset, self.length, self.envelope, self.head, None, file.name, file.size, file.crc
+        )
 
 
 class _Roll:

@@ -24,22 +24,22 @@ it is not handed out twice.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.events import Event, Failure, Warn
-from postwarden.mail.queue import Change, Content, Cursor, Entry, Key, Listed, NewMessage, SpoolError
+from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
 from postwarden.net.clock import Clock
 from postwarden.spool.files import DiskFiles, Files
 from postwarden.spool.layout import instance_of, spool_directory
 from postwarden.spool.ledgerwriter import LedgerWriter, Work
 from postwarden.spool.live import LiveSegment, plausible
+from postwarden.spool.lookup import Lookup, state_of
 from postwarden.spool.params import SpoolParams
 from postwarden.spool.queuedb import GROWN, Delete, Drop, Insert, Load, Operation, Settle, Unlink, Update
 from postwarden.spool.queueid import COURIER, QueueIds
 from postwarden.spool.queuerows import QueueRows
-from postwarden.spool.schema import State
 from postwarden.spool.segment import Gap
 from postwarden.spool.shelf import Shelf
 
@@ -74,7 +74,11 @@ class Ledger:
         """Messages in queue.db that the courier holds, by row."""
         self._moving: dict[int, tuple[LiveSegment, int]] = {}
         """Rows that are not committed yet, and where their content is until then."""
+        self._lookup = Lookup(self._rows, self._shelf, self._held, self._moving)
+        self.find, self.pick = self._lookup.find, self._lookup.pick
+        self.peek, self.page = self._lookup.peek, self._lookup.page
         self._next_row = 1
+        self._epoch = 1
         self.new_queue_id = QueueIds(clock.now, COURIER, long=params.enable_long_queue_ids).new
 
     # taking up
@@ -88,6 +92,7 @@ class Ledger:
         journal = self._writer.open(self._grown)
         self._rows.open()
         self._next_row = self._writer.last_row + 1
+        self._epoch = self._writer.last_epoch + 1
         self._shelf.open(journal)
         self._writer.forget(self._shelf.gone(journal))
         return self._recovered()
@@ -146,9 +151,9 @@ class Ledger:
             self._held[entry.key[1]] = entry
         return found
 
-    def _body_files(self) -> set[str]:
-        """That some message needs."""
-        files = self._rows.body_files()
+    def _body_files(self, of: set[str]) -> set[str]:
+        """Those of these that some message needs."""
+        files = self._rows.body_files(of)
         for segment in self._shelf.segments.values():
             files.update([entry.body_file for entry in segment.held.values()])
         files.update([entry.body_file for entry in self._held.values()])
@@ -161,36 +166,20 @@ class Ledger:
         return self._rows.next_due(self._held)
 
     def flush(self) -> None:
-        """Make `due` hand out all deferred messages once, whatever their time."""
-        self._rows.flush(self._next_row - 1)
+        """Make `due` hand out all deferred messages once, whatever their time, but not those on hold."""
+        self._epoch += 1
+        self._rows.flush(self._epoch)
 
     def flush_site(self, site: str) -> None:
         """Make `due` hand out all deferred messages that were put away with this site in `Change.sites`, once."""
-        raise NotImplementedError
+        self._rows.flush_site(site, self._next_row - 1)
 
-    # by name
-
-    def find(self, queue_ids: Collection[str]) -> list[Entry]:
-        """Messages with these ids that nobody holds, on hold or not; held from now on. Take a few hundred ids at a
-        time."""
-        raise NotImplementedError
-
-    def pick(self, keys: Collection[Key]) -> list[Entry]:
-        """`find` for what a page has just listed, which costs less. One that has moved meanwhile is not found."""
-        raise NotImplementedError
+    # by name: `find`, `pick`, `peek`, `page` are those of `lookup.Lookup`
 
     def put_back(self, entry: Entry) -> None:
         """What `find` or `pick` gave, unchanged: it is held no more."""
-        raise NotImplementedError
-
-    def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
-        """A message as it is stored, held or not, without taking it. Raises Damaged, OSError."""
-        raise NotImplementedError
-
-    def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]:
-        """Up to `limit` of the messages that are stored, and where to go on; None: that was all. A page may be empty
-        and not the last. What moves meanwhile may come twice: see `mail.queue.once`."""
-        raise NotImplementedError
+        if not self._lookup.put_back(entry):
+            self.settle(Change(entry.key, due=self._clock.now()), lambda _: None)
 
     def import_(self, messages: Sequence[NewMessage], done: Callable[[], None]) -> None:
         """Store mail that comes from elsewhere, all in one transaction, then call `done`. Nobody holds it."""
@@ -224,7 +213,7 @@ class Ledger:
         head, body = segment.content(at)
         if not entry.body_file:
             return Content(head, body)
-        return Content(head, None, self._rows.open_body(entry.body_file), 0, entry.body_size)
+        return Content(head, None, self._rows.open_body(entry.body_file), 0, entry.body_size, entry.body_crc)
 
     # settling
 
@@ -235,8 +224,9 @@ class Ledger:
 
     def settle(self, change: Change, done: Done) -> None:
         """Make `change` durable with the next commit group, then call `done` with the entries of the spawned messages,
-        which the courier then holds. The entry's fields change at once. A fault of the disk is reported, and tried
-        again until it works or the process ends; `done` is never called for what is not durable."""
+        of which the courier then holds those without a `due` time. The entry's fields change at once. A fault of the
+        disk is reported, and tried again until it works or the process ends; `done` is never called for what is not
+        durable."""
         key = change.key
         segment = self._shelf.segments.get(key[0])
         entry = self._held.get(key[1]) if segment is None else segment.held.get(key[1])
@@ -250,8 +240,13 @@ class Ledger:
         if change.deferred:
             entry.reasons.update(change.deferred)
         if change.due and entry.open:
-            entry.attempts += 1
+            entry.attempts += bool(change.deferred)
             entry.due = change.due
+        entry.warned |= change.warned
+        entry.expired |= change.expired
+        if change.told:
+            entry.told, entry.untold = True, {}
+        entry.untold.update(change.untold)
         if segment is not None:
             self._settle_record(segment, entry, change, operations)
         else:
@@ -268,9 +263,16 @@ class Ledger:
             operations.append(Settle(segment.number, offset, None))
             if entry.body_file:
                 operations.append(Unlink(entry.body_file))
-        elif change.due or (entry.body_file and any(new.body_of is not None for new in change.spawned)):
+        elif (
+            change.due
+            or change.warned
+            or change.expired
+            or change.untold
+            or change.told
+            or (entry.body_file and any(new.body_of is not None for new in change.spawned))
+        ):
             # A body file that a forward shares has to be counted in queue.db, or it goes with the forward.
-            self._move(segment, entry, operations)
+            self._move(segment, entry, operations, change.sites)
         elif change.finals:
             operations.append(Settle(segment.number, offset, tuple([index for index, _ in change.finals])))
 
@@ -278,10 +280,13 @@ class Ledger:
         row = entry.key[1]
         if not entry.open:
             operations.append(Delete(row, entry.content))
-        elif change.due or change.finals:
-            operations.append(Update(row, entry.due, _state(entry)))
+        elif change.due or change.finals or change.warned or change.expired or change.told:
+            sites = change.sites if change.due else None
+            operations.append(Update(row, entry.due, state_of(entry), self._epoch, sites))
 
-    def _move(self, segment: LiveSegment, entry: Entry, operations: list[Operation]) -> None:
+    def _move(
+        self, segment: LiveSegment, entry: Entry, operations: list[Operation], sites: tuple[str, ...] = ()
+    ) -> None:
         """From its segment to queue.db: the row and the end of the record in one transaction."""
         offset = entry.key[1]
         row = self._new_row()
@@ -290,14 +295,18 @@ class Ledger:
             load = partial(_given, entry.head, entry.body)
         else:
             load = partial(self._load, segment, entry.envelope.queue_id, offset)
-        operations.append(
-            Insert(row, entry.due, entry.envelope, _state(entry), load, 0, entry.body_file, entry.body_size)
-        )
+        operations.append(self._insert(row, entry, load, 0, sites))
         operations.append(Settle(segment.number, offset, None))
         entry.key = (0, row)
         entry.content = row
         self._held[row] = entry
         self._moving[row] = (segment, offset)
+
+    def _insert(self, row: int, entry: Entry, load: Load, body: int, sites: tuple[str, ...] = ()) -> Insert:
+        return Insert(
+            row, entry.due, entry.envelope, state_of(entry), load, body,
+            entry.body_file, entry.body_size, entry.body_crc, self._epoch, sites,
+        )  # fmt: skip
 
     def _load(self, segment: LiveSegment, queue_id: str, offset: int) -> tuple[bytes, bytes] | None:
         """On the writer's thread."""
@@ -312,9 +321,10 @@ class Ledger:
     def _spawn(self, new: NewMessage, parent: Entry, operations: list[Operation]) -> Entry:
         row = self._new_row()
         envelope = new.envelope
-        entry = Entry((0, row), envelope, tuple(range(len(envelope.recipients))), len(new.head), len(new.body))
-        entry.head = new.head
-        entry.content = row
+        entry = Entry(
+            (0, row), envelope, tuple(range(len(envelope.recipients))), len(new.head), len(new.body),
+            new.attempts, new.due, dict(new.reasons), new.head, content=row, warned=new.warned,
+        )  # fmt: skip
         if new.body_of is None:
             entry.body = new.body
             load: Load = partial(_given, new.head, new.body)
@@ -324,14 +334,14 @@ class Ledger:
             entry.body, entry.body_size = parent.body, parent.body_size
             load = self._forwarded(new.head, parent, entry)
         body = entry.content if entry.content != row else 0
-        operations.append(Insert(row, 0.0, envelope, _state(entry), load, body, entry.body_file, entry.body_size))
+        operations.append(self._insert(row, entry, load, body))
         self._held[row] = entry
         return entry
 
     def _forwarded(self, head: bytes, parent: Entry, entry: Entry) -> Load:
         """How the writer gets the content of a forward: its own head, its parent's body."""
         number, at = parent.key
-        entry.body_file = parent.body_file
+        entry.body_file, entry.body_crc = parent.body_file, parent.body_crc
         if not number:
             entry.content = parent.content
             return partial(_given, head, b"")
@@ -362,14 +372,21 @@ class Ledger:
         """A change is durable: the message has left its record `left`, has `row` in queue.db, and is `gone` from the
         courier's hands."""
         if left is not None:
-            left[0].held.pop(left[1], None)
+            left[0].leave(left[1])
         if row:
             self._moving.pop(row, None)
             if gone is not None:
                 self._held.pop(row, None)
                 if gone.open:
                     self._rows.put_away(gone.due)
+        self._away([entry for entry in spawned if entry.due])
         done(spawned)
+
+    def _away(self, entries: Sequence[Entry]) -> None:
+        """These rows are durable, and nobody's."""
+        for entry in entries:
+            del self._held[entry.key[1]]
+            self._rows.put_away(entry.due)
 
     # house-keeping
 
@@ -411,6 +428,7 @@ class Ledger:
             self._move(segment, entry, operations)
         if not offsets:
             return
+        self._lookup.adrift.update({entry.key[1]: entry for entry in unheld})
         segment.moving = True
 
         def moved() -> None:
@@ -425,13 +443,11 @@ class Ledger:
     def _moved(self, segment: LiveSegment, offsets: list[int], held: list[Entry], unheld: list[Entry]) -> None:
         segment.moving = False
         for offset in offsets:
-            segment.held.pop(offset, None)
-        for entry in held:
+            segment.leave(offset)
+        for entry in (*held, *unheld):
             self._moving.pop(entry.content, None)
-        for entry in unheld:
-            self._moving.pop(entry.content, None)
-            self._held.pop(entry.content, None)
-            self._rows.put_away(entry.due)
+        adrift = self._lookup.adrift
+        self._away([entry for entry in (*held, *unheld) if adrift.pop(entry.content, None) is not None])
 
     def _gap(self, segment: LiveSegment, gap: Gap, settled: int) -> None:
         """Bytes in which no record could be read: said with the place, since nothing else is left to name."""
@@ -458,10 +474,6 @@ class Ledger:
         self._writer.close()
         self._rows.close()
         self._shelf.close()
-
-
-def _state(entry: Entry) -> State:
-    return State(entry.open, entry.attempts, {n: entry.reasons[n] for n in entry.open if n in entry.reasons})
 
 
 def _given(head: bytes, body: bytes) -> tuple[bytes, bytes]:

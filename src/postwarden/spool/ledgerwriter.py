@@ -77,6 +77,11 @@ class LedgerWriter:
         """The highest row in use, when `open` returns."""
         return self._db.last_row
 
+    @property
+    def last_epoch(self) -> int:
+        """The highest in use, when `open` returns."""
+        return self._db.last_epoch
+
     def forget(self, segments: Sequence[int]) -> None:
         """Only between `open` and the first work. On a full disk it is left to the next start."""
         with contextlib.suppress(sqlite3.OperationalError):

@@ -34,7 +34,10 @@ class LiveSegment:
         self.held: dict[int, Entry] = {}
         """By offset."""
         self.settled = settled
-        """What the journal says of records behind the cursor."""
+        """What is known of records behind the cursor: from the journal, or since they were asked for by name."""
+        self._names: dict[str, int] = {}
+        """Queue id -> offset of what waits, as far as `_named`; made when somebody asks for names."""
+        self._named = 0
         self.sealed_at: float | None = None
         """Monotonic seconds when it was seen that nobody writes it."""
         self.moving = False
@@ -70,7 +73,7 @@ class LiveSegment:
         body_size = stored.body_size if body_file else envelope.size - len(stored.head)
         entry = Entry(
             (self.number, stored.offset), envelope, tuple(range(len(envelope.recipients))), len(stored.head), body_size,
-            head=stored.head, body=stored.body, body_file=body_file,
+            head=stored.head, body=stored.body, body_file=body_file, body_crc=stored.body_crc,
         )  # fmt: skip
         self.cursor = stored.offset + stored.length
         self.extend(self.cursor)
@@ -88,6 +91,8 @@ class LiveSegment:
                 gap(found, len(lost))
                 continue
             self.cursor = found.offset + found.length
+            if found.offset in self.held:
+                continue
             finals = self.settled.pop(found.offset, ())
             if finals is None:
                 continue
@@ -102,6 +107,54 @@ class LiveSegment:
                 return
         # Only a write that is under way is left, if anything: it comes with a longer `end`.
         self.blocked = self.cursor < self.end
+        self._names.clear()
+
+    # by name
+
+    def locate(self, queue_id: str) -> int:
+        """Offset of a record that waits, or 0. The first call reads all that waits."""
+        self._named = max(self._named, self.cursor)
+        for found in self.file.scan(self._named, self.end, writing=self.sealed_at is None):
+            if isinstance(found, Record):
+                self._names[found.meta.envelope.queue_id] = found.offset
+                self._named = found.offset + found.length
+        offset = self._names.get(queue_id, 0)
+        return offset if offset >= self.cursor else 0
+
+    def fetch(self, offset: int) -> Entry | None:
+        """A record that waits, before its turn; now held."""
+        record = self._waiting_at(offset)
+        if record is None:
+            return None
+        entry = self._entry(record, self.settled.get(offset) or ())
+        if entry is not None:
+            self.held[offset] = entry
+        return entry
+
+    def _waiting_at(self, offset: int) -> Record | None:
+        if not self.cursor <= offset < self.end or offset in self.held or self.settled.get(offset, ()) is None:
+            return None
+        record = self.file.record(offset)
+        return record if record is not None and offset + record.length <= self.end else None
+
+    def leave(self, offset: int) -> None:
+        """A held record is done with, or lives in queue.db."""
+        if self.held.pop(offset, None) is not None and offset >= self.cursor:
+            self.settled[offset] = None
+
+    def entries(self, after: int) -> Iterator[tuple[int, Entry]]:
+        """What lives in it behind the offset `after`, by offset; nothing is taken."""
+        for offset in sorted([offset for offset in self.held if after < offset < self.cursor]):
+            yield offset, self.held[offset]
+        for found in self.file.scan(max(self.cursor, after + 1), self.end, writing=self.sealed_at is None):
+            if isinstance(found, Gap):
+                continue
+            finals = self.settled.get(found.offset, ())
+            entry = self.held.get(found.offset)
+            if entry is None and finals is not None:
+                entry = self._entry(found, finals)
+            if entry is not None:
+                yield found.offset, entry
 
     def _entry(self, record: Record, finals: tuple[int, ...]) -> Entry | None:
         meta = record.meta
@@ -112,6 +165,7 @@ class LiveSegment:
             (self.number, record.offset), meta.envelope, tuple([n for n in range(count) if n not in finals]),
             record.head_size, meta.body_size if meta.body_file else record.body_size,
             body_file=f"{instance_of(self.number)}/{meta.body_file}" if meta.body_file else "",
+            body_crc=meta.body_crc,
         )  # fmt: skip
 
     def content(self, offset: int) -> tuple[bytes, bytes]:

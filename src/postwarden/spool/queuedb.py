@@ -17,14 +17,14 @@ from typing import Any
 import msgspec
 
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.queue import Damaged
+from postwarden.mail.queue import Damaged, State
 from postwarden.spool.layout import database
 from postwarden.spool.salvage import finish
 from postwarden.spool.schema import (
+    ADD_EPOCH,
     PAGE_SIZE,
     TABLES,
     Settled,
-    State,
     read_settled,
     seal,
     seal_envelope,
@@ -60,12 +60,19 @@ class Insert(msgspec.Struct, frozen=True):
     body: int
     body_file: str
     body_size: int
+    body_crc: int
+    """Of the body file; 0: not known."""
+    epoch: int
+    sites: tuple[str, ...] = ()
 
 
 class Update(msgspec.Struct, frozen=True):
     row: int
     due: float
     state: State
+    epoch: int
+    sites: tuple[str, ...] | None = None
+    """None: as they are."""
 
 
 class Delete(msgspec.Struct, frozen=True):
@@ -141,6 +148,10 @@ class QueueWriter:
         """What `open` could not read."""
         self.last_row = 0
         """The highest row in use when it was opened. One that is given twice costs the older message."""
+        self.last_epoch = 0
+        """Of any message that a flush may hand out, when it was opened."""
+        self._sited = False
+        """There may be rows in `site`."""
 
     def open(self, grown: int = GROWN) -> dict[int, dict[int, tuple[int, ...] | None]]:
         """Open or create; what the journal says: segment -> offset -> finals. Raises sqlite3.Error,
@@ -149,11 +160,13 @@ class QueueWriter:
         finish(self._spool)
         self.path = database(self._spool)
         db = self._db = connect(self.path)
-        db.executescript(TABLES)
+        _complete(db)
         with contextlib.suppress(sqlite3.OperationalError):  # full: the reserve is for that
             db.execute("DELETE FROM body WHERE id < 0")
             grow(db, grown)
         self.last_row = _last_row(db)
+        self.last_epoch = db.execute("SELECT max(epoch) FROM message WHERE due < 1e15").fetchone()[0] or 0
+        self._sited = db.execute("SELECT 1 FROM site LIMIT 1").fetchone() is not None
         return self._read_journal(db)
 
     def _read_journal(self, db: sqlite3.Connection) -> dict[int, dict[int, tuple[int, ...] | None]]:
@@ -196,6 +209,7 @@ class QueueWriter:
                     "INSERT INTO settled VALUES(?, 'S', ?, ?)", (journal[segment], segment, seal_settled(settled))
                 )
             group.write(db)
+            self._sited = group.place(db, self._sited)
             unused = group.clean(db)
         for segment, row in journal.items():
             self._journal.setdefault(segment, []).append(row)
@@ -223,7 +237,8 @@ class _Group:
         self.settled: dict[int, Settled] = {}
         self._messages: dict[int, list[Any]] = {}
         self._bodies: list[tuple[Any, ...]] = []
-        self._updates: dict[int, tuple[float, bytes, int]] = {}
+        self._updates: dict[int, tuple[float, bytes, int, int]] = {}
+        self._sites: dict[int, tuple[str, ...]] = {}
         self._deletes: list[Delete] = []
         self._files: list[str] = []
 
@@ -233,10 +248,13 @@ class _Group:
                 self.settled.setdefault(segment, []).append((offset, finals))
             case Insert():
                 self._insert(operation)
-            case Update(row, due, state):
-                self._updates[row] = (due, seal_state(state), row)
+            case Update(row, due, state, epoch, sites):
+                self._updates[row] = (due, seal_state(state), epoch, row)
+                if sites is not None:
+                    self._sites[row] = sites
             case Delete():
                 self._updates.pop(operation.row, None)
+                self._sites[operation.row] = ()
                 self._deletes.append(operation)
             case Unlink(body_file):
                 self._files.append(body_file)
@@ -248,20 +266,32 @@ class _Group:
             head = seal(loaded[0])
         if not new.body:
             size = _DAMAGED_SIZE if loaded is None else new.body_size
-            data = None if loaded is None or new.body_file else seal(loaded[1])
+            data = None if loaded is None else seal(loaded[1])
+            if new.body_file:
+                data = new.body_crc.to_bytes(4) if new.body_crc else None
             self._bodies.append((new.row, "B", size, new.body_file or None, data))
         self._messages[new.row] = [
             new.row, "M", new.due, new.body or new.row, len(head or b"    ") - 4, new.body_size,
-            new.envelope.queue_id, seal_state(new.state), seal_envelope(new.envelope), head,
+            new.envelope.queue_id, seal_state(new.state), seal_envelope(new.envelope), head, new.epoch,
         ]  # fmt: skip
+        if new.sites:
+            self._sites[new.row] = new.sites
 
     def write(self, db: sqlite3.Connection) -> None:
         _insert_rows(db, "body", self._bodies)
         _insert_rows(db, "message", list(self._messages.values()))
         if self._updates:
-            db.executemany("UPDATE message SET due = ?, state = ? WHERE id = ?", self._updates.values())
+            db.executemany("UPDATE message SET due = ?, state = ?, epoch = ? WHERE id = ?", self._updates.values())
         if self._deletes:
             db.executemany("DELETE FROM message WHERE id = ?", [(gone.row,) for gone in self._deletes])
+
+    def place(self, db: sqlite3.Connection, sited: bool) -> bool:
+        """Note the sites of messages, where any message has (`sited`) or gets one; whether one may have now."""
+        rows = [(name, row) for row, names in self._sites.items() for name in names]
+        if sited or rows:
+            db.executemany("DELETE FROM site WHERE message = ?", [(row,) for row in self._sites])
+            db.executemany("INSERT INTO site(tag, name, message) VALUES('D', ?, ?)", rows)
+        return sited or bool(rows)
 
     def clean(self, db: sqlite3.Connection) -> list[str]:
         """Remove bodies that no message has any more; the body files that are free."""
@@ -274,11 +304,19 @@ class _Group:
         return [file for file in files if not _in_use(db, file)]
 
 
+def _complete(db: sqlite3.Connection) -> None:
+    """Make what lacks; in a file of the first layout that is a column and two indexes. Raises sqlite3.Error."""
+    columns = [row[1] for row in db.execute("PRAGMA table_info(message)")]
+    if columns and "epoch" not in columns:
+        db.execute(ADD_EPOCH)
+    db.executescript(TABLES)
+
+
 def _last_row(db: sqlite3.Connection) -> int:
-    """Of messages, of bodies, and of bodies that a message refers to. Raises sqlite3.Error, above all when it can't be
+    """Of messages, of bodies, and of those that another row refers to. Raises sqlite3.Error, above all when it can't be
     read: the file is then rebuilt before a row is given."""
     rows = db.execute("SELECT max(id) FROM message UNION ALL SELECT max(body) FROM message UNION ALL "
-                      "SELECT max(id) FROM body").fetchall()  # fmt: skip
+                      "SELECT max(id) FROM body UNION ALL SELECT max(message) FROM site").fetchall()  # fmt: skip
     return max((row or 0 for (row,) in rows), default=0)
 
 

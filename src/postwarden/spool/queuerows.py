@@ -1,21 +1,26 @@
-"""Reading queue.db on the loop: what is due, content, in pages.
+"""Reading queue.db on the loop: what is due, what has a name, content, in pages.
 
 `due` walks the index (due, id) with a cursor. What lies before the cursor is held by the courier, or was put away since
 with a later due time; `put_away` sets the cursor back when the time is not later (a clock that was set back).
+
+A flush of all walks the index (epoch, id) up to the epoch at which it was asked for, a flush of a site the index (name,
+message): what is deferred again meanwhile has a newer epoch, or lies behind the cursor.
 """
 
 import os
 import sqlite3
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from typing import Any
 
-from postwarden.mail.queue import Content, Damaged, Entry
+from postwarden.mail.queue import HOLD, Content, Damaged, Entry, Listed, State
 from postwarden.spool.layout import database
 from postwarden.spool.queuedb import connect
-from postwarden.spool.schema import State, read_envelope, read_state, unseal
+from postwarden.spool.schema import read_envelope, read_state, unseal
 
 _PAGE = 500
-_COLUMNS = "id, due, body, head_size, body_size, state, envelope"
+_PAGE_BYTES = 1 << 20
+"""Of envelopes in a page of a listing: messages with a thousand recipients must not hold up the loop."""
+_COLUMNS = "message.id, due, body, head_size, body_size, state, envelope"
 _START = (-1.0, 0)
 
 
@@ -27,7 +32,11 @@ class QueueRows:
         self._broken = broken
         self._db: sqlite3.Connection | None = None
         self._cursor = _START
-        self._flush = (0, 0)
+        self._flush_at = (0, 0)
+        self._flush_before = 0
+        """A flush hands out epochs before this one."""
+        self._sites: dict[str, tuple[int, int]] = {}
+        """Sites whose mail is asked for -> rows from .. to."""
         self._bad: set[int] = set()
 
     def open(self) -> None:
@@ -46,12 +55,14 @@ class QueueRows:
             return []
         try:
             return self._db.execute(text, values).fetchall()
-        except sqlite3.OperationalError as error:
-            self._report(f"queue.db: {error}")
         except sqlite3.DatabaseError as error:
-            self._report(f"queue.db: {error}")
-            self._broken()
+            self._failed(error)
         return []
+
+    def _failed(self, error: sqlite3.DatabaseError) -> None:
+        self._report(f"queue.db: {error}")
+        if not isinstance(error, sqlite3.OperationalError):
+            self._broken()
 
     # what is due
 
@@ -63,25 +74,44 @@ class QueueRows:
                 (*self._cursor, now, limit - len(found)),
             )
             if not page:
-                return found + self._flushed(limit - len(found), held)
+                found += self._flushed(limit - len(found), held)
+                return found + self._for_sites(limit - len(found), held)
             self._cursor = (page[-1][1], page[-1][0])
             found += self._entries(page, held)
         return found
 
     def _flushed(self, limit: int, held: Container[int]) -> list[Entry]:
         found: list[Entry] = []
-        at, last = self._flush
-        while at < last and len(found) < limit:
+        while self._flush_before and len(found) < limit:
             page = self._query(
-                f"SELECT {_COLUMNS} FROM message WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
-                (at, last, limit - len(found)),
+                f"SELECT {_COLUMNS}, epoch FROM message INDEXED BY message_epoch WHERE due < 1e15 "
+                "AND (epoch, id) > (?, ?) AND epoch < ? ORDER BY epoch, id LIMIT ?",
+                (*self._flush_at, self._flush_before, limit - len(found)),
             )
-            at = page[-1][0] if page else last
-            found += self._entries(page, held)
-        self._flush = (at, last)
+            if page:
+                self._flush_at = (page[-1][-1], page[-1][0])
+            else:
+                self._flush_before = 0
+            found += self._entries([row[:-1] for row in page], held)
         return found
 
-    def _entries(self, page: list[Any], held: Container[int]) -> Iterator[Entry]:
+    def _for_sites(self, limit: int, held: Container[int]) -> list[Entry]:
+        found: list[Entry] = []
+        while self._sites and len(found) < limit:
+            site, (at, last) = next(iter(self._sites.items()))
+            page = self._query(
+                f"SELECT {_COLUMNS} FROM site JOIN message ON message.id = site.message "
+                "WHERE name = ? AND site.message > ? AND site.message <= ? AND due < ? ORDER BY site.message LIMIT ?",
+                (site, at, last, HOLD, limit - len(found)),
+            )
+            if page:
+                self._sites[site] = (page[-1][0], last)
+            else:
+                del self._sites[site]
+            found += self._entries(page, held)
+        return found
+
+    def _entries(self, page: Iterable[Any], held: Container[int]) -> Iterator[Entry]:
         for row in page:
             if row[0] not in held and row[0] not in self._bad:
                 entry = self._entry(*row)
@@ -102,29 +132,87 @@ class QueueRows:
             self._report(f"{envelope.queue_id}: {error}; all its recipients are tried again")
             state = State(tuple(range(len(envelope.recipients))))
         return Entry(
-            (0, row), envelope, state.open, head_size, body_size, state.attempts, due, state.reasons, content=body
-        )
+            (0, row), envelope, state.open, head_size, body_size, state.attempts, due, state.reasons, content=body,
+            warned=state.warned, expired=state.expired, untold=state.untold, told=state.told,
+        )  # fmt: skip
 
     def next_due(self, held: Container[int]) -> float | None:
-        if self._flush[0] < self._flush[1]:
+        if self._flush_before or self._sites:
             return 0.0
         due, row = self._cursor
         while page := self._query(
-            "SELECT due, id FROM message WHERE (due, id) > (?, ?) ORDER BY due, id LIMIT ?", (due, row, _PAGE)
+            "SELECT due, id FROM message WHERE (due, id) > (?, ?) AND due < ? ORDER BY due, id LIMIT ?",
+            (due, row, HOLD, _PAGE),
         ):
             for due, row in page:
                 if row not in held and row not in self._bad:
                     return float(due)
         return None
 
-    def flush(self, last: int) -> None:
-        """Hand out all rows up to `last` once, whatever their time."""
-        self._flush = (0, last)
+    def flush(self, epoch: int) -> None:
+        """Hand out all rows of older epochs once, whatever their time."""
+        self._flush_at, self._flush_before = (-1, 0), epoch
+
+    def flush_site(self, site: str, last: int) -> None:
+        """Hand out the rows of this site up to `last` once."""
+        self._sites[site] = (0, last)
 
     def put_away(self, due: float) -> None:
         """A row with this due time is held no more."""
         if due <= self._cursor[0]:
             self._cursor = (due, 0)
+
+    # by name
+
+    def rows_of(self, queue_ids: Collection[str]) -> list[int]:
+        """On hold or not, held or not."""
+        marks = ",".join("?" * len(queue_ids))
+        return [row for (row,) in self._query(f"SELECT id FROM message WHERE queue_id IN ({marks})", (*queue_ids,))]
+
+    def pick(self, rows: Sequence[int], held: Container[int]) -> list[Entry]:
+        """Of these rows, those that nobody holds."""
+        marks = ",".join("?" * len(rows))
+        page = self._query(f"SELECT {_COLUMNS} FROM message WHERE id IN ({marks}) ORDER BY id", (*rows,))
+        return list(self._entries(page, held))
+
+    def page(self, after: int, limit: int, held: Container[int]) -> tuple[list[Listed], int | None]:
+        """Rows behind `after`, and where to go on; None: that was all."""
+        found: list[Listed] = []
+        if self._db is None:
+            return found, None
+        size, at = 0, after
+        try:
+            page = self._db.execute(
+                "SELECT id, queue_id, due, state, envelope FROM message WHERE id > ? ORDER BY id LIMIT ?",
+                (after, limit),
+            )
+            for at, *row in page:
+                size += len(row[-1] or b"")
+                listed = self._listed(at, held, *row)
+                if listed is not None:
+                    found.append(listed)
+                if size > _PAGE_BYTES:
+                    break
+            page.close()
+        except sqlite3.DatabaseError as error:
+            self._failed(error)
+            return found, None
+        return found, None if at == after else at
+
+    def _listed(self, row: int, held: Container[int], queue_id: str, *rest: Any) -> Listed | None:
+        due, state, envelope = rest
+        try:
+            plain = unseal(envelope, f"envelope of message {row}")
+        except Damaged as error:
+            if row not in self._bad:
+                self._bad.add(row)
+                self._report(f"{error}; the message is lost")
+            return None
+        try:
+            waiting = unseal(state, f"state of message {row}")
+        except Damaged:  # said when it is taken
+            waiting = b""
+        return Listed((0, row), queue_id, due, row in held, plain, waiting)
 
     # content
 
@@ -139,12 +227,14 @@ class QueueRows:
         head_blob, data, file, size = found[0]
         head = unseal(head_blob, f"head of message {row}")
         if file:
-            return Content(head, None, self.open_body(file), 0, size)
+            crc = int.from_bytes(data) if isinstance(data, bytes) and len(data) == 4 else 0
+            return Content(head, None, self.open_body(file), 0, size, crc)
         return Content(head, unseal(data, f"body of message {row}"))
 
     def open_body(self, file: str) -> int:
         """Raises OSError."""
         return os.open(os.path.join(self._spool, "incoming", file), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
-    def body_files(self) -> set[str]:
-        return {file for (file,) in self._query("SELECT file FROM body WHERE file IS NOT NULL")}
+    def body_files(self, of: Iterable[str]) -> set[str]:
+        """Those of these that a message needs."""
+        return {file for file in of if self._query("SELECT 1 FROM body WHERE file = ? LIMIT 1", (file,))}

@@ -139,8 +139,8 @@ class Shelf:
                 elif name.endswith(".segment.new") and not locked(path) and _age(path) > _STALE:
                     os.unlink(path)
 
-    def collect_garbage(self, referred: Callable[[], set[str]], unlink: Callable[[list[str]], None]) -> None:
-        """Once, when all that was there at the start has been read."""
+    def collect_garbage(self, referred: Callable[[set[str]], set[str]], unlink: Callable[[list[str]], None]) -> None:
+        """Once, when all that was there at the start has been read. `referred`: which of these some message needs."""
         if not self._garbage:
             return
         for number, end in self._read_to.items():
@@ -150,7 +150,7 @@ class Shelf:
         garbage, self._garbage = self._garbage, set()
         garbage = {path for path in garbage if int(path.partition("/")[0]) not in self.damaged}
         if garbage:
-            unlink(sorted(garbage - referred()))
+            unlink(sorted(garbage - referred(garbage)))
 
 
 def _age(path: str) -> float:

@@ -18,7 +18,7 @@ from postwarden.spool.logfile import read_log
 from postwarden.spool.pages import Pages
 from postwarden.spool.queuedb import connect
 from postwarden.spool.salvage import ROOTS, finish, replace
-from postwarden.spool.schema import PAGE_SIZE, TABLES
+from postwarden.spool.schema import COLUMNS, PAGE_SIZE, TABLES
 from postwarden.testing.spool import Spool
 
 LATER = Status("4.4.1", "connect to mx[192.0.2.1]:25: Connection refused", "none")
@@ -30,17 +30,19 @@ def fill(db: sqlite3.Connection, count: int, seed: int = 1) -> None:
         size = choice.choice((0, 10, 1000, 4046, 4047, 4048, 5000, 8200, 30_000))
         db.execute("BEGIN")
         db.execute("INSERT INTO body VALUES(?, 'B', ?, ?, ?)", (n, size, None, choice.randbytes(size)))
-        values = (n, "M", n / 7, n, 3, -size, f"Q{n}", choice.randbytes(50), choice.randbytes(200), b"")
-        db.execute("INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?,?)", values)
+        values = (n, "M", n / 7, n, 3, -size, f"Q{n}", choice.randbytes(50), choice.randbytes(200), b"", n % 4)
+        db.execute("INSERT INTO message VALUES(?,?,?,?,?,?,?,?,?,?,?)", values)
+        db.execute("INSERT INTO site VALUES(?, 'D', ?, ?)", (n, f"site{n % 9}.example", n))
         db.execute("INSERT INTO settled VALUES(?, 'S', ?, ?)", (n, n << 40, choice.randbytes(30)))
         if n % 3 == 0:
             db.execute("DELETE FROM message WHERE id = ?", (n - 1,))
             db.execute("DELETE FROM body WHERE id = ?", (n - 1,))
+            db.execute("DELETE FROM site WHERE id = ?", (n - 1,))
         db.execute("COMMIT")
 
 
 def dump(db: sqlite3.Connection) -> dict[str, list[Any]]:
-    return {name: db.execute(f"SELECT * FROM {name} ORDER BY id").fetchall() for name in ROOTS}
+    return {name: db.execute(f"SELECT * FROM {name} ORDER BY id").fetchall() for name in COLUMNS}
 
 
 def read_pages(path: str) -> dict[str, list[Any]]:
@@ -74,7 +76,7 @@ def test_pages_and_log_read_what_sqlite_reads(database: tuple[str, dict[str, lis
     path, content = database
     assert read_log(f"{path}-wal").pages
     assert read_log(f"{path}-wal").lost == 0
-    assert read_pages(path) == content
+    assert read_pages(path) == {name: content[name] for name in ROOTS}
 
 
 def test_roots_are_where_salvage_looks(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_sound_log_cut_anywhere(database: tuple[str, dict[str, list[Any]]], tmp_
             assert found.lost == 0
             ours = read_pages(str(copy))
             db = connect(str(copy))
-            assert dump(db) == ours
+            assert {name: rows for name, rows in dump(db).items() if name in ROOTS} == ours
             db.close()
 
 
