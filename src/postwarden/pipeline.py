@@ -275,7 +275,7 @@ def courier(
         "discard": lambda name, nexthop, _: discard(nexthop),
     }
     clerk = _clerk(settings, tables, resolver.local_domain, log)
-    served = _served(settings, tables)
+    served = _served(settings, params, tables)
     spawner = Spawner(
         Reports(bounce, clock.now),
         clerk,
@@ -283,14 +283,29 @@ def courier(
         now=clock.now,
         trace=trace,
     )
-    return Parts(ledger, clock, log, planner, spawner, inside, fetch, refresh, clerk, served)
+    authorized = _authorized(settings, params, tables)
+    return Parts(ledger, clock, log, planner, spawner, inside, fetch, refresh, clerk, served, authorized)
 
 
-def _served(settings: Settings, tables: Tables) -> Callable[[str], bool]:
+def _authorized(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str, str], bool]:
+    """Which local users may list and flush the queue; whom it can't look up may not. Raises ConfigError."""
+    names = ("authorized_mailq_users", "authorized_flush_users")
+    lists = {name: MatchList(name, getattr(params, name), tables, settings.origin(name)) for name in names}
+
+    def authorized(parameter: str, user: str) -> bool:
+        try:
+            return lists[parameter].match_string(user) is not None
+        except (TableError, Pending):
+            return False
+
+    return authorized
+
+
+def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str], bool]:
     """Whether fast_flush_domains has a domain; what can't be looked up it has not. Raises ConfigError."""
     name = "fast_flush_domains"
-    parents = name in split(settings.text("parent_domain_matches_subdomains"))
-    domains = MatchList(name, split(settings.text(name)), tables, settings.origin(name), parents=parents)
+    parents = name in params.parent_domain_matches_subdomains
+    domains = MatchList(name, params.fast_flush_domains, tables, settings.origin(name), parents=parents)
 
     def served(domain: str) -> bool:
         try:

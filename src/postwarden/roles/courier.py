@@ -5,6 +5,8 @@ ledger, and its configuration, which is swapped in place.
 """
 
 import asyncio
+import contextlib
+import os
 import socket
 import sqlite3
 import time
@@ -16,6 +18,7 @@ from postwarden import pipeline
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.ipc.channel import Channel
+from postwarden.ipc.queue_records import socket_path
 from postwarden.ipc.records import (
     FromDeliverer,
     FromReceiver,
@@ -28,6 +31,7 @@ from postwarden.mail.events import Event, Failure, Fatal
 from postwarden.mail.queue import SpoolError
 from postwarden.roles import lock
 from postwarden.roles.life import Life, run
+from postwarden.roles.queue_server import QueueServer
 from postwarden.schedule.courier import Courier
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
@@ -59,15 +63,23 @@ class CourierRole:
         )
         self._scheduler: Scheduler[Delivery] = Scheduler(float(params.minimal_backoff_time))
         self._configure(settings)
-        self.courier = Courier(self._parts(settings), self._scheduler, params)
+        parts = self._parts(settings)
+        self.courier = Courier(parts, self._scheduler, params)
         self._over = False
         try:
-            self._alone(spool_directory(settings.text("queue_directory")))
+            spool = spool_directory(settings.text("queue_directory"))
+            self._alone(spool)
+            _private(spool)
             self.courier.begin()
         except (lock.AlreadyRunning, OSError, sqlite3.Error) as error:
             life.log.emit("qmgr", Fatal(f"the queue can't be opened: {error}"))
             life.log.flush()
             raise SystemExit(1) from error
+        self._door = QueueServer(self.courier, life.log, parts.authorized)
+        try:
+            self._door.open(socket_path(settings.text("queue_directory")))
+        except OSError as error:  # mail goes on; the queue's commands can't be answered
+            life.log.emit("qmgr", Failure(f"control socket: {error}"))
         life.ready()
         self._report()
 
@@ -89,6 +101,7 @@ class CourierRole:
         parts, params = self._parts(settings), view(CourierParams, settings)
         self._configure(settings)
         self.courier.reconfigure(parts, params)
+        self._door.authorized = parts.authorized
 
     def _configure(self, settings: Settings) -> None:
         for limits in transports(settings):
@@ -156,6 +169,7 @@ class CourierRole:
         self.courier.flush()
 
     def drain(self, at_once: bool) -> None:
+        self._door.close()
         self.courier.drain(self._drained)
 
     def _drained(self) -> None:
@@ -182,6 +196,15 @@ class CourierRole:
         task = self._life.loop.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _private(spool: str) -> None:
+    """Everybody may pass through the directory to its sockets: the queue's files are nobody's else."""
+    os.umask(0o077)
+    for entry in os.scandir(spool):
+        if entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                os.chmod(entry.path, 0o600)
 
 
 class _Remote:

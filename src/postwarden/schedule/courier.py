@@ -7,6 +7,7 @@ to one message is in `rounds`, what operators do with messages in `operations`.
 
 from collections.abc import Callable
 
+from postwarden.ipc.queue_records import Figures
 from postwarden.ipc.records import Forward, Outcome, SegmentSealed, Stored
 from postwarden.mail.events import Failure
 from postwarden.mail.queue import Damaged, Entry
@@ -56,6 +57,7 @@ class Courier:
         self._timer: Timer | None = None
         self._wake_at = 0.0
         self._scanned = 0.0
+        self._scan_at = 0.0
         self._jumps = 0
 
     # life
@@ -89,9 +91,18 @@ class Courier:
     def figures(self) -> dict[str, int]:
         return {"active": self._rounds.active, "waiting": self._scheduler.waiting, "delivering": self._jobs}
 
+    def whereabouts(self) -> Figures:
+        """What is done now and what is waited for."""
+        now, moment = self._clock.now(), self._clock.monotonic()
+        next_run = now + max(self._scan_at - moment, 0.0)
+        destinations = self._scheduler.destinations(moment, now)
+        return Figures(now, self._rounds.active, self._scheduler.waiting, self._jobs, next_run, destinations)
+
     def _scan(self) -> None:
         """The queue run: what is due by now may become active."""
-        self._clock.call_later(float(self._params.queue_run_delay), self._scan)
+        delay = float(self._params.queue_run_delay)
+        self._clock.call_later(delay, self._scan)
+        self._scan_at = self._clock.monotonic() + delay
         self._scanned = self._rounds.calendar.time()
         due = self._ledger.next_due()
         if due is not None and due > self._scanned + self._params.maximal_backoff_time:

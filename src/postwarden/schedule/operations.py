@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from postwarden.ipc import queue_records as ask
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Failure, Notice, printable
-from postwarden.mail.queue import HOLD, Change, Cursor, Damaged, Entry, Listed, NewMessage
+from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry, Listed, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.rounds import Rounds
@@ -50,6 +50,11 @@ class Acting:
         if not self._open:
             self._finished()
 
+    @property
+    def only_waits(self) -> bool:
+        """All but what is being delivered is done."""
+        return self._open == len(self.waiting)
+
     def wanted(self, queue: str) -> bool:
         return not self.queues or queue in self.queues
 
@@ -83,6 +88,10 @@ class Operations:
 
     def page(self, after: Cursor | None, limit: int = ask.PAGE) -> tuple[list[Listed], Cursor | None]:
         return self._rounds.parts.ledger.page(after, limit)
+
+    def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
+        """A message as it is stored. Raises Damaged, OSError."""
+        return self._rounds.parts.ledger.peek(queue_id)
 
     def _in_hand(self, acting: Acting, queue_id: str) -> bool:
         """Begin with a message that the courier holds; False if it does not."""
@@ -200,11 +209,15 @@ class Operations:
 
     # flush
 
-    def flush_site(self, site: str) -> None:
-        """Try what waits for this site now."""
+    def flush_site(self, site: str) -> bool:
+        """Try what waits for this site now; False: fast_flush_domains does not have it."""
+        site = site.lower()
+        if not self._rounds.parts.served(site):
+            return False
         self._scheduler.flush()
-        self._rounds.parts.ledger.flush_site(site.lower())
+        self._rounds.parts.ledger.flush_site(site)
         self._look()
+        return True
 
     def flush_message(self, queue_id: str) -> None:
         """Try this one now, unless it is on hold."""

@@ -4,12 +4,16 @@ from msgspec import Struct
 
 
 class CourierParams(Struct, frozen=True):
+    authorized_flush_users: tuple[str, ...]
+    authorized_mailq_users: tuple[str, ...]
     bounce_queue_lifetime: int
     delay_warning_time: int
+    fast_flush_domains: tuple[str, ...]
     in_flow_delay: int
     maximal_backoff_time: int
     maximal_queue_lifetime: int
     minimal_backoff_time: int
+    parent_domain_matches_subdomains: tuple[str, ...]
     qmgr_message_active_limit: int
     qmgr_message_recipient_limit: int
     queue_run_delay: int

@@ -28,3 +28,5 @@ class Parts(Struct, frozen=True):
     """content.prepare, for mail that is requeued."""
     served: Site
     """Whether fast_flush_domains has a domain."""
+    authorized: Callable[[str, str], bool]
+    """Whether a list of users (its parameter's name) has this user."""

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from postwarden.ipc.queue_records import DestinationFigures
 from postwarden.mail.status import Status
 from postwarden.schedule.feedback import Feedback, Window
 
@@ -229,6 +230,24 @@ class Scheduler(Generic[T]):
         home = destination.transport.destinations
         if idle and destination.suspended is None and home.get(destination.key) is destination:
             del home[destination.key]
+
+    def destinations(self, now: float, epoch: float) -> tuple[DestinationFigures, ...]:
+        """Those that have something to do or can't be used, at the time `now`, which is `epoch` on the calendar."""
+        resting = {id(destination): due for due, _, destination in self._wakes if destination.resting}
+        return tuple(
+            DestinationFigures(
+                transport.limits.name,
+                destination.key,
+                len(destination.todo),
+                destination.busy,
+                destination.window.size,
+                epoch + destination.until - now if destination.suspended is not None else 0.0,
+                epoch + resting[id(destination)] - now if id(destination) in resting else 0.0,
+                destination.suspended,
+            )
+            for transport in self._transports.values()
+            for destination in transport.destinations.values()
+        )
 
     # time
 

@@ -75,6 +75,8 @@ _WORKING = """
     authorized_submit_users default_verp_delimiters empty_address_local_login_sender_maps_lookup_key
     local_login_sender_maps maillog_file_compressor maillog_file_rotate_suffix postwarden_submit_limit
     sendmail_fix_line_endings smtputf8_autodetect_classes verp_delimiter_filter
+    authorized_flush_users authorized_mailq_users bounce_queue_lifetime delay_warning_time fast_flush_domains
+    maximal_queue_lifetime qmgr_message_recipient_limit
 """
 WORKS = frozenset(_WORKING.split())
 
