@@ -7,6 +7,7 @@ class ContentParams(Struct, frozen=True):
     myhostname: str
     enable_long_queue_ids: bool
     always_add_missing_headers: bool
+    header_from_format: str
     message_drop_headers: tuple[str, ...]
     undisclosed_recipients_header: str
     header_size_limit: int

@@ -10,6 +10,7 @@ from postwarden.addressing.rewrite import Rewriter
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.addresses import RECIPIENTS, SENDERS, needs_look, rewritten
+from postwarden.content.author import author
 from postwarden.content.canonical import Canonical, Masquerade, Place
 from postwarden.content.head import Look, Scanner, cut_to, fields, name_of, rejoin, with_fields
 from postwarden.content.locals import LocalClients
@@ -17,9 +18,8 @@ from postwarden.content.mapping import Mapper, Unreasonable
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
 from postwarden.content.recipients import Recipients, Rewrite
-from postwarden.mail.address import external
 from postwarden.mail.date import mail_date
-from postwarden.mail.envelope import Envelope
+from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Event, MessageIdSeen, Warn
 from postwarden.mail.reply import Reply
 from postwarden.tables.maps import Maps
@@ -76,9 +76,10 @@ class Preparer:
     def __call__(self, envelope: Envelope, head: bytes, *, local: bool | None = None) -> Prepared | Reply:
         """The message as it is to be stored, or the reply that refuses it. Raises Pending; then call it again.
 
-        `local`: it comes from one of our own users; None: main.cf says whether it does.
+        `local`: it comes from one of our own users; None: it was found out before, or main.cf says whether it does.
         """
-        local = self._local(envelope.client) if local is None else local
+        if local is None:
+            local = envelope.context == "local" if envelope.context else self._local(envelope.client)
         try:
             return self._prepare(envelope, head, local=local)
         except TableError as error:
@@ -96,7 +97,8 @@ class Preparer:
             return Reply(554, "5.4.0", "Error: too many hops")
         rewrite = self._context(local)
         sender = envelope.sender and self._canonical[Place.ENVELOPE_SENDER](self._rewrite(envelope.sender))
-        recipients = self._recipients.of(sender, envelope.recipients)
+        aliases: list[Recipient] = []
+        recipients = self._recipients.of(sender, envelope.recipients, aliases)
         if rewrite is not None:
             head = self._with_addresses(seen, head, rewrite)
         if len(head) > params.header_size_limit or not self._drop.isdisjoint(seen.names):
@@ -106,15 +108,20 @@ class Preparer:
             self._say(MessageIdSeen(queue_id, value, name))
             message_id = value[:_LINE] if name == "message-id" else message_id
         if rewrite is not None or params.always_add_missing_headers:
-            missing, made = self._missing(seen, queue_id, sender, envelope.arrival)
+            missing, made = self._missing(seen, envelope, sender)
             message_id = message_id or made
             if missing:
                 head = with_fields(head, missing)
         if not message_id and b"message-id" not in seen.names:
             self._say(MessageIdSeen(queue_id, "<>"))
-        return Prepared(structs.replace(envelope, sender=sender, recipients=recipients, message_id=message_id), head)
+        context = "local" if local else "remote"
+        envelope = structs.replace(
+            envelope, sender=sender, recipients=recipients, message_id=message_id, context=context,
+            expanded=(*envelope.expanded, *aliases),
+        )  # fmt: skip
+        return Prepared(envelope, head)
 
-    def _missing(self, seen: Look, queue_id: str, sender: str, arrival: float) -> tuple[list[str], str]:
+    def _missing(self, seen: Look, envelope: Envelope, sender: str) -> tuple[list[str], str]:
         """Message-Id, Date and From, with `Resent-` where the message was resent (RFC 5322 3.6.6); To. And the
         Message-Id, if it was made."""
         prefix = "Resent-" if seen.resent else ""
@@ -122,14 +129,15 @@ class Preparer:
         added = []
         made = ""
         if low + b"message-id" not in seen.names:
-            new = self._new_message_id(queue_id, arrival)
+            new = self._new_message_id(envelope.queue_id, envelope.arrival)
             added.append(f"{prefix}Message-Id: {new}")
-            self._say(MessageIdSeen(queue_id, new, f"{low.decode()}message-id"))
+            self._say(MessageIdSeen(envelope.queue_id, new, f"{low.decode()}message-id"))
             made = "" if prefix else new
         if low + b"date" not in seen.names:
-            added.append(f"{prefix}Date: {mail_date(arrival)}")
+            added.append(f"{prefix}Date: {mail_date(envelope.arrival)}")
         if low + b"from" not in seen.names:
-            added.append(f"{prefix}From: {external(sender) or 'MAILER-DAEMON'}")
+            form = self._params.header_from_format
+            added.append(f"{prefix}From: {author(sender, envelope.full_name, form)}")
         undisclosed = self._params.undisclosed_recipients_header
         if undisclosed and seen.names.isdisjoint(_VISIBLE):
             added.append(undisclosed)
