@@ -40,6 +40,8 @@ class Message(Struct, frozen=True):
     queue: str
     envelope: Envelope
     state: State
+    due: float
+    """As in `Listed`."""
 
     def recipients(self) -> list[tuple[str, str]]:
         """(address, reason) of those still to be delivered, in external form; first those that were deferred."""
@@ -75,7 +77,7 @@ def messages(listing: Iterable[Listed]) -> Iterator[Message | Unreadable]:
         if state.open and state.open[-1] >= len(envelope.recipients):
             yield Unreadable(listed.queue_id, "its recipients do not fit its state")
             continue
-        yield Message(listed.queue(state), envelope, state)
+        yield Message(listed.queue(state), envelope, state, listed.due)
 
 
 def traditional(message: Message, columns: Columns) -> str:

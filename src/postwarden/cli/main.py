@@ -7,6 +7,7 @@ import sys
 COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
     "flush": "service", "status": "service", "check": "service", "compat": "compat",
+    "queue": "queue",
 }  # fmt: skip
 TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf",
          "postqueue": "postqueue", "postsuper": "postsuper"}  # fmt: skip
@@ -20,6 +21,7 @@ usage: postwarden [-c DIR] COMMAND
   reload      read the configuration again; no session is cut
   flush       try all deferred mail now
   status      is it running?
+  queue       what waits: by destination, sender, reason, age; the oldest; what is next
   check       is the configuration right? Names what is not, by file and line
   compat DIR  make links named postfix, postmap, postalias, newaliases and postconf in DIR
 """

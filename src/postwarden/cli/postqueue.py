@@ -63,7 +63,6 @@ def parse(words: list[str]) -> Request:
     for letter, argument in options(words, "c:fi:jps:v"):
         if letter == "c":
             request.directory = argument
-            os.environ["MAIL_CONFIG"] = argument
         elif letter != "v":
             if request.mode:
                 raise Misuse
