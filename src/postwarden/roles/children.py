@@ -30,6 +30,8 @@ class Child:
         self.instance = start.instance
         self.generation = start.generation
         self.phase = Phase.STARTING
+        self.hurried = False
+        """It was told to end at once."""
         self.began = time.monotonic()
         self.pid, ours = spawn(start.role)
         self.figures: dict[str, int] = {}
@@ -44,6 +46,7 @@ class Child:
 
     def drain(self, *, at_once: bool = False) -> None:
         self.phase = Phase.DRAINING
+        self.hurried = at_once
         self.send(Drain(at_once))
 
     def kill(self) -> None:

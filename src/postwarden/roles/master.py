@@ -38,16 +38,18 @@ from postwarden.mail.events import Failure, Fatal, Notice, Warn
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.receive.counters import Counters
 from postwarden.roles.children import Child, Phase
+from postwarden.roles.generations import KEPT, Generations, Plan
 from postwarden.roles.handover import Handover, LogTarget
-from postwarden.roles.listeners import bind, listeners
+from postwarden.roles.listeners import bind, listeners, submission
 from postwarden.roles.notify import notify
 from postwarden.roles.restarts import Restarts
 from postwarden.tables.check import problems
 
-_GENERATIONS = 3
 _FIXED = ("queue_directory", "data_directory", "mail_owner")
 _AGAIN = 1.0
 """Seconds until what the machine had no room for (processes, descriptors, memory) is tried again."""
+_OLD_SECONDS = 600.0
+"""What a client of a receiver that says 421 has left to finish what it is sending."""
 _STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0}
 _ORDER_OF_STOP = (("receiver",), ("courier",), ("carrier", "agent"))
 EX_CONFIG = 78
@@ -63,8 +65,6 @@ class Master:
         self._over: asyncio.Future[int] = self._loop.create_future()
         self._children: dict[int, Child] = {}
         self._sockets: dict[tuple[str, int], socket.socket] = {}
-        self._listeners: list[Listener] = []
-        self._generation = 0
         self._restarts = Restarts()
         self._stopping = -1
         self._announced = False
@@ -72,7 +72,8 @@ class Master:
         self._user = settings.text("mail_owner") if os.geteuid() == 0 else ""
         self._target = LogTarget(settings)
         self.log = MailLog(_sink(self._target, settings), settings.text("syslog_name"))
-        self._handover = Handover(settings)
+        plan = Plan(0, settings, (*listeners(settings), submission(settings)), Handover(settings))
+        self._generations = Generations(plan)
         self._counters = Counters.create()
 
     # Life
@@ -89,7 +90,7 @@ class Master:
         ):
             self._loop.add_signal_handler(number, action)
         self._loop.set_exception_handler(self._unexpected)
-        self._rebind(listeners(self.settings))
+        self._rebind(self._generations.latest.listeners)
         self._announce("daemon started")
         for role, count in self._wanted().items():
             for _ in range(count):
@@ -99,14 +100,26 @@ class Master:
         return await self._over
 
     def reload(self) -> None:
-        """Read the configuration again; one that can't be used is logged, and the running one stays."""
+        """Read the configuration again; one that can't be used is logged, and the running one stays. While the last
+        reload's processes start, further ones wait and become one."""
+        wait = self._generations.wait(self._loop.time())
+        if wait:
+            self._loop.call_later(wait, self._reload_late)
+        elif wait is not None:
+            self._reload()
+
+    def _reload_late(self) -> None:
+        if self._generations.due():
+            self._reload()
+
+    def _reload(self) -> None:
         if self._stopping >= 0:
             return
         notify("RELOADING=1")
         try:
             settings = load(self.settings.config_directory)
             self._same_place(settings)
-            wanted = listeners(settings)
+            wanted = (*listeners(settings), submission(settings))
             errors = [p for p in (*problems(settings), *pipeline.problems(settings)) if p.severity == "error"]
             if errors:
                 raise ConfigError(errors[0].origin, errors[0].text)
@@ -122,11 +135,11 @@ class Master:
             notify("READY=1")
             return
         self.settings = settings
-        self._handover = handover
         self._target.close()
         self._target = target
         self.log.reopen(sink, settings.text("syslog_name"))
-        self._generation += 1
+        plan = Plan(self._generations.latest.number + 1, settings, wanted, handover)
+        self._generations.begin(plan, self._loop.time())
         self._announce("reload")
         packed = msgspec.msgpack.encode(settings)
         for child in list(self._children.values()):
@@ -134,7 +147,7 @@ class Master:
                 self._reconfigure(child, packed)
         for role in ("carrier", "receiver"):
             for _ in range(self._wanted()[role]):
-                self._start(role)
+                self._start(role, plan)
 
     def _reconfigure(self, child: Child, settings: bytes) -> None:
         try:
@@ -189,7 +202,7 @@ class Master:
 
     def _kill_late(self, children: list[Child]) -> None:
         for child in children:
-            if child.pid in self._children:
+            if self._children.get(child.pid) is child:
                 self.log.emit("master", Warn(f"{child.role} pid {child.pid} did not end in time: killed"))
                 child.kill()
 
@@ -206,14 +219,15 @@ class Master:
 
     def _wanted(self) -> dict[str, int]:
         cores = len(os.sched_getaffinity(0))
-        return {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores if self._listeners else 0}
+        return {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores}
 
-    def _start(self, role: str) -> None:
-        """Start a process of a role. Where the machine has no room for it now, it is tried again, but not while
-        somebody waits for the first start."""
+    def _start(self, role: str, plan: Plan | None = None) -> None:
+        """Start a process of a role, by default of the latest generation. Where the machine has no room for it now, it
+        is tried again, but not while somebody waits for the first start."""
         fds: list[int] = []
+        plan = plan or self._generations.latest
         try:
-            child = Child(self._describe(role, fds), fds, self._heard)
+            child = Child(self._describe(role, fds, plan), fds, self._heard)
         except OSError as error:
             for fd in fds:
                 os.close(fd)
@@ -221,7 +235,7 @@ class Master:
                 self._give_up(f"{role}: can't be started: {error}")
                 return
             self.log.emit("master", Failure(f"{role}: can't be started now: {error}"))
-            self._loop.call_later(_AGAIN, self._restart, role)
+            self._loop.call_later(_AGAIN, self._restart, role, plan.number)
             return
         self._children[child.pid] = child
         try:
@@ -231,24 +245,26 @@ class Master:
             self.log.emit("master", Failure(f"{role} pid {child.pid}: no channel: {error}"))
             child.kill()
 
-    def _describe(self, role: str, fds: list[int]) -> Start:
+    def _describe(self, role: str, fds: list[int], plan: Plan) -> Start:
         """What a new process is told; its descriptors are added to `fds`. Raises OSError."""
         taken = {c.instance for c in self._children.values() if c.role == role}
-        handed = self._handover.paths if role != "courier" else ()
-        mine = self._listeners if role == "receiver" else []
+        handed = plan.handover.paths if role != "courier" else ()
+        mine = plan.listeners if role == "receiver" else ()
+        # An address that a reload took away stays away, for those that are replaced in the generation before, too.
+        mine = tuple(one for one in mine if (one.address, one.port) in self._sockets)
         fds += self._target.descriptors()
         if role == "receiver":
             fds.append(os.dup(self._counters.fileno()))
         for listener in mine:
             fds.append(os.dup(self._sockets[listener.address, listener.port].fileno()))
-        fds += self._handover.descriptors(handed)
+        fds += plan.handover.descriptors(handed)
         return Start(
             role=role,
             instance=next(n for n in range(len(taken) + 1) if n not in taken),
-            generation=self._generation,
-            settings=msgspec.msgpack.encode(self.settings),
+            generation=plan.number,
+            settings=msgspec.msgpack.encode(plan.settings),
             user="" if role == "agent" else self._user,
-            listeners=tuple(mine),
+            listeners=mine,
             log_to=self._target.to,
             handed=handed,
         )
@@ -283,25 +299,30 @@ class Master:
                     self._join(child)
 
     def _generation_is_ready(self) -> None:
-        current = [c for c in self._children.values() if c.generation == self._generation]
-        if any(c.phase is Phase.STARTING for c in current) or len(current) < self._wanted_now():
+        generations, latest = self._generations, self._generations.latest
+        roles = ("receiver", "carrier") if latest.number else tuple(self._wanted())
+        current = [c for c in self._children.values() if c.generation == latest.number and c.role in roles]
+        wanted = self._wanted()
+        if any(c.phase is Phase.STARTING for c in current) or len(current) < sum(wanted[role] for role in roles):
             return
         for child in self._children.values():
-            if child.role in ("receiver", "carrier") and child.generation < self._generation:
-                if child.phase is not Phase.DRAINING:
-                    child.drain()
-                elif child.generation <= self._generation - _GENERATIONS:
-                    child.drain(at_once=True)
-        notify("READY=1", f"STATUS=generation {self._generation}")
+            if child.role in ("receiver", "carrier") and child.generation < latest.number:
+                self._retire(child, latest.number)
+        notify("READY=1", f"STATUS=generation {latest.number}")
         if not self._announced:
             self._announced = True
             self._on_ready()
+        if generations.took_over():
+            self._loop.call_soon(self._reload)
 
-    def _wanted_now(self) -> int:
-        wanted = self._wanted()
-        if self._generation == 0:
-            return sum(wanted.values())
-        return wanted["receiver"] + wanted["carrier"]
+    def _retire(self, child: Child, latest: int) -> None:
+        """It ends with its last session; one of an old generation at the next command of each, and not never."""
+        if child.phase is not Phase.DRAINING:
+            child.drain()
+        if child.generation <= latest - KEPT and not child.hurried:
+            child.drain(at_once=True)
+            if child.role == "receiver":
+                self._loop.call_later(_OLD_SECONDS, self._kill_late, [child])
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -329,7 +350,7 @@ class Master:
         if code == EX_CONFIG and not self._announced:
             self._give_up(f"{child.role}: the configuration can't be used")
             return
-        if child.generation < self._generation and child.role in ("receiver", "carrier"):
+        if child.role in ("receiver", "carrier") and self._generations.plan_of(child.generation) is None:
             return
         wait = self._restarts.after_death(child.role, self._loop.time() - child.began)
         if wait and not self._announced:
@@ -337,20 +358,22 @@ class Master:
             return
         if wait:
             self.log.emit("master", Warn(f"{child.role}: bad command startup -- throttling for {wait:.0f} s"))
-        self._loop.call_later(wait, self._restart, child.role)
+        self._loop.call_later(wait, self._restart, child.role, child.generation)
 
-    def _restart(self, role: str) -> None:
+    def _restart(self, role: str, generation: int) -> None:
         if self._stopping >= 0:
             return
-        living = [c for c in self._children.values() if c.role == role and c.generation == self._generation]
-        if role in ("courier", "agent"):
-            living = [c for c in self._children.values() if c.role == role]
-        if len(living) < self._wanted()[role]:
-            self._start(role)
+        plan: Plan | None = self._generations.latest
+        living = [c for c in self._children.values() if c.role == role]
+        if role in ("receiver", "carrier"):
+            plan = self._generations.plan_of(generation)
+            living = [c for c in living if c.generation == generation]
+        if plan is not None and len(living) < self._wanted()[role]:
+            self._start(role, plan)
 
     # Sockets, files, log
 
-    def _rebind(self, wanted: list[Listener]) -> None:
+    def _rebind(self, wanted: tuple[Listener, ...]) -> None:
         """Open what is new, then close what is no longer asked for; an address that can't be had changes nothing."""
         keep = {(listener.address, listener.port) for listener in wanted}
         fresh: dict[tuple[str, int], socket.socket] = {}
@@ -366,18 +389,18 @@ class Master:
         self._sockets |= fresh
         for place in [place for place in self._sockets if place not in keep]:
             self._sockets.pop(place).close()
-        self._listeners = wanted
 
     def _watch(self) -> None:
         """Once a second: have files that only root may read been renewed?"""
         self._loop.call_later(1.0, self._watch)
-        changed = self._handover.changed()
+        handover = self._generations.latest.handover
+        changed = handover.changed()
         if not changed:
             return
         for child in self._children.values():
             if child.role != "courier":
                 try:
-                    child.send(Handed(changed), self._handover.descriptors(changed))
+                    child.send(Handed(changed), handover.descriptors(changed))
                 except OSError as error:
                     self.log.emit("master", Failure(f"{child.role} pid {child.pid}: renewed files: {error}"))
 

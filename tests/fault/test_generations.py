@@ -1,0 +1,68 @@
+"""Reloads that come too fast, and a reload under whose configuration nobody comes to life."""
+
+import os
+import signal
+import smtplib
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from tests.whole import Gateway, running, until
+
+pytestmark = pytest.mark.slow
+
+
+def greeted(gateway: Gateway) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", gateway.port), 2) as sock:
+            return sock.recv(500).startswith(b"220")
+    except OSError:
+        return False
+
+
+def test_signals_faster_than_processes_start_do_not_fill_the_machine(tmp_path: Path) -> None:
+    with running(Gateway(tmp_path)) as gateway:
+        each = len(gateway.pids("receiver"))
+        most = 0
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            os.kill(gateway.master_pid, signal.SIGHUP)
+            time.sleep(0.05)
+            most = max(most, len(gateway.pids("receiver")))
+        assert most <= 3 * each
+        until(lambda: len(gateway.pids("receiver")) == each, 30, "the old ones go")
+        assert greeted(gateway)
+
+
+def test_a_reload_that_is_asked_for_while_another_is_made_is_made_too(tmp_path: Path) -> None:
+    with running(Gateway(tmp_path)) as gateway:
+        os.kill(gateway.master_pid, signal.SIGHUP)
+        until(lambda: gateway.log().count(": reload --") == 1)
+        gateway.write_main_cf(smtpd_banner="$myhostname ESMTP newer")
+        os.kill(gateway.master_pid, signal.SIGHUP)
+
+        def newer() -> bool:
+            with smtplib.SMTP(timeout=10) as client:
+                return b"newer" in client.connect("127.0.0.1", gateway.port)[1]
+
+        until(newer, 30)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a file that only root may read")
+def test_receivers_are_replaced_while_the_next_generation_does_not_come_to_life(tmp_path: Path) -> None:
+    with running(Gateway(tmp_path)) as gateway:
+        secret = tmp_path / "friends"
+        secret.write_text("192.0.2.0/24\n")
+        secret.chmod(0o600)
+        old = gateway.pids("receiver")
+        gateway.write_main_cf(mynetworks=f"127.0.0.0/8, {secret}")
+        os.kill(gateway.master_pid, signal.SIGHUP)
+        until(lambda: "receiver: bad command startup" in gateway.log(), 20, gateway.log())
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: greeted(gateway), 15, "the generation that serves is replaced")
+        secret.chmod(0o644)
+        os.kill(gateway.master_pid, signal.SIGHUP)
+        until(lambda: gateway.log().count(": reload --") == 2, 30)
+        until(lambda: greeted(gateway), 15)
