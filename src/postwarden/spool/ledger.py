@@ -32,6 +32,7 @@ from postwarden.mail.events import Event, Failure, Warn
 from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
 from postwarden.net.clock import Clock
 from postwarden.spool.files import DiskFiles, Files
+from postwarden.spool.intake import Intake
 from postwarden.spool.layout import instance_of, spool_directory
 from postwarden.spool.ledgerwriter import LedgerWriter, Work
 from postwarden.spool.live import LiveSegment, plausible
@@ -74,6 +75,7 @@ class Ledger:
         """Messages in queue.db that the courier holds, by row."""
         self._moving: dict[int, tuple[LiveSegment, int]] = {}
         """Rows that are not committed yet, and where their content is until then."""
+        self._intake = Intake(self._files, self._spool)
         self._lookup = Lookup(self._rows, self._shelf, self._held, self._moving)
         self.find, self.pick = self._lookup.find, self._lookup.pick
         self.peek, self.page = self._lookup.peek, self._lookup.page
@@ -182,8 +184,21 @@ class Ledger:
             self.settle(Change(entry.key, due=self._clock.now()), lambda _: None)
 
     def import_(self, messages: Sequence[NewMessage], done: Callable[[], None]) -> None:
-        """Store mail that comes from elsewhere, all in one transaction, then call `done`. Nobody holds it."""
-        raise NotImplementedError
+        """Store mail that comes from elsewhere, all in one transaction, then call `done`. Nobody holds it; what has no
+        due time is due now. Raises OSError when a big body can't be stored; nothing has happened then. Blocks for as
+        long as that takes."""
+        made = [self._intake.store_body(new, self._new_row()) for new in messages]
+        operations = [
+            self._insert(entry.key[1], entry, partial(_given, new.head, body), 0)
+            for new, (entry, body) in zip(messages, made, strict=True)
+        ]
+
+        def stored() -> None:
+            for entry, _ in made:
+                self._rows.put_away(entry.due)
+            done()
+
+        self._writer.submit(Work(operations, stored))
 
     def linked(self, instance: int) -> None:
         """A channel to this receiver stands: what it stored before (while no courier listened) comes with `due`."""

@@ -2,10 +2,24 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from msgspec.msgpack import encode
 
 from postwarden.ipc.records import Stored
-from postwarden.mail.queue import Change, Content, Damaged, Entry, Key, NewMessage, SpoolError
+from postwarden.mail.queue import (
+    HOLD,
+    Change,
+    Content,
+    Cursor,
+    Damaged,
+    Entry,
+    Key,
+    Listed,
+    NewMessage,
+    SpoolError,
+    State,
+)
 
 Done = Callable[[tuple[Entry, ...]], None]
 
@@ -26,7 +40,8 @@ class MemoryLedger:
         self.damaged: set[Key] = set()
         self.files: dict[Key, str] = {}
         self.failing = False
-        self._flushed = False
+        self._flushing: list[Key] = []
+        self._sites: dict[Key, tuple[str, ...]] = {}
         self._rows = 0
         self._ids = 0
 
@@ -51,9 +66,9 @@ class MemoryLedger:
         return Entry(key, stored.envelope, everybody, len(stored.head), len(body))
 
     def due(self, now: float, limit: int = 500) -> tuple[Entry, ...]:
-        ready = [key for key, entry in self.away.items() if entry.due <= now or self._flushed][:limit]
+        ready = [key for key, entry in self.away.items() if entry.due <= now or key in self._flushing][:limit]
         found = [self.away.pop(key) for key in ready]
-        self._flushed = False
+        self._flushing = [key for key in self._flushing if key in self.away]
         while self.waiting and len(found) < limit:
             found.append(self.waiting.popleft()[1])
         for entry in found:
@@ -63,14 +78,77 @@ class MemoryLedger:
     def next_due(self) -> float | None:
         if self.waiting:
             return 0.0
-        return min((entry.due for entry in self.away.values()), default=None)
+        if self._flushing:
+            return 0.0
+        return min((entry.due for entry in self.away.values() if entry.due < HOLD), default=None)
 
     def flush(self) -> None:
-        self._flushed = True
+        self._flushing = [key for key, entry in self.away.items() if entry.due < HOLD]
+
+    def flush_site(self, site: str) -> None:
+        of_site = [key for key, sites in self._sites.items() if site in sites and key in self.away]
+        self._flushing += [key for key in of_site if self.away[key].due < HOLD]
+
+    # by name
+
+    def _unheld(self) -> dict[Key, Entry]:
+        return {**self.away, **dict(self.waiting)}
+
+    def find(self, queue_ids: Collection[str]) -> list[Entry]:
+        return self.pick([key for key, entry in self._unheld().items() if entry.envelope.queue_id in queue_ids])
+
+    def pick(self, keys: Collection[Key]) -> list[Entry]:
+        found = [entry for key, entry in self._unheld().items() if key in keys]
+        for entry in found:
+            self.away.pop(entry.key, None)
+            self.held[entry.key] = entry
+        self.waiting = deque([both for both in self.waiting if both[0] not in self.held])
+        return found
+
+    def put_back(self, entry: Entry) -> None:
+        del self.held[entry.key]
+        if entry.due:
+            self.away[entry.key] = entry
+        else:
+            self.waiting.append((entry.key, entry))
+
+    def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
+        for key, entry in {**self._unheld(), **self.held}.items():
+            if entry.envelope.queue_id == queue_id:
+                return self._listed(key, entry), self._content(key)
+        return None
+
+    def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]:
+        start = after[0] if after is not None else 0
+        found = [self._listed(key, entry) for key, entry in sorted({**self._unheld(), **self.held}.items())]
+        end = start + limit
+        return found[start:end], (end, 0, 0, 0) if end < len(found) else None
+
+    def _listed(self, key: Key, entry: Entry) -> Listed:
+        state = State(
+            entry.open, entry.attempts, entry.reasons, entry.warned, entry.expired, entry.untold, entry.told
+        )  # fmt: skip
+        queue_id = entry.envelope.queue_id
+        return Listed(key, queue_id, entry.due, key in self.held, encode(entry.envelope), encode(state))
+
+    def import_(self, messages: Sequence[NewMessage], done: Callable[[], None]) -> None:
+        for new in messages:
+            entry = self._spawn(new)
+            if not entry.due:
+                self.put_back(entry)
+        if self._later is not None:
+            self._later(done)
+        else:
+            done()
+
+    # content
 
     def content(self, key: Key) -> Content:
         if key in self.damaged or key not in self.held:
             raise Damaged(f"{key} can't be read")
+        return self._content(key)
+
+    def _content(self, key: Key) -> Content:
         head, body = self.contents[key]
         if key in self.files:
             return Content(head, None, os.open(self.files[key], os.O_RDONLY), 0, len(body))
@@ -96,11 +174,17 @@ class MemoryLedger:
         final = {index for index, _ in change.finals}
         entry.open = tuple(index for index in entry.open if index not in final)
         entry.reasons = {**entry.reasons, **dict(change.deferred)}
+        entry.warned |= change.warned
+        entry.expired |= change.expired
+        if change.told:
+            entry.told, entry.untold = True, {}
+        entry.untold.update(change.untold)
         if not entry.open:
             del self.held[change.key], self.contents[change.key]
         elif change.due:
-            entry.attempts += 1
+            entry.attempts += bool(change.deferred)
             entry.due = change.due
+            self._sites[change.key] = change.sites
             self.away[change.key] = self.held.pop(change.key)
         return spawned
 
@@ -109,8 +193,11 @@ class MemoryLedger:
         key = (0, self._rows)
         body = new.body if new.body_of is None else self.contents[new.body_of][1]
         self.contents[key] = (new.head, body)
-        entry = Entry(key, new.envelope, tuple(range(len(new.envelope.recipients))), len(new.head), len(body))
-        self.held[key] = entry
+        entry = Entry(
+            key, new.envelope, tuple(range(len(new.envelope.recipients))), len(new.head), len(body),
+            new.attempts, new.due, dict(new.reasons), warned=new.warned,
+        )  # fmt: skip
+        (self.away if new.due else self.held)[key] = entry
         return entry
 
     def new_queue_id(self) -> str:
