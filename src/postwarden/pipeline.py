@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from postwarden.addressing.params import RewriteParams
 from postwarden.addressing.resolve import open_resolver
 from postwarden.addressing.rewrite import Rewriter
+from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
-from postwarden.bounce.report import Reports
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
@@ -277,7 +277,7 @@ def courier(
     clerk = _clerk(settings, tables, resolver.local_domain, log)
     served = _served(settings, params, tables)
     spawner = Spawner(
-        Reports(bounce, clock.now),
+        open_reports(settings, clock.now, lambda text: log.emit("bounce", Warn(text))),
         clerk,
         new_queue_id=ledger.new_queue_id,
         now=clock.now,
@@ -364,6 +364,7 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
     attempt(partial(transports, settings))
+    attempt(lambda: open_reports(settings, nobody, lambda text: None))
     return list(dict.fromkeys(found))
 
 

@@ -1,68 +1,53 @@
-"""The report to a sender whose message could not be delivered (RFC 3461 6, RFC 3462, RFC 3464), in Postfix's layout.
+"""Reports to senders and postmasters (RFC 3461 6, RFC 3462, RFC 3464), in Postfix's layout.
 
 Pure: facts in, message out. Three parts: what a person reads, what a program reads, and what was sent.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
+from postwarden.bounce.deciding import Decider
+from postwarden.bounce.expansion import Texts
+from postwarden.bounce.fields import recipient_fields, told, traced, typed
+from postwarden.bounce.original import body_of, content_type, returned
 from postwarden.bounce.params import BounceParams
+from postwarden.bounce.reasons import reason
+from postwarden.bounce.templates import Template
 from postwarden.bounce.text import external, fold, from_xtext
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Envelope, Notify, Recipient
 from postwarden.mail.queue import Content, NewMessage
+from postwarden.mail.round import Kind, Report
 from postwarden.mail.status import Status
 
-_FAILURE = """\
-I'm sorry to have to inform you that your message could not
-be delivered to one or more recipients. It's attached below.
-
-For further assistance, please send mail to postmaster.
-
-If you do so, please include this problem report. You can
-delete your own text from the attached returned message.
-
-                   The mail system
-"""
-Failed = Sequence[tuple[int, Status]]
+_TEMPLATES = {kind: "failure" if kind is Kind.EXPIRY else kind.value for kind in Kind}
+Named = Sequence[tuple[Recipient, Status]]
 
 
-class Reports:
-    """`now` gives seconds since the epoch."""
+class Reports(Decider):
+    """`now` gives seconds since the epoch. `double_bounce_recipient` is 2bounce_notice_recipient."""
 
-    def __init__(self, params: BounceParams, now: Callable[[], float]) -> None:
-        self._params = params
+    def __init__(
+        self, params: BounceParams, texts: Texts, now: Callable[[], float], *, double_bounce_recipient: str
+    ) -> None:
+        super().__init__(params, double_bounce_recipient)
+        self._texts = texts
         self._now = now
 
-    def wanted(self, envelope: Envelope, failed: Failed) -> bool:
-        """No report for the null sender: it would make a loop (RFC 5321 4.5.5); nor where nobody asked for one."""
-        return bool(envelope.sender) and any(_notifies(envelope.recipients[index]) for index, _ in failed)
-
-    def failure(self, envelope: Envelope, failed: Failed, content: Content, queue_id: str) -> NewMessage:
-        """The report as a message with `queue_id`. `content` is the failed message's; its descriptor is only read.
-        RFC 3461 5.2.5: only recipients whose failure is to be told."""
+    def compose(self, report: Report, envelope: Envelope, content: Content, queue_id: str) -> NewMessage:
+        """The report as a message with `queue_id`. `content` is that of the message that it is about; its descriptor
+        is only read."""
         now = self._now()
-        told = [(envelope.recipients[i], status) for i, status in sorted(failed) if _notifies(envelope.recipients[i])]
-        boundary = f"{envelope.queue_id}.{int(now)}/{self._params.myhostname}"
-        mark = f"--{boundary}\r\n".encode()
         message_id = f"<{time.strftime('%Y%m%d%H%M%S', time.gmtime(now))}.{queue_id}@{self._params.myhostname}>"
-        head = self._head(envelope, queue_id, now, boundary, message_id)
-        body = b"".join((
-            b"This is a MIME-encapsulated message.\r\n\r\n",
-            mark,
-            self._notification(told),
-            mark,
-            self._delivery_status(envelope, told),
-            mark,
-            self._returned(envelope, content),
-            f"--{boundary}--\r\n".encode(),
-        ))  # fmt: skip
+        known = (*envelope.recipients, *envelope.expanded)
+        named = [(known[index], status) for index, status in sorted(report.outcomes, key=_index)]
+        page = _Page(self._params, self._texts, report, envelope, now)
+        head, body = page.head(queue_id, message_id), page.body(named, content)
         made = Envelope(
             queue_id,
             now,
-            "",
-            (Recipient(envelope.sender, notify=Notify.NEVER),),
+            self._double if report.postmaster else "",
+            (Recipient(report.recipient, notify=Notify.NEVER),),
             len(head) + len(body),
             eight_bit=True,
             smtputf8=envelope.smtputf8,
@@ -70,128 +55,130 @@ class Reports:
         )
         return NewMessage(made, head, body)
 
-    def _head(self, envelope: Envelope, queue_id: str, now: float, boundary: str, message_id: str) -> bytes:
-        params = self._params
-        daemon = f"MAILER-DAEMON@{params.myorigin}"
-        author = f"Mail Delivery System <{daemon}>"
-        if params.header_from_format == "obsolete":
-            author = f"{daemon} (Mail Delivery System)"
-        return _lines(
+
+class _Page:
+    """One report while it is written."""
+
+    def __init__(self, params: BounceParams, texts: Texts, report: Report, envelope: Envelope, now: float) -> None:
+        self._params = params
+        self._report = report
+        self._envelope = envelope
+        self._now = now
+        kind = _TEMPLATES[report.kind]
+        self._template: Template = texts.templates[kind]
+        self._text = texts.expanded[kind]
+        self._boundary = f"{envelope.queue_id}.{int(now)}/{params.myhostname}"
+        eight_bit = params.smtputf8_enable or envelope.eight_bit
+        self._encoding = ("Content-Transfer-Encoding: 8bit",) if eight_bit else ()
+        self._sender = envelope.sender or f"MAILER-DAEMON@{params.myorigin}"
+
+    def head(self, queue_id: str, message_id: str) -> bytes:
+        params, template, postmaster = self._params, self._template, self._report.postmaster
+        author = template.author
+        if not template.file and params.header_from_format == "obsolete":
+            author = "MAILER-DAEMON (Mail Delivery System)"
+        return lines(
             f"Received: by {params.myhostname} ({params.mail_name})",
-            f"\tid {queue_id}; {mail_date(now)}",
-            f"Date: {mail_date(now)}",
+            f"\tid {queue_id}; {mail_date(self._now)}",
+            f"Date: {mail_date(self._now)}",
             f"From: {author}",
-            "Subject: Undelivered Mail Returned to Sender",
-            f"To: {external(envelope.sender)}",
-            "Auto-Submitted: auto-replied",
+            f"Subject: {template.postmaster_subject if postmaster else template.subject}",
+            f"To: {external(self._report.recipient)}",
+            *self._thread(),
+            f"Auto-Submitted: {'auto-generated' if postmaster else 'auto-replied'}",
             "MIME-Version: 1.0",
             "Content-Type: multipart/report; report-type=delivery-status;",
-            f'\tboundary="{boundary}"',
-            "Content-Transfer-Encoding: 8bit",
+            f'\tboundary="{self._boundary}"',
+            *self._encoding,
             f"Message-Id: {message_id}",
             "",
         )
 
-    def _notification(self, told: Sequence[tuple[Recipient, Status]]) -> bytes:
+    def _thread(self) -> tuple[str, ...]:
+        """RFC 5322 3.6.4."""
+        message_id = self._envelope.message_id
+        fit = message_id.startswith("<") and message_id.endswith(">") and message_id.isprintable()
+        if not fit or not self._params.enable_threaded_bounces:
+            return ()
+        return f"References: {message_id}", f"In-Reply-To: {message_id}"
+
+    def body(self, named: Named, content: Content) -> bytes:
+        mark = f"--{self._boundary}\r\n".encode()
+        return b"".join((
+            b"This is a MIME-encapsulated message.\r\n\r\n",
+            mark,
+            self._notification(named),
+            mark,
+            self._delivery_status(named),
+            mark,
+            self._original(content),
+            f"--{self._boundary}--\r\n".encode(),
+        ))  # fmt: skip
+
+    def _notification(self, named: Named) -> bytes:
+        charset = self._template.charset
+        if charset.lower() == "us-ascii" and self._params.smtputf8_enable:
+            charset = "utf-8"
+        text = () if self._report.postmaster else self._text
         parts = [
-            _lines(
+            lines(
                 "Content-Description: Notification",
-                "Content-Type: text/plain; charset=utf-8",
-                "Content-Transfer-Encoding: 8bit",
+                f"Content-Type: text/plain; charset={charset}",
+                *self._encoding,
                 "",
-                f"This is the mail system at host {self._params.myhostname}.",
-                "",
-                *_FAILURE.splitlines(),
+                *text,
                 "",
             )
         ]
-        for recipient, status in told:
+        kind = self._report.kind
+        for recipient, status in named:
             expanded = f" (expanded from <{external(recipient.original)}>)" if recipient.original else ""
-            parts.append(fold(f"<{external(recipient.address)}>{expanded}: {status.text}") + b"\r\n")
+            parts.append(fold(f"<{external(recipient.address)}>{expanded}: {told(kind, status)}"))
+            why = reason(kind, status, self._params) if self._params.postwarden_bounce_reasons else ""
+            parts.append(fold(f"    {why}") if why else b"")
+            parts.append(b"\r\n")
         return b"".join(parts)
 
-    def _delivery_status(self, envelope: Envelope, told: Sequence[tuple[Recipient, Status]]) -> bytes:
-        kind = "message/delivery-status"
-        encoding = []
-        if envelope.smtputf8:  # RFC 6533 4
-            kind, encoding = "message/global-delivery-status", ["Content-Transfer-Encoding: 8bit"]
-        head = ["Content-Description: Delivery report", f"Content-Type: {kind}", *encoding, ""]
-        head.append(f"Reporting-MTA: dns; {self._params.myhostname}")
+    def _delivery_status(self, named: Named) -> bytes:
+        envelope, params, kind = self._envelope, self._params, self._report.kind
+        utf8 = envelope.smtputf8  # RFC 6533 4
+        head = [
+            "Content-Description: Delivery report",
+            f"Content-Type: message/{'global-' if utf8 else ''}delivery-status",
+            *(self._encoding if utf8 else ()),
+            "",
+            f"Reporting-MTA: dns; {params.myhostname}",
+        ]
         if envelope.envid:
             head.append(f"Original-Envelope-Id: {from_xtext(envelope.envid)}")
         head += [
             f"X-Postfix-Queue-ID: {envelope.queue_id}",
-            f"X-Postfix-Sender: {_typed(envelope.sender)}",
+            f"X-Postfix-Sender: {typed(self._sender)}",
             f"Arrival-Date: {mail_date(envelope.arrival)}",
             "",
         ]
-        return _lines(*head) + b"".join(_recipient_fields(recipient, status) for recipient, status in told)
-
-    def _returned(self, envelope: Envelope, content: Content) -> bytes:
-        body = _body(content, self._params.bounce_size_limit)
-        whole = envelope.ret != "HDRS" and envelope.size <= self._params.bounce_size_limit and body is not None
-        if whole:
-            kind = "message/global" if envelope.smtputf8 else "message/rfc822"
-        else:
-            kind = "message/global-headers" if envelope.smtputf8 else "text/rfc822-headers"
-        head = _lines(
-            f"Content-Description: Undelivered Message{'' if whole else ' Headers'}",
-            f"Content-Type: {kind}",
-            "Content-Transfer-Encoding: 8bit",
-            "",
-            f"Return-Path: <{external(envelope.sender)}>",
+        until = envelope.arrival + params.maximal_queue_lifetime if kind is Kind.DELAY else 0.0
+        verified = envelope.trace == "verify"
+        return lines(*head) + b"".join(
+            [recipient_fields(kind, *both, verified=verified, until=until) for both in named]
         )
-        if not whole:
-            return head + (content.head or b"\r\n")
-        body = body or b""
-        if body and not body.endswith(b"\r\n"):
-            body += b"\r\n"
-        return head + content.head + body + b"\r\n"
+
+    def _original(self, content: Content) -> bytes:
+        limit, envelope = self._params.bounce_size_limit, self._envelope
+        body = body_of(content, limit) if self._report.whole and envelope.size <= limit else None
+        what = "Message" if traced(self._report.kind) else "Undelivered Message"
+        return lines(
+            f"Content-Description: {what}{'' if body is not None else ' Headers'}",
+            f"Content-Type: {content_type(whole=body is not None, utf8=envelope.smtputf8)}",
+            *self._encoding,
+            "",
+            f"Return-Path: <{external(self._sender)}>",
+        ) + returned(content, body)
 
 
-def _notifies(recipient: Recipient) -> bool:
-    return recipient.notify == 0 or bool(recipient.notify & Notify.FAILURE)
+def _index(outcome: tuple[int, Status]) -> int:
+    return outcome[0]
 
 
-def _body(content: Content, limit: int) -> bytes | None:
-    """The body, if it is no larger than `limit` and can be read: a bad block must not keep the report from leaving."""
-    if content.body is not None:
-        return content.body
-    if content.fd < 0 or content.size > limit:
-        return None
-    try:
-        data = os.pread(content.fd, content.size, content.offset)
-    except OSError:
-        return None
-    return data if len(data) == content.size else None
-
-
-def _typed(address: str) -> str:
-    """Address type and address (RFC 3464 2.1.2, RFC 6533 3)."""
-    return f"{'rfc822' if address.isascii() else 'utf-8'}; {external(address)}"
-
-
-def _recipient_fields(recipient: Recipient, status: Status) -> bytes:
-    if recipient.orcpt:
-        kind, _, original = recipient.orcpt.partition(";")
-        original = f"{kind};{from_xtext(original)}"
-    else:
-        original = _typed(recipient.original or recipient.address).replace("; ", ";", 1)
-    lines = [
-        f"Final-Recipient: {_typed(recipient.address)}",
-        f"Original-Recipient: {original}",
-        "Action: failed",
-        f"Status: {status.code}",
-    ]
-    if status.remote_mta:
-        lines.append(f"Remote-MTA: dns; {status.remote_mta}")
-    if status.remote_reply:
-        diagnostic = f"smtp; {status.remote_reply}"
-    else:
-        diagnostic = f"X-Postfix; {status.text}"
-    diagnostic = " ".join(diagnostic.split("\n"))
-    return b"".join(fold(line) for line in (*lines, f"Diagnostic-Code: {diagnostic}")) + b"\r\n"
-
-
-def _lines(*lines: str) -> bytes:
-    return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape")
+def lines(*texts: str) -> bytes:
+    return "".join([f"{text}\r\n" for text in texts]).encode("utf-8", "surrogateescape")

@@ -36,9 +36,9 @@ class Recipients:
             self._virtual or self._sender_bcc or self._recipient_bcc or params.always_bcc
         )
 
-    def of(self, sender: str, given: tuple[Recipient, ...]) -> tuple[Recipient, ...]:
+    def of(self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient]) -> tuple[Recipient, ...]:
         """All of them, aliases expanded, copies added and doubles left out, in cleanup's order. `sender` is in
-        canonical form."""
+        canonical form. `aliases` gets those of which the sender wants to know that they became others."""
         if self._plain and len(given) == 1:
             only = given[0]
             address = self._rewrite(only.address)
@@ -47,7 +47,7 @@ class Recipients:
         found: dict[tuple[str, int, str, str], Recipient] = {}
         apart = self._params.enable_original_recipient
         most, size = self._params.postwarden_recipient_expansion_limit, 0
-        for one in self._all(sender, given):
+        for one in self._all(sender, given, aliases):
             key = (one.orcpt.lower(), one.notify, one.original.lower()) if apart else ("", one.notify, "")
             found.setdefault((*key, one.address.lower()), one)
             # 50 for the rest of it. Doubles count: they take no room but time.
@@ -56,12 +56,12 @@ class Recipients:
                 raise Unreasonable(f"unreasonable number of recipients: more than {most} or {_MOST_CHARACTERS} bytes")
         return tuple(found.values())
 
-    def _all(self, sender: str, given: tuple[Recipient, ...]) -> Iterable[Recipient]:
+    def _all(self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient]) -> Iterable[Recipient]:
         if self._sender_bcc and sender and (copy := self._mapper.first(self._sender_bcc, sender)):
             yield from self._copy(copy)
         for recipient in given:
             address = self._canonical(self._rewrite(recipient.address or self._params.empty_address_recipient))
-            yield from self._final(recipient, address)
+            yield from self._final(recipient, address, aliases)
             if self._recipient_bcc and (copy := self._mapper.first(self._recipient_bcc, address)):
                 yield from self._copy(copy)
         if self._params.always_bcc:
@@ -70,17 +70,17 @@ class Recipients:
     def _copy(self, address: str) -> Iterable[Recipient]:
         """Nobody is told of a copy, and its address counts as given."""
         address = self._canonical(self._rewrite(address))
-        return self._final(Recipient(address, "", "", int(Notify.NEVER)), address)
+        return self._final(Recipient(address, "", "", int(Notify.NEVER)), address, [])
 
-    def _final(self, recipient: Recipient, address: str) -> Iterable[Recipient]:
+    def _final(self, recipient: Recipient, address: str, aliases: list[Recipient]) -> Iterable[Recipient]:
         if not self._virtual:
             return (self._renamed(recipient, address),)
         expanded = expand(self._aliases, address, self._limits)
-        if len(expanded) > 1 and recipient.notify & Notify.SUCCESS:
+        if recipient.notify & Notify.SUCCESS and (len(expanded) > 1 or expanded[0] != address):
             # RFC 3461 5.2.7.3 (b): a list does not report each of its deliveries.
-            recipient = Recipient(
-                recipient.address, recipient.original, recipient.orcpt, recipient.notify & ~int(Notify.SUCCESS)
-            )
+            aliases.append(self._renamed(recipient, address))
+            notify = recipient.notify & ~Notify.SUCCESS or Notify.NEVER
+            recipient = Recipient(recipient.address, recipient.original, recipient.orcpt, int(notify))
         return [self._renamed(recipient, final) for final in expanded]
 
     def _aliases(self, address: str) -> list[str] | None:

@@ -81,3 +81,5 @@ class Envelope(Struct, frozen=True, array_like=True):
     """Two delimiters (verp_delimiter_filter): each recipient gets a sender address of its own; empty: none."""
     trace: str = ""
     """`verify`: nothing is delivered, a report says what would be; `record`: a report says what was; else empty."""
+    expanded: tuple[Recipient, ...] = ()
+    """Aliases among the recipients of which the sender wants to know that they became others (RFC 3461 5.2.7)."""

@@ -71,8 +71,8 @@ class Change(Struct, frozen=True):
     (it leaves the courier's memory and comes back with `Ledger.due`; `HOLD`: when it is released); 0 keeps it in the
     courier's hands. `spawned` are stored with it. `warned`: the sender has now been told that it is late. `sites`: the
     domains under which what is put away can be asked for (fast flush); they replace those of the last time. `expired`:
-    an operator wants it returned. Putting away counts as an attempt only with `deferred`. `untold` are finals of which the
-    sender is yet to hear; `told`: he has now heard of all of them.
+    an operator wants it returned. Putting away counts as an attempt only with `deferred`. `untold` are finals of which
+    the sender is yet to hear; `told`: he has now heard of all of them.
     """
 
     key: Key

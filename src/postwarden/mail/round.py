@@ -1,6 +1,7 @@
-"""What became of a message's recipients in one round of deliveries, as those see it who write the reports."""
+"""What became of a message's recipients in one round of deliveries, and the reports that this calls for."""
 
 from collections.abc import Sequence
+from enum import Enum
 
 from msgspec import Struct
 
@@ -24,3 +25,33 @@ class Round(Struct, frozen=True):
     after a delay was told of (confirm_delay_cleared)."""
     first: bool = False
     """The sender has not yet been told which aliases his recipients became."""
+
+
+class Kind(Enum):
+    FAILURE = "failure"
+    EXPIRY = "expiry"
+    DELAY = "delay"
+    SUCCESS = "success"
+    VERIFY = "verify"
+
+
+class Report(Struct, frozen=True):
+    """A report that is to be made."""
+
+    kind: Kind
+    recipient: str
+    outcomes: Outcomes
+    """An index past the end of the recipients is that of an alias which was expanded."""
+    log: str
+    """What the log says of it, before its queue id."""
+    postmaster: bool = False
+    """A copy for postmasters: nothing hangs on it."""
+    whole: bool = False
+    """The message comes back with its body, if it is small enough."""
+
+
+class Remark(Struct, frozen=True):
+    """Why there is no report."""
+
+    text: str
+    warning: bool = False

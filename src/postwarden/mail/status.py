@@ -30,6 +30,11 @@ class Status(Struct, frozen=True, array_like=True):
     """Name for the DSN's Remote-MTA; empty when no remote server was reached."""
     remote_reply: str = ""
     """The remote server's whole reply, for Diagnostic-Code: smtp; empty when none."""
+    report: str = ""
+    """Of a success, what its report calls it (RFC 3464 2.3.3): empty: delivered; `relayed`, to a server that does not
+    report; `passed`, to one that does, so that nobody need be told; `expanded`, an alias."""
+    cause: str = ""
+    """Which setting or table of ours decided, for a plain sentence in reports; empty where the text says all."""
 
     @property
     def action(self) -> Action:

@@ -6,6 +6,7 @@ from typing import Protocol
 from postwarden.ipc.records import Job, Stored
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Change, Content, Cursor, Entry, Key, Listed, NewMessage
+from postwarden.mail.round import Remark, Report, Round
 from postwarden.mail.status import Status
 
 
@@ -71,14 +72,16 @@ class Resolver(Protocol):
 
 
 class Reporter(Protocol):
-    """Composes the report to the sender of a message that could not be delivered."""
+    """Decides who is told what of a round, and composes the reports."""
 
-    def wanted(self, envelope: Envelope, failed: Sequence[tuple[int, Status]]) -> bool:
-        """False for the null sender and where no failed recipient asked to be reported."""
+    def traces(self, envelope: Envelope, index: int, status: Status, *, warned: bool, told: bool) -> bool:
+        """Whether the sender wants to hear of this outcome even if it is a success. `warned`: he has heard of a delay;
+        `told`: of the first round."""
 
-    def failure(
-        self, envelope: Envelope, failed: Sequence[tuple[int, Status]], content: Content, queue_id: str
-    ) -> NewMessage:
+    def reports(self, envelope: Envelope, what: Round) -> Sequence[Report | Remark]:
+        """Those that must be made, and copies for postmasters."""
+
+    def compose(self, report: Report, envelope: Envelope, content: Content, queue_id: str) -> NewMessage:
         """The report, as a message with that queue id. `content` is closed by the caller."""
 
 

@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from postwarden.mail.events import Delivered, Failure, Notice
+from postwarden.mail.events import Delivered, Failure, Notice, Warn
 from postwarden.mail.queue import Change, Content, Damaged, Entry, Key
+from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock, Timer
 from postwarden.net.log import Log
 from postwarden.schedule.message import Message
 from postwarden.schedule.ports import Ledger
-from postwarden.schedule.spawning import Spawned, Spawner
+from postwarden.schedule.spawning import Spawned, Spawner, Told
 
 _BATCH = 64
 UNREADABLE = Status("4.3.0", "queue file can't be read")
@@ -70,21 +72,26 @@ class Settler:
         """Make what became of recipients durable. Before the `last` time only what is sent. Raises Pending where
         content does; nothing has happened then."""
         entry = message.entry
-        spawned: list[Spawned] = []
-        if message.forwards or (last and message.failed):
-            spawned = self._spawn(message, spawner, last=last)
+        traced = spawner.traced(entry, message.sent)
+        told = _NOTHING
+        if message.forwards or (last and _tells(message, traced)):
+            told = self._spawn(message, spawner, traced, last=last)
         finals, message.sent = message.sent, []
         deferred: tuple[tuple[int, Status], ...] = ()
         due = 0.0
+        untold: Outcomes = traced
         if last:
-            finals += message.failed
+            finals += message.failed + message.expired
             deferred = tuple(message.deferred)
             due = message.away or (self._next_try(entry) if deferred else 0.0)
+            untold = ()
         change = Change(
-            entry.key, tuple(finals), deferred, due, tuple([s.message for s in spawned]), sites=message.sites
-        )
+            entry.key, tuple(finals), deferred, due, tuple([s.message for s in told.spawned]),
+            warned=told.late, sites=message.sites, untold=tuple([both for both in untold if both in finals]),
+            told=told.first,
+        )  # fmt: skip
         self.busy += 1
-        self._batch.append((entry, change, partial(self._settled, message, spawned, last)))
+        self._batch.append((entry, change, partial(self._settled, message, told, last)))
         if len(self._batch) >= _BATCH or not self._lag:
             self.flush()
         elif self._timer is None:
@@ -107,13 +114,14 @@ class Settler:
                 self.flush()
                 raise
 
-    def _spawn(self, message: Message, spawner: Spawner, *, last: bool) -> list[Spawned]:
+    def _spawn(self, message: Message, spawner: Spawner, traced: Outcomes, *, last: bool) -> "_Told":
         """Forwards are stored with the outcome of their recipient: one that has failed waits for the end."""
-        entry, failed = message.entry, message.failed if last else []
-        now = {index for index, _ in (*message.sent, *failed)}
+        entry = message.entry
+        now = {index for index, _ in (*message.sent, *(message.failed if last else ()))}
         forwards = [both for both in message.forwards if both[0] in now]
-        if not forwards and not spawner.reports(entry.envelope, failed):
-            return []
+        wanted = spawner.reports(entry.envelope, _round(message, spawner, traced)) if last else ()
+        if not forwards and not any(isinstance(one, Report) for one in wanted):
+            return _Told([], [one for one in wanted if isinstance(one, Remark)], late=message.warn, first=last)
         try:
             content = read(self._ledger, entry)
         except (Damaged, OSError) as error:
@@ -123,18 +131,24 @@ class Settler:
         with closing(content):
             made = [(index, spawner.forward(entry, index, forward, content)) for index, forward in forwards]
             refused = {index: result for index, result in made if isinstance(result, Status)}
-            hopeless = [(index, status) for index, status in refused.items() if status.code[:1] == "5"]
-            failed = [both for both in message.failed if both[0] not in refused] + hopeless if last else []
-            report = spawner.report(entry, failed, content) if spawner.reports(entry.envelope, failed) else None
+            if refused and last:
+                wanted = spawner.reports(entry.envelope, _round(message, spawner, traced, refused))
+            told = spawner.report(entry, wanted, content) if wanted else Told([], [], set())
         # Nothing was changed until here: Pending may come from any of the calls above.
         message.forwards = [both for both in message.forwards if both[0] not in now]
         self._refuse(message, refused)
         spawned = [result for _, result in made if isinstance(result, Spawned) and result.forwarded not in refused]
-        if isinstance(report, Status):
-            unreported = {index for index, _ in message.failed}
-            _put_off(message, message.failed[:])
-            return [new for new in spawned if new.forwarded not in unreported]
-        return spawned if report is None else [*spawned, report]
+        return self._told(message, spawned, told, last=last)
+
+    def _told(self, message: Message, spawned: list[Spawned], told: Told, *, last: bool) -> "_Told":
+        """What can't be reported can't fail: those recipients are tried again."""
+        for kind, outcomes in ((Kind.FAILURE, message.failed), (Kind.EXPIRY, message.expired)):
+            if kind in told.untold:
+                unreported = {index for index, _ in outcomes}
+                _put_off(message, outcomes[:])
+                spawned = [new for new in spawned if new.forwarded not in unreported]
+        late = message.warn and Kind.DELAY not in told.untold
+        return _Told([*spawned, *told.spawned], told.remarks, late=late, first=last)
 
     def _refuse(self, message: Message, refused: Mapping[int, Status]) -> None:
         """Content did not take these forwards: too many hops, or a table that can't answer."""
@@ -147,9 +161,12 @@ class Settler:
             delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, 0.0)
             self._emit("local", Delivered(envelope.queue_id, to.address, to.original, status, delays))
 
-    def _settled(self, message: Message, spawned: list[Spawned], last: bool, entries: tuple[Entry, ...]) -> None:
+    def _settled(self, message: Message, told: "_Told", last: bool, entries: tuple[Entry, ...]) -> None:
         self.busy -= 1
-        for made, entry in zip(spawned, entries, strict=True):
+        for remark in told.remarks:
+            text = f"{message.entry.envelope.queue_id}: {remark.text}"
+            self._emit("bounce", Warn(text) if remark.warning else Notice(text))
+        for made, entry in zip(told.spawned, entries, strict=True):
             envelope = entry.envelope
             if made.forwarded >= 0:
                 self._emit("local", _forwarded(message, made.forwarded, envelope.queue_id, envelope.arrival))
@@ -158,6 +175,50 @@ class Settler:
             self._admit(entry)
         if last:
             self._over(message)
+
+
+class _Told(Struct):
+    """What a settlement stores beside outcomes, and what it says."""
+
+    spawned: list[Spawned]
+    remarks: list[Remark]
+    late: bool = False
+    """The sender now knows that the message is late."""
+    first: bool = False
+    """He knows of all successes that he wants to know of, and the first round is over."""
+
+
+_NOTHING = _Told([], [])
+
+
+def _tells(message: Message, traced: Outcomes) -> bool:
+    """Whether anybody may have to hear of a round."""
+    entry = message.entry
+    return bool(
+        message.failed
+        or message.expired
+        or message.warn
+        or traced
+        or entry.untold
+        or ((entry.envelope.expanded or entry.envelope.trace) and not entry.told)
+    )
+
+
+def _round(message: Message, spawner: Spawner, traced: Outcomes, refused: Mapping[int, Status] | None = None) -> Round:
+    """`refused`: forwards that content did not take, and why."""
+    entry, refused = message.entry, refused or {}
+    hopeless = [(index, status) for index, status in refused.items() if status.code[:1] == "5"]
+    failed = [both for both in message.failed if both[0] not in refused] + hopeless
+    late = message.deferred if message.warn else []
+    others = spawner.traced(entry, [*failed, *message.expired, *message.deferred]) if entry.envelope.trace else ()
+    sent = [both for both in traced if both[0] not in refused]
+    return Round(
+        tuple(failed),
+        tuple(message.expired),
+        tuple(late),
+        (*entry.untold.items(), *sent, *others),
+        first=not entry.told,
+    )
 
 
 def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Delivered:
@@ -181,4 +242,5 @@ def _put_off(message: Message, outcomes: list[tuple[int, Status]]) -> None:
     indices = {index for index, _ in outcomes}
     message.sent = [(index, status) for index, status in message.sent if index not in indices]
     message.failed = [(index, status) for index, status in message.failed if index not in indices]
+    message.expired = [(index, status) for index, status in message.expired if index not in indices]
     message.deferred += outcomes

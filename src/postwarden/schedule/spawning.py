@@ -1,4 +1,4 @@
-"""Messages that the courier makes: reports to senders, and what a recipient was forwarded to."""
+"""Messages that the courier makes: reports to senders and postmasters, and what a recipient was forwarded to."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,15 +7,16 @@ from msgspec.structs import replace
 
 from postwarden.ipc.records import Forward
 from postwarden.mail.address import external
-from postwarden.mail.envelope import Envelope
+from postwarden.mail.envelope import Envelope, Notify
 from postwarden.mail.events import printable
 from postwarden.mail.queue import Content, Entry, NewMessage
+from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Clerk, Reporter
 
 Forwards = Sequence[tuple[int, Forward]]
 """(index of the recipient in the envelope, what it became)."""
-Failed = Sequence[tuple[int, Status]]
+_SUCCESSES = (Kind.SUCCESS, Kind.VERIFY)
 
 
 class Spawned(Struct, frozen=True):
@@ -24,6 +25,15 @@ class Spawned(Struct, frozen=True):
     """What the log says of it, before its queue id."""
     forwarded: int = -1
     """For a forward: index of the recipient that it stands for."""
+
+
+class Told(Struct):
+    """What came of the reports of a round."""
+
+    spawned: list[Spawned]
+    remarks: list[Remark]
+    untold: set[Kind]
+    """Reports of these kinds have to wait, since content can't take them now."""
 
 
 class Spawner:
@@ -44,20 +54,48 @@ class Spawner:
         self._now = now
         self._trace = trace
 
-    def reports(self, envelope: Envelope, failed: Failed) -> bool:
-        """Whether somebody is to be told of these failures."""
-        return bool(failed) and self._reporter.wanted(envelope, failed)
+    def traced(self, entry: Entry, outcomes: Outcomes) -> Outcomes:
+        """Those that the sender wants to hear of whatever they are. Nobody asks for that, as a rule."""
+        envelope = entry.envelope
+        if not (envelope.trace or entry.warned):
+            recipients = envelope.recipients
+            for index, _ in outcomes:
+                if recipients[index].notify & Notify.SUCCESS:
+                    break
+            else:
+                return ()
+        traces, warned, told = self._reporter.traces, entry.warned, entry.told
+        return tuple([both for both in outcomes if traces(envelope, *both, warned=warned, told=told)])
 
-    def report(self, entry: Entry, failed: Failed, content: Content) -> Spawned | Status:
-        """A Status: why it has to wait. Raises Pending; nothing has happened then."""
-        report = self._reporter.failure(entry.envelope, failed, content, self._new_queue_id())
-        prepared = self._clerk(report.envelope, report.head)
-        if isinstance(prepared, Status):
-            if prepared.code[:1] == "4":
-                return prepared
-        else:
-            report = replace(report, envelope=prepared[0], head=prepared[1])
-        return Spawned(report, "sender non-delivery notification")
+    def reports(self, envelope: Envelope, what: Round) -> Sequence[Report | Remark]:
+        """What is to be told to whom."""
+        return self._reporter.reports(envelope, what)
+
+    def report(self, entry: Entry, wanted: Sequence[Report | Remark], content: Content) -> Told:
+        """Raises Pending; nothing has happened then."""
+        told = Told([], [], set())
+        for one in wanted:
+            if isinstance(one, Remark):
+                told.remarks.append(one)
+                continue
+            made = self._made(entry, one, content)
+            if isinstance(made, Spawned):
+                told.spawned.append(made)
+            elif one.postmaster and not one.whole:
+                told.remarks.append(Remark(f"{one.log} not sent: {made.text}", warning=True))
+            else:
+                told.untold.add(one.kind)
+        return told
+
+    def _made(self, entry: Entry, report: Report, content: Content) -> Spawned | Status:
+        """A Status: why it has to wait. A report of success can't: what it tells of is over."""
+        made = self._reporter.compose(report, entry.envelope, content, self._new_queue_id())
+        prepared = self._clerk(made.envelope, made.head)
+        if not isinstance(prepared, Status):
+            made = replace(made, envelope=prepared[0], head=prepared[1])
+        elif prepared.code[:1] == "4" and report.kind not in _SUCCESSES:
+            return prepared
+        return Spawned(made, report.log)
 
     def forward(self, entry: Entry, index: int, forward: Forward, content: Content) -> Spawned | Status:
         """The same message for other recipients. Delivered-To is what ends a forwarding loop (local(8)). A Status: why
@@ -73,6 +111,8 @@ class Spawner:
             sender=forward.sender,
             recipients=forward.recipients,
             size=len(head) + entry.body_size,
+            trace="",
+            expanded=(),
         )
         prepared = self._clerk(envelope, head)
         if isinstance(prepared, Status):

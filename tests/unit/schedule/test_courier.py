@@ -10,6 +10,7 @@ from postwarden.ipc.records import Credit, Forward, Job, Outcome, SlowDown, Stor
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Change, Content, Entry, NewMessage, SpoolError
+from postwarden.mail.round import Kind, Remark, Report, Round
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog, MemorySink
 from postwarden.schedule.courier import Courier
@@ -19,7 +20,7 @@ from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import Planner
 from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler
-from postwarden.schedule.spawning import Failed, Spawner
+from postwarden.schedule.spawning import Spawner
 from postwarden.schedule.transports import transports
 from postwarden.schedule.workers import Crew
 from postwarden.testing.clock import VirtualClock
@@ -50,13 +51,35 @@ class DomainResolver:
 
 
 class PlainReporter:
-    def wanted(self, envelope: Envelope, failed: Failed) -> bool:
-        return bool(envelope.sender)
+    def traces(self, envelope: Envelope, index: int, status: Status, *, warned: bool, told: bool) -> bool:
+        return True
 
-    def failure(self, envelope: Envelope, failed: Failed, content: Content, queue_id: str) -> NewMessage:
-        text = f"{sorted(failed)[0][0]} of {len(failed)}: {failed[0][1].text}".encode()
+    def reports(self, envelope: Envelope, what: Round) -> list[Report | Remark]:
+        kinds = (
+            (Kind.FAILURE, what.failed),
+            (Kind.EXPIRY, what.expired),
+            (Kind.DELAY, what.late),
+            (Kind.SUCCESS, what.traced),
+        )
+        found: list[Report | Remark] = []
+        for kind, outcomes in kinds:
+            if outcomes and envelope.sender:
+                found.append(Report(kind, envelope.sender, outcomes, _LOG[kind]))
+        return found
+
+    def compose(self, report: Report, envelope: Envelope, content: Content, queue_id: str) -> NewMessage:
+        outcomes = report.outcomes
+        text = f"{sorted(outcomes)[0][0]} of {len(outcomes)}: {outcomes[0][1].text}".encode()
         recipients = (Recipient(envelope.sender),)
         return NewMessage(Envelope(queue_id, START, "", recipients, len(text)), b"", text)
+
+
+_LOG = {
+    Kind.FAILURE: "sender non-delivery notification",
+    Kind.EXPIRY: "sender non-delivery notification",
+    Kind.DELAY: "sender delay notification",
+    Kind.SUCCESS: "sender delivery status notification",
+}
 
 
 class Remote:
@@ -106,6 +129,7 @@ class World:
         parts = Parts(
             self.ledger, self.clock, self.log, planner, spawner, inside,
             lambda *both: self.fetches.append(both), list, lambda *both: self.clerk(*both), lambda site: site == "slow.example",
+            lambda *_: True,
         )  # fmt: skip
         self.courier = Courier(parts, self.scheduler, params, lag=lag)
         self.told: list[ToReceiver] = []

@@ -1,8 +1,9 @@
 """Parameters that Postfix does not have. The prefix keeps the same main.cf usable by both."""
 
-from postwarden.config.parameters.kinds import Parameter, items, number
+from postwarden.config.parameters.kinds import Parameter, items, number, switch
 
 PARAMETERS: tuple[Parameter, ...] = (
+    switch("postwarden_bounce_reasons", "yes"),  # a plain sentence in reports: who decided
     items("postwarden_dns_servers"),  # address:port; empty: resolv.conf
     # Of one message, after aliases: 1,000 recipients with 1,000 members each would be a million.
     number("postwarden_recipient_expansion_limit", "50000", low=1),

@@ -75,6 +75,8 @@ _WORKING = """
     authorized_submit_users default_verp_delimiters empty_address_local_login_sender_maps_lookup_key
     local_login_sender_maps maillog_file_compressor maillog_file_rotate_suffix postwarden_submit_limit
     sendmail_fix_line_endings smtputf8_autodetect_classes verp_delimiter_filter
+    bounce_notice_recipient bounce_template_file confirm_delay_cleared delay_notice_recipient disable_verp_bounces
+    enable_threaded_bounces notify_classes postwarden_bounce_reasons 2bounce_notice_recipient lmtp_assume_final
     authorized_flush_users authorized_mailq_users bounce_queue_lifetime delay_warning_time fast_flush_domains
     maximal_queue_lifetime qmgr_message_recipient_limit
 """

@@ -58,6 +58,7 @@ class SmtpParams(Struct, frozen=True):
 class LmtpParams(Struct, frozen=True):
     """View for a transport of type lmtp."""
 
+    lmtp_assume_final: bool
     myhostname: str
     soft_bounce: bool
     disable_mime_output_conversion: bool
@@ -145,6 +146,8 @@ class Profile(Struct, frozen=True):
     nesting_limit: int
     plaintext_after: int
     """How long a message must have waited before TLS that does not work is given up for it."""
+    final: bool
+    """A server without DSN is taken for one that delivers to mailboxes (lmtp_assume_final)."""
 
 
 def smtp_profile(p: SmtpParams) -> Profile:
@@ -203,6 +206,7 @@ def _profile(
         convert=not params.disable_mime_output_conversion,
         nesting_limit=params.mime_nesting_limit,
         plaintext_after=params.minimal_backoff_time,
+        final=isinstance(params, LmtpParams) and params.lmtp_assume_final,
     )
 
 

@@ -74,10 +74,10 @@ def _judged(reply: RemoteReply, text: str) -> tuple[str, str]:
     return "5.5.0", f"Protocol error: {text}"
 
 
-def done(host: Host, reply: RemoteReply) -> Status:
-    """Delivered: the text is the server's own."""
+def done(host: Host, reply: RemoteReply, report: str) -> Status:
+    """Delivered: the text is the server's own. `report` as in `Status`."""
     line = reply.line
-    return Status(reply.status, line, relay(host), host.name, line)
+    return Status(reply.status, line, relay(host), host.name, line, report)
 
 
 def lost(host: Host, event: str) -> Status:

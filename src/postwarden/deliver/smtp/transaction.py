@@ -338,7 +338,9 @@ class Transaction:
             self._replies += 1
         if settled:
             if 200 <= reply.code < 300:
-                owner.delivered(settled, reasons.done(session.host, reply))
+                # RFC 3461 5.2.2: a server that knows DSN reports for itself.
+                report = "passed" if session.offered.dsn else "" if session.profile.final else "relayed"
+                owner.delivered(settled, reasons.done(session.host, reply, report))
             else:
                 owner.refused(settled, reasons.said(session.host, END, reply))
         if session.client.awaited != END:
