@@ -62,6 +62,15 @@ class Stream(Protocol):
         """Close at once; what was not sent is dropped."""
 
 
+class Gate(Protocol):
+    """Who may begin a handshake of implicit TLS. A stream that was let in tells once how it ended."""
+
+    def begins(self, peer: str) -> bool:
+        """False: the connection is closed, and not heard of again."""
+
+    def ends(self, peer: str, error: Exception | None, *, secured: bool) -> None: ...
+
+
 class SocketStream(asyncio.Protocol):
     """A `Stream` over an asyncio transport; it is the transport's protocol itself, to save a call an event."""
 
@@ -71,13 +80,18 @@ class SocketStream(asyncio.Protocol):
     """Seconds that the handshake of implicit TLS may take. After STARTTLS the handler has its own time-out."""
 
     def __init__(
-        self, handler: Handler, loop: asyncio.AbstractEventLoop, implicit: ssl.SSLContext | None = None
+        self,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
+        implicit: ssl.SSLContext | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """`implicit`: a server that speaks TLS from the first byte (RFC 8314 3.3); `opened` comes after the handshake,
-        and a connection that ends before that is never heard of."""
+        and a connection that ends before that is heard of by `gate` alone."""
         self._handler = handler
         self._loop = loop
         self._implicit = implicit
+        self._gate = gate
         self._transport: asyncio.Transport | None = None
         self._layer: TlsLayer | None = None
         self._opened = False
@@ -100,6 +114,9 @@ class SocketStream(asyncio.Protocol):
         if self._implicit is None:
             self._opened = True
             self._handler.opened(self)
+        elif self._gate is not None and not self._gate.begins(self.peer[0]):
+            self._gate = None
+            self.abort()
         else:
             self.start_tls(self._implicit, server_side=True)
             self._loop.call_later(self.patience, self._out_of_patience)
@@ -205,7 +222,13 @@ class SocketStream(asyncio.Protocol):
             self._handler.secured(self.tls)
         else:
             self._opened = True
+            self._leave_gate(None, secured=True)
             self._handler.opened(self)
+
+    def _leave_gate(self, error: Exception | None, *, secured: bool) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.ends(self.peer[0], error, secured=secured)
 
     def _send(self, data: bytes) -> None:
         if data and self._transport is not None and not self._closed:
@@ -235,3 +258,5 @@ class SocketStream(asyncio.Protocol):
         self._closed = self._closing = True
         if self._opened:
             self._handler.closed(error)
+        else:
+            self._leave_gate(error, secured=False)

@@ -99,6 +99,7 @@ class Service:
         self.limit = session_limit(settings, key)
         self.sessions: set[Any] = set()
         self._open = 0
+        self._handshakes = 0
         self._say_full_at = 0.0
         self._normal = self._mode(params)
         self._stressed = self._mode(view(SmtpdParams, settings, key, stress=True))
@@ -115,9 +116,7 @@ class Service:
 
     def enter(self, session: Any) -> bool:
         """Count a session, of all receivers together; False, and uncounted, if it is over the limit."""
-        count = len(self.sessions) + 1
-        if self.counters is not None:
-            count = max(count, self.counters.connect(self.name, "", self.clock.now())[0])
+        count = self._count()
         if count > self.limit:
             self._uncount()
             self._say_full()
@@ -125,6 +124,29 @@ class Service:
         self._open = count
         self.sessions.add(session)
         return True
+
+    def has_room(self) -> bool:
+        """For one more, which is not counted yet."""
+        count = self._count()
+        self._uncount()
+        if count > self.limit:
+            self._say_full()
+        return count <= self.limit
+
+    def handshaking(self, change: int) -> None:
+        """So many more (or less) connections are in the handshake before a session."""
+        self._handshakes += change
+        if change > 0:
+            self._count()
+        else:
+            self._uncount()
+
+    def _count(self) -> int:
+        """Counts one more, to be counted off -> how many there are, of all receivers together."""
+        count = len(self.sessions) + self._handshakes + 1
+        if self.counters is not None:
+            count = max(count, self.counters.connect(self.name, "", self.clock.now())[0])
+        return count
 
     def leave(self, session: Any) -> None:
         self.sessions.discard(session)

@@ -25,7 +25,7 @@ from postwarden.net.names import open_names
 from postwarden.net.stream import SocketStream
 from postwarden.net.waiting import LoopWaiting
 from postwarden.receive.counters import Counters
-from postwarden.receive.service import Service
+from postwarden.receive.handshakes import Handshakes
 from postwarden.receive.session import Session
 from postwarden.roles.life import Life, run
 from postwarden.roles.listeners import SUBMIT
@@ -114,6 +114,7 @@ class Receiver:
             files=life.files,
             users=pipeline.LocalUsers(login_name, os.geteuid(), hourly),
         )
+        self._gates = {key: Handshakes(service) for key, service in self._reception.services.items()}
         self._doors: list[LocalDoor] = []
         self._servers: list[asyncio.Server] = []
         life.loop.create_task(self._listen())
@@ -158,8 +159,8 @@ class Receiver:
             if listener.service == SUBMIT:
                 self._doors.append(LocalDoor(sock, self._reception.submit, life.loop))
                 continue
-            service = self._reception.services[listener.service]
-            server = await life.loop.create_server(partial(self._accept, service), sock=sock, backlog=_BACKLOG)
+            accept = partial(self._accept, listener.service)
+            server = await life.loop.create_server(accept, sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
         if self._draining:
             self._close_doors()
@@ -173,9 +174,10 @@ class Receiver:
         for door in self._doors:
             door.close()
 
-    def _accept(self, service: Service) -> SocketStream:
+    def _accept(self, key: str) -> SocketStream:
+        service = self._reception.services[key]
         tls = service.tls.context if service.tls is not None and service.wrapper else None
-        return SocketStream(Session(service), self._life.loop, tls)
+        return SocketStream(Session(service), self._life.loop, tls, self._gates[key])
 
     def _look(self) -> None:
         if not self._draining:

@@ -76,14 +76,37 @@ def server_tls(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-def play(runner: asyncio.Runner, context: ssl.SSLContext, ear: Counting, act: Callable[[int], None]) -> list[Any]:
+class Door:
+    """A gate that writes down who passes."""
+
+    def __init__(self, *, open_: bool = True) -> None:
+        self._open = open_
+        self.said: list[str] = []
+        self.over: list[tuple[Exception | None, bool]] = []
+
+    def begins(self, peer: str) -> bool:
+        self.said.append(peer)
+        return self._open
+
+    def ends(self, peer: str, error: Exception | None, *, secured: bool) -> None:
+        self.said.append(peer)
+        self.over.append((error, secured))
+
+
+def play(
+    runner: asyncio.Runner,
+    context: ssl.SSLContext,
+    ear: Counting,
+    act: Callable[[int], None],
+    gate: Door | None = None,
+) -> list[Any]:
     """Serve one connection to `act(port)` on a thread until it is over; what the loop complained of."""
     complaints: list[Any] = []
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: complaints.append(context))
-        server = await loop.create_server(lambda: SocketStream(ear, loop, context), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: SocketStream(ear, loop, context, gate), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         await asyncio.to_thread(act, port)
         for turn in range(10_000):
@@ -132,6 +155,51 @@ def test_a_stranger_to_implicit_tls_never_opens(runner: asyncio.Runner, server_t
     ear = Counting()
     assert play(runner, server_tls, ear, act) == []
     assert ear.stream is None and ear.ends == 0
+
+
+def speak(port: int) -> None:
+    client = Client(port)
+    client.socket.sendall(client.last_flight() + client.encrypted(b"EHLO x\r\n"))
+    client.socket.close()
+
+
+def in_the_clear(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock, contextlib.suppress(ConnectionError):
+        sock.sendall(b"EHLO in.the.clear\r\n")
+        while sock.recv(1024):
+            pass
+
+
+def silent(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=20).close()
+
+
+@pytest.mark.parametrize(
+    ("act", "how"),
+    [
+        (speak, (type(None), True)),
+        (in_the_clear, (ssl.SSLError, False)),
+        (silent, (ConnectionResetError, False)),
+    ],
+    ids=["speaks", "in the clear", "silent"],
+)
+def test_each_handshake_is_told_once(
+    runner: asyncio.Runner,
+    server_tls: ssl.SSLContext,
+    act: Callable[[int], None],
+    how: tuple[type[Exception], bool],
+) -> None:
+    gate = Door()
+    assert play(runner, server_tls, Counting(), act, gate) == []
+    assert gate.said == ["127.0.0.1"] * 2
+    ((error, secured),) = gate.over
+    assert isinstance(error, how[0]) and secured is how[1]
+
+
+def test_who_is_not_let_in_is_closed_and_not_heard(runner: asyncio.Runner, server_tls: ssl.SSLContext) -> None:
+    gate, ear = Door(open_=False), Counting()
+    assert play(runner, server_tls, ear, in_the_clear, gate) == []
+    assert ear.stream is None and ear.ends == 0 and gate.said == ["127.0.0.1"]
 
 
 def test_a_client_that_speaks_before_it_is_accepted_is_heard(
