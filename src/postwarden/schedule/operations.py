@@ -102,6 +102,8 @@ class Operations:
         operation = acting.operation
         if not acting.wanted("active") or operation == ask.RELEASE:
             return True
+        if operation == ask.EXPIRE and message.entry.expired:
+            return True
         acting.begin()
         if operation == ask.DELETE and rounds.discard(message, partial(acting.end, queue_id)):
             return True
@@ -139,6 +141,8 @@ class Operations:
     def _concerns(self, acting: Acting, entry: Entry) -> bool:
         held = entry.due >= HOLD
         if (acting.operation == ask.RELEASE and not held) or (acting.operation == ask.HOLD and held):
+            return False
+        if acting.operation == ask.EXPIRE and entry.expired:
             return False
         return acting.wanted("hold" if held else "deferred" if entry.due and entry.attempts else "incoming")
 
