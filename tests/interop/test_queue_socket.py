@@ -1,0 +1,185 @@
+"""The queue's control socket on a whole gateway: what is waiting is listed, flushed, operated on and fetched."""
+
+import os
+import smtplib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.whole import Gateway, Sink, free_port, running, until
+
+from postwarden.ipc.queue_client import Denied, Down, QueueClient, Unserved
+
+TEXT = "Subject: {}\n\nhello\n"
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    """Mail for slow.example finds nobody listening until a test opens `port`."""
+    port = free_port()
+    gateway = Gateway(
+        tmp_path,
+        transport_maps=f"inline:{{slow.example=smtp:[127.0.0.1]:{port}}}",
+        relay_domains="slow.example",
+        minimal_backoff_time="1h",
+        maximal_backoff_time="1h",
+    )
+    gateway.slow = port  # type: ignore[attr-defined]
+    with running(gateway):
+        yield gateway
+
+
+def send(gateway: Gateway, count: int = 1, to: str = "ann@slow.example") -> None:
+    with smtplib.SMTP("127.0.0.1", gateway.port) as client:
+        for n in range(count):
+            client.sendmail("joe@example.org", [to], TEXT.format(n))
+
+
+def queues(client: QueueClient) -> list[str]:
+    return [listed.queue(listed.state()) for listed in client.listing()]
+
+
+def deferred(gateway: Gateway, count: int) -> QueueClient:
+    send(gateway, count)
+    client = QueueClient(str(gateway.queue))
+    until(lambda: queues(client) == ["deferred"] * count, said=str(queues(client)))
+    return client
+
+
+def test_hold_release_and_delete(gateway: Gateway) -> None:
+    with deferred(gateway, 3) as client:
+        ids = [listed.queue_id for listed in client.listing()]
+        assert sorted(client.act("hold", [*ids[:2], "ABSENT1"])) == sorted(ids[:2])
+        assert sorted(queues(client)) == ["deferred", "hold", "hold"]
+        client.flush()
+        assert sorted(client.act("delete", ids, ["hold"])) == sorted(ids[:2])
+        assert list(client.act("delete", ids[:2])) == []
+        until(lambda: queues(client) == ["deferred"])
+        assert list(client.act_on_all("hold")) == ids[2:]
+        assert list(client.act_on_all("hold")) == []
+        sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+        assert list(client.act_on_all("release")) == ids[2:]
+        client.flush()
+        until(lambda: len(sink.messages) == 1)
+        until(lambda: queues(client) == [])
+        sink.close()
+
+
+def test_flush_all_one_and_a_site(gateway: Gateway) -> None:
+    with deferred(gateway, 4) as client:
+        ids = [listed.queue_id for listed in client.listing()]
+        with pytest.raises(Unserved):
+            client.flush_site("elsewhere.example")
+        sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+        client.flush_message(ids[1])
+        until(lambda: len(sink.messages) == 1)
+        assert ids[1].encode() in sink.messages[0][2]
+        client.flush_message("NONE")
+        client.flush_site("slow.example")
+        until(lambda: len(sink.messages) == 4)
+        send(gateway)
+        client.flush()
+        until(lambda: len(sink.messages) == 5 and not queues(client))
+        sink.close()
+
+
+def test_requeue_gives_each_a_new_id_and_ends(gateway: Gateway) -> None:
+    with deferred(gateway, 5) as client:
+        ids = {listed.queue_id for listed in client.listing()}
+        assert set(client.act_on_all("requeue")) == ids
+        until(lambda: queues(client) == ["deferred"] * 5)
+        assert not ids & {listed.queue_id for listed in client.listing()}
+        assert gateway.log().count("orig_id=") == 5
+
+
+def test_expired_mail_is_returned(gateway: Gateway) -> None:
+    with deferred(gateway, 2) as client:
+        first, second = [listed.queue_id for listed in client.listing()]
+        assert list(client.act("expire", [first])) == [first]
+        client.flush_message(first)
+        until(lambda: f"{first}: from=<joe@example.org>, status=force-expired, returned to sender" in gateway.log())
+        until(lambda: f"{first}: removed" in gateway.log())
+        assert f"{second}: removed" not in gateway.log()
+
+
+def test_a_message_is_fetched(gateway: Gateway) -> None:
+    with deferred(gateway, 1) as client:
+        (listed,) = client.listing()
+        found = client.fetch(listed.queue_id)
+        assert found is not None
+        fetched, head, body = found
+        with open(head, "rb") as file:
+            assert b"Subject: 0\r\n" in file.read()
+        with open(body, "rb") as file:
+            assert file.read()[fetched.body_offset :][: fetched.body_size] == b"hello\r\n"
+        assert fetched.listed.envelope().sender == "joe@example.org"
+        assert client.fetch("NONE") is None
+
+
+def test_figures_say_where_it_hangs(gateway: Gateway) -> None:
+    with deferred(gateway, 8) as client:  # a window full of failures makes it dead
+        client.flush()
+        until(lambda: bool(client.figures().destinations) and "active" not in queues(client))
+        figures = client.figures()
+        (destination,) = figures.destinations
+        assert (destination.transport, destination.window) == ("smtp", 0)
+        assert destination.suspended_until > figures.now
+        assert destination.reason is not None and "Connection refused" in destination.reason.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_ordinary_users_may_what_the_lists_say(gateway: Gateway) -> None:
+    deferred(gateway, 1).close()
+    program = (
+        "import os\n"
+        "from postwarden.ipc.queue_client import *\n"
+        "os.setuid(65534)\n"
+        f"client = QueueClient({str(gateway.queue)!r})\n"
+        "print(len(list(client.listing())), end=' ')\n"
+        "client.flush()\n"
+        "for call in (lambda: list(client.act('delete', ['A'])), lambda: client.fetch('A')):\n"
+        "    try:\n        call()\n    except Denied as error:\n        print(error, end=' ')\n"
+    )
+    gateway.base.parent.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (done.stdout.split(" ")[0], done.stdout.count("superuser")) == ("1", 2), done.stderr
+    assert os.stat(gateway.queue / "postwarden" / "queue.db").st_mode & 0o077 == 0
+    gateway.write_main_cf(authorized_mailq_users="!nobody, static:anyone", authorized_flush_users="root")
+    gateway.command("reload")
+
+    def refused() -> bool:
+        again = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+        return "User nobody(65534) is not allowed to view the mail queue" in again.stderr
+
+    until(refused)
+
+
+def test_down_is_said(gateway: Gateway) -> None:
+    with QueueClient(str(gateway.queue)) as client:
+        gateway.stop()
+        with pytest.raises(Down):
+            list(client.listing())
+    with pytest.raises(Down):
+        QueueClient(str(gateway.queue))
+
+
+def test_nonsense_and_crowds_are_dropped(gateway: Gateway) -> None:
+    import socket
+
+    path = str(gateway.queue / "postwarden" / "public" / "queue")
+    for nonsense in (b"GET / HTTP/1.0\r\n\r\n", b"PW01" + b"\xff" * 9, b"PW01\0\0\0\3\0abc", b"PW01\0\0\0\2\1\x91\1"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.sendall(nonsense)
+            while sock.recv(100):
+                pass
+    with QueueClient(str(gateway.queue)) as client:
+        assert queues(client) == []
+        with pytest.raises(Exception, match="no such operation"):
+            list(client.act("destroy", ["A"]))
+
+
+def test_denied_is_an_exception_of_its_own() -> None:
+    assert not issubclass(Denied, Down)
