@@ -89,6 +89,8 @@ class Job(Struct, frozen=True, array_like=True, tag=1):
     ret: str = ""
     envid: str = ""
     client: Client | None = None
+    body_crc: int = 0
+    """CRC-32 of the body that comes as a descriptor; 0: not known."""
 
 
 ToDeliverer = Job

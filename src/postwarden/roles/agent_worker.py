@@ -127,7 +127,9 @@ def serve(sock: socket.socket, settings: Settings, log_to: str, log_fd: int) -> 
     try:
         while (jobs := channel.receive()) is not None:
             for job, fds in jobs:
-                body = job.body if job.body is not None else FileBody(fds[0], job.body_offset, job.body_size)
+                body: Body = job.body or b""
+                if job.body is None:
+                    body = FileBody(fds[0], job.body_offset, job.body_size, job.body_crc)
                 outcome = worker.work(job, body, channel.send)
                 if isinstance(body, FileBody):
                     body.close()

@@ -75,7 +75,7 @@ class Carrier:
             why = Status("4.3.0", f"mail transport unavailable: {job.transport}")
             done(_put_off(job, why, self._life.clock.now(), fault=why))
             return
-        body = job.body if job.body is not None else FileBody(fds[0], job.body_offset, job.body_size)
+        body = job.body if job.body is not None else FileBody(fds[0], job.body_offset, job.body_size, job.body_crc)
         try:
             deliverer.deliver(job, body, done)
         except Exception as error:  # a bug of ours: the job must not stay open for ever

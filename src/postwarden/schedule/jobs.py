@@ -31,6 +31,7 @@ def job(job_id: int, delivery: Delivery, content: Content) -> Job:
         envelope.ret,
         envelope.envid,
         envelope.client,
+        content.crc,
     )
 
 

@@ -64,15 +64,25 @@ class QueueRows:
         if not isinstance(error, sqlite3.OperationalError):
             self._broken()
 
+    def _walk(self, text: str, until: str, after: tuple[float, int], end: float, limit: int) -> list[Any]:
+        """A page of an index whose column `text` ends with. Two queries, since SQLite takes `(due, id) > (?, ?)` for
+        `due >= ?`: in a million rows of the same time it reads on from the first (100 ms a page)."""
+        column = text.rpartition(" ")[2]
+        value, row = after
+        page: list[Any] = []
+        if value < end or (value == end and until == "<="):
+            page = self._query(f"{text} = ? AND id > ? ORDER BY id LIMIT ?", (value, row, limit))
+        if len(page) < limit:
+            rest = (value, end, limit - len(page))
+            page += self._query(f"{text} > ? AND {column} {until} ? ORDER BY {column}, id LIMIT ?", rest)
+        return page
+
     # what is due
 
     def due(self, now: float, limit: int, held: Container[int]) -> list[Entry]:
         found: list[Entry] = []
         while len(found) < limit:
-            page = self._query(
-                f"SELECT {_COLUMNS} FROM message WHERE (due, id) > (?, ?) AND due <= ? ORDER BY due, id LIMIT ?",
-                (*self._cursor, now, limit - len(found)),
-            )
+            page = self._walk(f"SELECT {_COLUMNS} FROM message WHERE due", "<=", self._cursor, now, limit - len(found))
             if not page:
                 found += self._flushed(limit - len(found), held)
                 return found + self._for_sites(limit - len(found), held)
@@ -83,11 +93,10 @@ class QueueRows:
     def _flushed(self, limit: int, held: Container[int]) -> list[Entry]:
         found: list[Entry] = []
         while self._flush_before and len(found) < limit:
-            page = self._query(
-                f"SELECT {_COLUMNS}, epoch FROM message INDEXED BY message_epoch WHERE due < 1e15 "
-                "AND (epoch, id) > (?, ?) AND epoch < ? ORDER BY epoch, id LIMIT ?",
-                (*self._flush_at, self._flush_before, limit - len(found)),
-            )
+            page = self._walk(
+                f"SELECT {_COLUMNS}, epoch FROM message INDEXED BY message_epoch WHERE due < 1e15 AND epoch",
+                "<", self._flush_at, self._flush_before, limit - len(found),
+            )  # fmt: skip
             if page:
                 self._flush_at = (page[-1][-1], page[-1][0])
             else:
@@ -140,10 +149,7 @@ class QueueRows:
         if self._flush_before or self._sites:
             return 0.0
         due, row = self._cursor
-        while page := self._query(
-            "SELECT due, id FROM message WHERE (due, id) > (?, ?) AND due < ? ORDER BY due, id LIMIT ?",
-            (due, row, HOLD, _PAGE),
-        ):
+        while page := self._walk("SELECT due, id FROM message WHERE due", "<", (due, row), HOLD, _PAGE):
             for due, row in page:
                 if row not in held and row not in self._bad:
                     return float(due)
