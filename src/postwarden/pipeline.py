@@ -316,6 +316,12 @@ def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callab
     return served
 
 
+def clerk_of(settings: Settings, log: Log) -> Clerk:
+    """For a command that requeues mail while no courier runs. Raises ConfigError."""
+    tables = Tables.of(settings)
+    return _clerk(settings, tables, open_resolver(settings, tables).local_domain, log)
+
+
 def _clerk(settings: Settings, tables: Tables, local_domain: Callable[[str], bool], log: Log) -> Clerk:
     """content.prepare for mail from inside: everything but automatic copies, as cleanup(8) does it."""
     entries = {name: entry for name, entry in settings.entries.items() if name not in _COPIES}

@@ -1,16 +1,25 @@
 """What postsuper does with messages while the gateway does not run."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 
 from msgspec import MsgspecError
+from msgspec.structs import replace
 
+from postwarden import pipeline
+from postwarden.cli.tool import Voice
 from postwarden.config.settings import Settings
-from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, PAGE, RELEASE
+from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, PAGE, RELEASE, REQUEUE
 from postwarden.mail import queue as mail_queue
-from postwarden.mail.queue import Change, Entry
+from postwarden.mail.decision import settle
+from postwarden.mail.events import Failure, Notice, printable
+from postwarden.mail.queue import Change, Damaged, Entry, NewMessage
 from postwarden.mail.status import Status
+from postwarden.schedule.ports import Clerk
+from postwarden.schedule.settling import closing
 from postwarden.spool.offline import OfflineQueue
 
 _DELETED = Status("2.0.0", "deleted")
@@ -19,9 +28,10 @@ _DELETED = Status("2.0.0", "deleted")
 class OfflineActs:
     """The courier's `Act`, done by hand: what is answered is durable."""
 
-    def __init__(self, queue: OfflineQueue, settings: Settings) -> None:
+    def __init__(self, queue: OfflineQueue, settings: Settings, voice: Voice) -> None:
         self._queue = queue
         self._settings = settings
+        self._voice = voice
 
     def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str] = ()) -> Iterator[str]:
         source = iter(dict.fromkeys(queue_ids))
@@ -64,7 +74,38 @@ class OfflineActs:
             return Change(entry.key, due=time.time()) if held else None
         if operation == EXPIRE:
             return None if entry.expired else Change(entry.key, due=entry.due or time.time(), expired=True)
-        raise NotImplementedError(operation)
+        assert operation == REQUEUE
+        new = self._requeued(entry)
+        if isinstance(new, str):
+            self._voice.say(Failure(f"{entry.envelope.queue_id}: not requeued: {new}"))
+            return None
+        return Change(entry.key, tuple([(index, _DELETED) for index in entry.open]), spawned=(new,))
+
+    def _requeued(self, entry: Entry) -> NewMessage | str:
+        """As if it came in now: content is prepared again, under a new queue id. A text: why not."""
+        old = entry.envelope
+        envelope = replace(
+            old,
+            queue_id=self._queue.new_queue_id(),
+            arrival=time.time(),
+            recipients=tuple([old.recipients[index] for index in entry.open]),
+        )
+        try:
+            with closing(self._queue.content(entry.key)) as content:
+                prepared = asyncio.run(settle(lambda: self._clerk(envelope, content.head)))
+        except (Damaged, OSError) as error:
+            return str(error)
+        if isinstance(prepared, Status):
+            return prepared.text
+        envelope, head = prepared
+        said = f"{envelope.queue_id}: uid={old.user or '0'} from=<{printable(old.sender)}> orig_id={old.queue_id}"
+        self._voice.emit("pickup", Notice(said))
+        envelope = replace(envelope, size=len(head) + entry.body_size)
+        return NewMessage(envelope, head, body_of=entry.key, due=time.time())
+
+    @cached_property
+    def _clerk(self) -> Clerk:
+        return pipeline.clerk_of(self._settings, self._voice)
 
 
 def _queue(entry: Entry) -> str:

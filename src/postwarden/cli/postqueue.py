@@ -129,7 +129,7 @@ def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[Listed]]:
         voice.say(Warn(f"Mail system is down -- accessing queue directly ({reason(error)})"))
 
     try:
-        queue = reach(settings.text("queue_directory"), down)
+        queue = reach(settings, voice, down)
     except (InUse, OSError, sqlite3.Error) as error:
         raise Refusal(f"Queue report unavailable - {error}") from None
     if queue is None:

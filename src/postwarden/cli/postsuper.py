@@ -12,7 +12,6 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from postwarden.cli.offline_acts import OfflineActs
 from postwarden.cli.reach import reach
 from postwarden.cli.tool import Misuse, Refusal, Voice, configuration, may_open_directly, options
 from postwarden.config.errors import ConfigError
@@ -20,7 +19,7 @@ from postwarden.config.settings import Settings
 from postwarden.ipc.queue_client import Bad, Denied, Down, QueueClient
 from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, QUEUES, RELEASE, REQUEUE
 from postwarden.mail.events import Fatal, Notice, Warn
-from postwarden.spool.offline import InUse
+from postwarden.spool.offline import InUse, OfflineQueue
 
 USAGE = (
     "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)]"
@@ -111,11 +110,12 @@ def parse(words: list[str]) -> Request:
 def _work(settings: Settings, request: Request, voice: Voice) -> None:
     tally = {operation: 0 for letter, _ in request.acts for operation in _OPERATIONS[letter]}
     try:
-        queue = reach(settings.text("queue_directory"), lambda error: None)
+        queue = reach(settings, voice, lambda error: None)
         if queue is not None:
             with queue:
-                acts: Acts = queue if isinstance(queue, QueueClient) else OfflineActs(queue, settings)
-                perform(acts, request, voice, tally)
+                perform(
+                    queue if isinstance(queue, QueueClient) else _offline(queue, settings, voice), request, voice, tally
+                )
     except (Denied, Bad) as error:
         raise Refusal(str(error)) from None
     except (InUse, Down, OSError, sqlite3.Error) as error:
@@ -125,6 +125,13 @@ def _work(settings: Settings, request: Request, voice: Voice) -> None:
             if operation in tally:
                 count = tally[operation]
                 voice.say(Notice(f"{text}: {count} message{'' if count == 1 else 's'}"))
+
+
+def _offline(queue: OfflineQueue, settings: Settings, voice: Voice) -> Acts:
+    # Content and its tables take longer to import than all of what a running gateway is asked with.
+    from postwarden.cli.offline_acts import OfflineActs
+
+    return OfflineActs(queue, settings, voice)
 
 
 def perform(acts: Acts, request: Request, voice: Voice, tally: dict[str, int]) -> None:
@@ -160,12 +167,7 @@ def _named(
             voice.say(Warn(f"invalid mail queue id: {name}"))
     if not queue_ids:
         return
-    first, *more = _OPERATIONS[letter]
-    if not more:
-        for queue_id in acts.act(first, queue_ids, queues):
-            _done(first, queue_id, voice, tally)
-        return
-    done = {operation: set(acts.act(operation, queue_ids, queues)) for operation in (first, *more)}
+    done = {operation: set(acts.act(operation, queue_ids, queues)) for operation in _OPERATIONS[letter]}
     for queue_id in dict.fromkeys(queue_ids):
         for operation, these in done.items():
             if queue_id in these:

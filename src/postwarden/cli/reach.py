@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from postwarden.cli.tool import Voice
+from postwarden.config.settings import Settings
 from postwarden.ipc.queue_client import Down, QueueClient
 from postwarden.spool.offline import InUse, OfflineQueue
 
@@ -11,20 +13,23 @@ _PATIENCE = 5.0
 _PAUSE = 0.05
 
 
-def reach(queue_directory: str, down: Callable[[Exception], None]) -> QueueClient | OfflineQueue | None:
+def reach(settings: Settings, voice: Voice, down: Callable[[Exception], None]) -> QueueClient | OfflineQueue | None:
     """`down` is called with the reason before the files are opened; it may raise. None: there is no queue yet.
     Raises InUse where a courier neither listens nor ends; OSError, sqlite3.Error."""
+    directory = settings.text("queue_directory")
     deadline = time.monotonic() + _PATIENCE
     told = False
     while True:
         try:
-            return QueueClient(queue_directory)
+            return QueueClient(directory)
         except (Down, PermissionError) as error:
             if not told:
                 down(error)
                 told = True
         try:
-            return OfflineQueue(queue_directory)
+            return OfflineQueue(
+                directory, on_event=voice.say, long_queue_ids=bool(settings.value("enable_long_queue_ids"))
+            )
         except FileNotFoundError:
             return None
         except InUse:

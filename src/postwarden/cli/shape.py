@@ -135,7 +135,15 @@ def _count(group: Group, message: Message, count: int, bucket: int) -> None:
     if message.queue == "deferred" and 0 < message.due < HOLD and (not group.next or message.due < group.next):
         group.next = message.due
         group.attempts = state.attempts
-        group.reason = next((printable(state.reasons[n].text) for n in state.open if n in state.reasons), "")
+        group.reason = _reason(message, group.key)
+
+
+def _reason(message: Message, domain: str) -> str:
+    """Why a recipient there waits; where it is no destination, why any of them does."""
+    reasons, recipients = message.state.reasons, message.envelope.recipients
+    known = [index for index in message.state.open if index in reasons]
+    there = [index for index in known if _domain(recipients[index].address) == domain]
+    return printable(reasons[(there or known)[0]].text) if known else ""
 
 
 class Summary(Struct):

@@ -70,6 +70,11 @@ class Voice:
         if self._log is not None:
             self._log.emit(self._name, event)
 
+    def emit(self, program: str, event: Event, name: str = "") -> None:
+        """In the log alone, as another program (`net.log.Log`)."""
+        if self._log is not None:
+            self._log.emit(program, event, name)
+
     def print(self, text: str) -> None:
         """On standard error alone."""
         sys.stderr.buffer.write(f"{self._name}: {text}\n".encode(errors="surrogateescape"))

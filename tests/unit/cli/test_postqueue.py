@@ -28,7 +28,7 @@ class Courier:
         self.error: Exception | None = None
         self.breaks: Exception | None = None
 
-    def __call__(self, queue_directory: str) -> "Courier":
+    def __call__(self, queue_directory: str, **_: object) -> "Courier":
         if self.error is not None:
             raise self.error
         return self

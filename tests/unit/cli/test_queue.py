@@ -95,6 +95,11 @@ def test_the_next_attempt_is_the_earliest_of_a_destination() -> None:
     assert made.soonest(1)[0].reason.startswith("host very-long")
 
 
+def test_the_reason_is_one_of_that_destination() -> None:
+    made = count("next", 0, listed("A", "a@b", {"c@d": REFUSED, "e@f": "another"}))
+    assert {one.key: one.reason for one in made.soonest(0)} == {"d": REFUSED, "f": "another"}
+
+
 def test_memory_does_not_grow_with_the_words_of_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shape, "KEYS", 10)
     made = count("reason", 0, *[listed(f"A{n}", "a@b", {"c@d": f"reason {n}"}) for n in range(100)])
