@@ -35,6 +35,8 @@ from postwarden.ipc.records import (
 from postwarden.mail.events import Failure, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog
+from postwarden.roles.agent_pickup import Porter
+from postwarden.roles.agent_pickup import work as pick_up
 from postwarden.roles.agent_queue import JobQueue, Work
 from postwarden.roles.agent_records import Able, FromWorker, Unable
 from postwarden.roles.agent_worker import open_log, serve
@@ -88,6 +90,7 @@ class Supervisor:
         self._reported = 0.0
         self._relink = float("inf")
         """When the master is to be asked for a channel to the courier."""
+        self._porter = Porter()
         self._dying: set[int] = set()
         """Workers that were killed. One that waits for a dead file server dies late, and nobody may wait for it."""
 
@@ -96,6 +99,7 @@ class Supervisor:
             for key, _ in self._selector.select(self._patience()):
                 key.data(key.fileobj)
             self._look_after()
+        self._porter.end()
         for hand in self._hands:
             self._kill(hand)
         until = time.monotonic() + _PAUSE
@@ -178,6 +182,7 @@ class Supervisor:
                 self._code = EX_CONFIG
             return
         self._settings = settings
+        self._porter.end()
         self._hire_after = 0.0
         self._limit = float(settings.number("command_time_limit"))
         for other in self._hands:
@@ -190,6 +195,7 @@ class Supervisor:
 
     def _drain(self, *, at_once: bool) -> None:
         self._draining = True
+        self._porter.end()
         self._end_by = time.monotonic() + _LAST_SECONDS
         if at_once:
             self._queue.clear()
@@ -261,14 +267,31 @@ class Supervisor:
         code = 1
         try:
             os.setpgid(0, 0)
-            self._selector.close()
-            self._control.close()
-            for client in self._clients:
-                client.close()
-            for hand in self._hands:
-                hand.channel.close()
-            self._queue.clear()
+            self._let_go()
             code = serve(sock, settings, self._log_to, self._log_fd)
+        finally:
+            os._exit(code)
+
+    def _let_go(self) -> None:
+        """In a new process: of all that is the supervisor's."""
+        self._selector.close()
+        self._control.close()
+        for client in self._clients:
+            client.close()
+        for hand in self._hands:
+            hand.channel.close()
+        self._queue.clear()
+
+    def _send_porter(self) -> int:
+        """A process for local mail. Raises OSError."""
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            self._let_go()
+            code = pick_up(self._settings, self._log_to, self._log_fd, parent)
         finally:
             os._exit(code)
 
@@ -370,6 +393,9 @@ class Supervisor:
     def _look_after(self) -> None:
         now = time.monotonic()
         self._reap()
+        if self._trial is None and not self._draining:
+            with contextlib.suppress(OSError):
+                self._porter.look_after(now, self._send_porter)
         if now >= self._relink and not self._draining:
             self._relink = now + _RELINK_SECONDS
             self._tell(Unlinked())

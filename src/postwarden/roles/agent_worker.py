@@ -50,7 +50,7 @@ class Worker:
         # Tables are opened with the rights that the agent was started with: some are root's alone.
         build = [self._prepare(settings, s) for s in settings.services if s.type != "inet" and s.command in COMMANDS]
         self._resolver = open_resolver(settings, self._tables)
-        self._identity = _identity(settings)
+        self._identity = identity(settings)
         self._deliverers = {service.name: make(self._surroundings(settings, service)) for service, make in build}
 
     def _prepare(self, settings: Settings, service: Service) -> tuple[Service, Callable[[Surroundings], Deliverer]]:
@@ -149,8 +149,8 @@ def open_log(settings: Settings, to: str, fd: int, later: Callable[[Callable[[],
     return MailLog(sink, settings.text("syslog_name"), later)
 
 
-def _identity(settings: Settings) -> Identity:
-    """Raises NoSuchUser."""
+def identity(settings: Settings) -> Identity:
+    """Who the agent's processes are. Raises NoSuchUser."""
     if os.geteuid() != 0:
         return OwnIdentity()
     owner = look_up(settings.text("mail_owner"))
