@@ -79,7 +79,7 @@ def test_reports_are_those_of_postfix(tmp_path: Path) -> None:
         settings |= {"transport_maps": transports.replace("PORT", str(sink.port))}
 
         if who == "us":
-            with running(Gateway(tmp_path / who, sink.port, **settings)) as gateway:
+            with running(Gateway(tmp_path / who, sink.port, postwarden_bounce_reasons="no", **settings)) as gateway:
                 found.append(bounces(gateway.port, sink, number))
         else:
             postfix = RealPostfix(tmp_path / who, sink.port, **settings)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from postwarden.deliver.local.letter import Letter
 from postwarden.ipc.records import Forward, Job
-from postwarden.mail.envelope import Recipient
+from postwarden.mail.envelope import Notify, Recipient
 from postwarden.mail.events import Delivered, Event
 from postwarden.mail.status import Status
 
@@ -40,6 +40,14 @@ class Delivery:
         self._seen: set[tuple[str, str, str]] = set()
         self._notes: list[tuple[Place, Status, float]] = []
         self._forwards: list[Place] = []
+        self._expanded: Status | None = None
+
+    def expand(self, *, released: bool) -> None:
+        """The recipient is an alias, or has a .forward file: whoever wants to hear of success hears that, and no more.
+        `released`: a list with an owner counts as the place of delivery (RFC 3461 5.2.7.3)."""
+        if self._expanded is None and self.recipient.notify & Notify.SUCCESS:
+            report = "" if released else "expanded"
+            self._expanded = Status("2.0.0", "alias expanded", self.job.transport, report=report)
 
     def first(self, what: str, who: str, where: str) -> bool:
         """False when this was delivered to, or expanded, before."""
@@ -69,20 +77,24 @@ class Delivery:
         return status, forwards, [self._event(*note) for note in self._notes]
 
     def _status(self) -> Status:
-        for kind in "452":
+        for kind in "45" if self._expanded else "452":
             for _, status, _ in self._notes:
                 if status.code[0] == kind:
                     return status
-        return Status("2.0.0", "forwarded" if self._forwards else "alias expanded", self.job.transport)
+        return self._expanded or Status(
+            "2.0.0", "forwarded" if self._forwards else "alias expanded", self.job.transport
+        )
 
     def _records(self) -> list[Forward]:
         by_sender: dict[str, list[Recipient]] = {}
         given = self.recipient
+        notify = given.notify
+        if notify & Notify.SUCCESS:
+            notify = int(notify & ~Notify.SUCCESS or Notify.NEVER)
         for place in self._forwards:
-            recipient = Recipient(place.address)
+            recipient = Recipient(place.address, notify=notify)
             if not place.released:
-                original = given.original or given.address
-                recipient = Recipient(place.address, original, given.orcpt, given.notify)
+                recipient = Recipient(place.address, given.original or given.address, given.orcpt, notify)
             by_sender.setdefault(place.sender, []).append(recipient)
         return [Forward(self.job.job_id, self.index, sender, tuple(to)) for sender, to in by_sender.items()]
 

@@ -117,6 +117,8 @@ class Expander:
         except UnicodeError:
             self._warn(f"file {found.path} is not UTF-8")
             return False
+        if any(lines):
+            delivery.expand(released=step.released)
         for listed in lines:
             self._each(delivery, inner, listed)
         return any(lines)
@@ -159,6 +161,7 @@ class Expander:
             self._warn(str(error))
             delivery.note(step, _UNAVAILABLE)
             return True
+        delivery.expand(released=step.released)
         self._each(delivery, step, destinations(found.value))
         return True
 

@@ -1,0 +1,196 @@
+"""Who is told what, beside real Postfix: every combination of DSN parameters with every kind of recipient, copies for
+postmasters, delays, templates, threads. Reports are equal line by line but for ids and dates."""
+
+import re
+import smtplib
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+from tests.interop.test_bounces import plain
+from tests.realpostfix import RealPostfix, needs_postfix
+from tests.whole import Gateway, Sink, running, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
+
+NOTIFY = ("", "NEVER", "SUCCESS", "FAILURE", "DELAY", "SUCCESS,FAILURE", "SUCCESS,DELAY", "FAILURE,DELAY",
+          "SUCCESS,FAILURE,DELAY")  # fmt: skip
+RECIPIENTS = (
+    "good@sink.example", "good@plain.example", "bad@sink.example", "later@sink.example", "daemon@mx.example.com",
+    "nobody-here@mx.example.com", "one@mx.example.com", "many@mx.example.com", "away@mx.example.com",
+    "awaybad@mx.example.com", "owned@mx.example.com", "ownedbad@mx.example.com", "one@virtual.example",
+    "many@virtual.example", "bad@virtual.example",
+)  # fmt: skip
+ALIASES = """\
+one daemon
+many daemon, bin
+away good@sink.example
+awaybad bad@sink.example
+owned daemon, good@sink.example
+owner-owned owner@sink.example
+ownedbad bad@sink.example
+owner-ownedbad owner@sink.example
+"""
+VIRTUAL = """\
+one@virtual.example good@sink.example
+many@virtual.example good@sink.example, good@plain.example, daemon@mx.example.com
+bad@virtual.example bad@sink.example
+"""
+Found = dict[tuple[str, str, str], list[list[bytes]]]
+
+
+class Remote(Sink):
+    """Refuses `bad`, puts `later` off; `dsn`: it would report by itself."""
+
+    def __init__(self, *, dsn: bool) -> None:
+        self.dsn = dsn
+        super().__init__(refuse=self.answer)
+
+    def answer(self, line: str) -> str | None:
+        if line.startswith("RCPT TO:<bad"):
+            return "550 5.1.1 <bad>: no such user here"
+        if line.startswith("RCPT TO:<later"):
+            return "450 4.2.0 <later>: come back later"
+        if line.startswith("EHLO") and not self.dsn:
+            return "250-plain.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 99999999"
+        return None
+
+
+class Letter:
+    def __init__(self, *recipients: str, subject: str, sender: str = "sender@sink.example", head: str = "") -> None:
+        self.recipients = recipients
+        self.subject = subject
+        self.sender = sender
+        self.head = head
+        self.mail: list[str] = []
+        self.rcpt: list[str] = []
+
+    def content(self) -> bytes:
+        return f"Subject: {self.subject}\r\nMessage-Id: <a.b@c>\r\n{self.head}\r\nbody\r\n".encode()
+
+
+def send(port: int, letters: list[Letter]) -> None:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
+        for letter in letters:
+            client.sendmail(letter.sender, letter.recipients, letter.content(), letter.mail, letter.rcpt)
+
+
+def quiet(sinks: tuple[Remote, Remote], seconds: float) -> None:
+    """Until nothing has arrived for so long."""
+    count, since = -1, 0.0
+
+    def still() -> bool:
+        nonlocal count, since
+        now = sum(len(sink.messages) for sink in sinks)
+        if now != count:
+            count, since = now, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    until(still, 120)
+
+
+def reports(sinks: tuple[Remote, Remote]) -> Found:
+    """(sender, recipient, subject of the report and of what it is about) -> lines of each."""
+    found: Found = {}
+    for sink in sinks:
+        for sender, recipients, content in sink.messages:
+            if b"multipart/report" not in content or not recipients:
+                continue
+            subjects = re.findall(rb"(?m)^Subject: (.*)\r$", content)
+            key = (sender, str(recipients), b" / ".join(subjects).decode())
+            found.setdefault(key, []).append(plain(content))
+    return found
+
+
+def both(
+    base: Path, settings: dict[str, str], work: Callable[[int, tuple[Remote, Remote]], None]
+) -> tuple[Found, Found]:
+    """What real Postfix and we report of the same."""
+    found: list[Found] = []
+    for who in ("postfix", "us"):
+        here = base / who
+        here.mkdir()
+        (here / "aliases").write_text(ALIASES)
+        (here / "virtual").write_text(VIRTUAL)
+        (here / "mail").mkdir(mode=0o1777)
+        (here / "mail").chmod(0o1777)
+        sinks = Remote(dsn=True), Remote(dsn=False)
+        hosts = ", ".join(
+            f"{name}.example=smtp:[127.0.0.1]:{sink.port}" for name, sink in zip(("sink", "plain"), sinks, strict=True)
+        )
+        common = {
+            "local_recipient_maps": "",
+            "smtpd_discard_ehlo_keywords": "chunking",
+            "transport_maps": f"inline:{{{hosts}}}",
+            "alias_maps": f"texthash:{here}/aliases",
+            "virtual_alias_maps": f"texthash:{here}/virtual",
+            "virtual_alias_domains": "virtual.example",
+        } | settings
+        if who == "us":
+            with running(Gateway(here, sinks[0].port, postwarden_bounce_reasons="no", **common)) as gateway:
+                work(gateway.port, sinks)
+        else:
+            postfix = RealPostfix(here, sinks[0].port, **common)
+            postfix.start()
+            try:
+                work(postfix.port, sinks)
+            finally:
+                postfix.stop()
+        found.append(reports(sinks))
+        for sink in sinks:
+            sink.close()
+    return found[0], found[1]
+
+
+def same(theirs: Found, ours: Found) -> None:
+    assert sorted(theirs) == sorted(ours)
+    for key, texts in theirs.items():
+        # The order of recipients is that of Postfix's deliveries, and no promise.
+        assert sorted(map(sorted, texts)) == sorted(map(sorted, ours[key])), key
+
+
+def combinations() -> list[Letter]:
+    """Each NOTIFY with each recipient; RET, ENVID and ORCPT take turns."""
+    letters = []
+    for number, (notify, recipient) in enumerate(product(NOTIFY, RECIPIENTS)):
+        letter = Letter(recipient, subject=f"{recipient} {notify or 'default'}")
+        letter.mail = [word for word in (("", "RET=FULL", "RET=HDRS")[number % 3], ("", "ENVID=a+2Bb")[number % 2]) if word]
+        letter.rcpt = [f"NOTIFY={notify}"] if notify else []
+        letter.rcpt += ("", "ORCPT=rfc822;or+2Big@x.example", "")[number % 3 : number % 3 + 1] if number % 3 == 1 else []
+        letters.append(letter)
+    return letters
+
+
+def test_each_combination_of_dsn_parameters(tmp_path: Path) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote]) -> None:
+        send(port, combinations())
+        quiet(sinks, 4)
+
+    theirs, ours = both(tmp_path, {"delay_warning_time": "1s"}, work)
+    assert len(theirs) > 60
+    same(theirs, ours)
+
+
+def test_copies_for_postmasters(tmp_path: Path) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote]) -> None:
+        letters = []
+        for sender, notify in product(("sender@sink.example", "", "double-bounce@mx.example.com"), NOTIFY[:5]):
+            for recipient in ("bad@sink.example", "good@plain.example", "later@sink.example"):
+                letter = Letter(recipient, subject=f"{sender} {notify} {recipient}", sender=sender)
+                letter.rcpt = [f"NOTIFY={notify}"] if notify else []
+                letters.append(letter)
+        letters.append(Letter("bad@sink.example", "bad1@sink.example", "good@plain.example", subject="three"))
+        send(port, letters)
+        quiet(sinks, 4)
+
+    settings = {
+        "notify_classes": "bounce, 2bounce, delay",
+        "bounce_notice_recipient": "bounces@sink.example",
+        "delay_notice_recipient": "delays@sink.example",
+        "2bounce_notice_recipient": "twice@sink.example",
+        "delay_warning_time": "1s",
+        "enable_threaded_bounces": "yes",
+    }
+    same(*both(tmp_path, settings, work))
