@@ -8,9 +8,11 @@ COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
     "flush": "service", "status": "service", "check": "service", "compat": "compat",
     "queue": "queue",
+    "logrotate": "logrotate", "set-permissions": "upkeep", "upgrade-configuration": "upkeep",
 }  # fmt: skip
 TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf",
-         "postqueue": "postqueue", "postsuper": "postsuper"}  # fmt: skip
+         "postqueue": "postqueue", "postsuper": "postsuper", "sendmail": "sendmail", "mailq": "sendmail",
+         "postlog": "postlog"}  # fmt: skip
 USAGE = """\
 usage: postwarden [-c DIR] COMMAND
 
