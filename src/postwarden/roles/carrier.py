@@ -18,6 +18,7 @@ from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
 from postwarden.roles.life import Life, run
 
+_WATCH = 60.0
 _LINGER = 0.2
 """How long a drained carrier still reads jobs that were on their way to it."""
 
@@ -33,6 +34,7 @@ class Carrier:
         self._open = 0
         self._draining = False
         life.ready()
+        self._watch()
 
     def link(self, link: Link, sock: socket.socket) -> None:
         """To the courier; after its restart to the new one, which knows nothing of the old one's jobs."""
@@ -81,6 +83,12 @@ class Carrier:
         except Exception as error:  # a bug of ours: the job must not stay open for ever
             self._life.log.emit("smtp", Failure(f"{job.queue_id}: internal error: {error!r}"))
             done(_put_off(job, Status("4.3.0", "internal error in the mail transport"), self._life.clock.now()))
+
+    def _watch(self) -> None:
+        """Also while it drains: a job that is stuck would keep the process for ever."""
+        self._life.clock.call_later(_WATCH, self._watch)
+        for deliverer in self._deliverers.values():
+            deliverer.watch()
 
     def _unlinked(self, channel: Channel[Job]) -> None:
         if self._channel is channel:

@@ -10,11 +10,16 @@ from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log
 from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job
-from postwarden.mail.events import Event, Warn
+from postwarden.mail.events import Event, Failure, Warn
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial, SourceError
+
+_STUCK = 3600.0
+"""Seconds without any sign of life. Each step has a time-out of its own, and the longest is a sixth of this: only a
+bug of ours, in whatever should have called back, gets this far."""
+_INTERNAL = Status("4.3.0", "internal error in the mail transport")
 
 
 class SmtpDeliverer:
@@ -44,6 +49,9 @@ class SmtpDeliverer:
         self._log_name = log_name
         self._cache = SessionCache()
         self._running: set[Delivery] = set()
+        self._signs: dict[Delivery, tuple[tuple[object, ...], float]] = {}
+        longest = max((*profile.timeouts.values(), profile.transfer_timeout, profile.connect_timeout))
+        self._patience = max(_STUCK, 2 * longest)
 
     def deliver(self, job: Job, body: Body, done: Done) -> None:
         """Deliver `job`; `done` gets its Outcome, once, perhaps before this returns. `body` is `job.body`, or the file
@@ -56,6 +64,20 @@ class SmtpDeliverer:
     def busy(self) -> int:
         """Jobs that are not settled."""
         return len(self._running)
+
+    def watch(self) -> None:
+        """Give up what is stuck. To be called once a minute or so."""
+        now, before = self.clock.monotonic(), self._signs
+        signs = self._signs = {}
+        for delivery in tuple(self._running):
+            sign = delivery.sign_of_life
+            old, since = before.get(delivery, (None, now))
+            since = since if old == sign else now
+            if now - since < self._patience:
+                signs[delivery] = sign, since
+                continue
+            self.log(Failure(f"{delivery.job.queue_id}: no sign of life for {now - since:.0f} s: given up"))
+            delivery.abandon(_INTERNAL)
 
     def close(self) -> None:
         """Keep no more connections than deliveries need, which go on."""

@@ -55,6 +55,7 @@ class Delivery:
         "_final",
         "_handed",
         "_hosts",
+        "_over",
         "_plain",
         "_results",
         "_session",
@@ -89,6 +90,7 @@ class Delivery:
         """A server was talked to as long as there was something to say: the destination is alive."""
         self._why: Status | None = None
         self._fault: Status | None = None
+        self._over = False
         self._handed = desk.clock.now()
         self._connected = 0.0
 
@@ -102,9 +104,27 @@ class Delivery:
         self._tried = self._sessions = 1
         self._transact(session)
 
+    @property
+    def sign_of_life(self) -> tuple[object, ...]:
+        """Another value each time that something has happened."""
+        session = self._session
+        return (self._tried, len(self._hosts), len(self.left), session, 0.0 if session is None else session.due)
+
+    def abandon(self, why: Status) -> None:
+        """Nothing will come of it: put off what is left, and hear of it no more."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.phase = session.on_opened = None
+            session.end(None)
+        self._final = True
+        self._record([index for index in self.left if self._results[index] is None], why)
+        self._settle()
+
     # from host to host
 
     def _found(self, answer: tuple[Host, ...] | Status) -> None:
+        if self._over:
+            return
         if isinstance(answer, Status):
             self._why = answer
         else:
@@ -137,6 +157,8 @@ class Delivery:
         self._hosts = tuple(host for host in self._hosts if host.destination != self._destination)
 
     def _not_connected(self, error: OSError) -> None:
+        if self._over:
+            return
         session, self._session = self._session, None
         assert session is not None
         self._why = reasons.not_connected(session.host, error)
@@ -256,6 +278,7 @@ class Delivery:
             desk.log(Delivered(job.queue_id, recipient.address, recipient.original, status, delays, uses))
 
     def _settle(self) -> None:
+        self._over = True
         if isinstance(self.body, FileBody):
             self.body.close()
         results = tuple(status for status in self._results if status is not None)

@@ -149,6 +149,11 @@ class Session:
     def expect(self, seconds: float) -> None:
         self._deadline.set(seconds)
 
+    @property
+    def due(self) -> float:
+        """When it times out; another value each time that something has happened."""
+        return self._deadline.due
+
     def end(self, status: Status | None) -> None:
         """Break off: no more I/O over this connection. The phase, if there is one, is told `status`."""
         if self.gone:
