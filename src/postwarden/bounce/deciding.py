@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from postwarden.bounce.params import BounceParams
 from postwarden.mail.envelope import Envelope, Notify
 from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
@@ -58,14 +60,14 @@ class Decider:
         elif not envelope.sender:
             # RFC 5321 4.5.5: a report about a report would make a loop.
             if self._classes & {"bounce", "2bounce"}:
-                yield Report(kind, self._double_recipient, outcomes, log, postmaster=True, whole=True)
+                yield self._copy(Report(kind, self._double_recipient, outcomes, log, whole=True))
         else:
             told = wanted(envelope, outcomes, Notify.FAILURE)
             log_sender, whole = "sender non-delivery notification", envelope.ret != "HDRS"
             for recipient, some in self._addressed(envelope, told):
                 yield Report(kind, recipient, some, log_sender, whole=whole)
             if "bounce" in self._classes:
-                yield Report(kind, params.bounce_notice_recipient, outcomes, log, postmaster=True)
+                yield self._copy(Report(kind, params.bounce_notice_recipient, outcomes, log))
 
     def _addressed(self, envelope: Envelope, told: Outcomes) -> Iterator[tuple[str, Outcomes]]:
         """Where reports go: to the sender; with VERP, one for each recipient to the address that tells which it was."""
@@ -84,15 +86,22 @@ class Decider:
             yield Report(Kind.DELAY, envelope.sender, told, "sender delay notification")
         if "delay" in self._classes:
             recipient, log = self._params.delay_notice_recipient, "postmaster delay notification"
-            yield Report(Kind.DELAY, recipient, outcomes, log, postmaster=True)
+            yield self._copy(Report(Kind.DELAY, recipient, outcomes, log))
 
     def _success(self, envelope: Envelope, outcomes: Outcomes) -> Iterator[Report | Remark]:
-        if not envelope.sender or self._is_double_bounce(envelope.sender):
-            which = "double-bounce" if envelope.sender else "single-bounce"
-            yield Remark(f"not sending trace/success notification for {which} message")
-            return
-        kind = Kind.VERIFY if envelope.trace else Kind.SUCCESS
-        yield Report(kind, envelope.sender, outcomes, "sender delivery status notification")
+        kind, log = Kind.VERIFY if envelope.trace else Kind.SUCCESS, "sender delivery status notification"
+        if self._is_double_bounce(envelope.sender):
+            yield Remark("not sending trace/success notification for double-bounce message")
+        elif envelope.sender:
+            yield Report(kind, envelope.sender, outcomes, log)
+        elif "2bounce" in self._classes:
+            yield Report(kind, self._double_recipient, outcomes, log, sender=self._double)
+        else:
+            yield Remark("not sending trace/success notification for single-bounce message")
+
+    def _copy(self, report: Report) -> Report:
+        """For postmasters. Its sender is known as the end of the line."""
+        return replace(report, postmaster=True, sender=self._double)
 
 
 EXPANDED = Status("2.0.0", "alias expanded", report="expanded")

@@ -46,7 +46,7 @@ class Reports(Decider):
         made = Envelope(
             queue_id,
             now,
-            self._double if report.postmaster else "",
+            report.sender,
             (Recipient(report.recipient, notify=Notify.NEVER),),
             len(head) + len(body),
             eight_bit=True,

@@ -44,8 +44,10 @@ class Report(Struct, frozen=True):
     """An index past the end of the recipients is that of an alias which was expanded."""
     log: str
     """What the log says of it, before its queue id."""
+    sender: str = ""
+    """Of the report. One to a sender has none, so that nobody reports about it."""
     postmaster: bool = False
-    """A copy for postmasters: nothing hangs on it."""
+    """A copy for postmasters, without the text for senders."""
     whole: bool = False
     """The message comes back with its body, if it is small enough."""
 
