@@ -183,3 +183,16 @@ def test_nonsense_and_crowds_are_dropped(gateway: Gateway) -> None:
 
 def test_denied_is_an_exception_of_its_own() -> None:
     assert not issubclass(Denied, Down)
+
+
+def test_etrn_flushes_a_domain(gateway: Gateway) -> None:
+    with deferred(gateway, 2) as client:
+        sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+        with smtplib.SMTP("127.0.0.1", gateway.port) as smtp:
+            smtp.ehlo()
+            assert smtp.docmd("ETRN", "nowhere.example") == (459, b"<nowhere.example>: service unavailable")
+            assert smtp.docmd("ETRN", "[127.0.0.1]") == (459, b"<[127.0.0.1]>: service unavailable")
+            assert smtp.docmd("ETRN", "-x.example") == (501, b"Error: invalid parameter syntax")
+            assert smtp.docmd("ETRN", "@slow.example") == (250, b"Queuing started")
+        until(lambda: len(sink.messages) == 2 and not queues(client))
+        sink.close()

@@ -42,7 +42,13 @@ class SegmentSealed(Struct, frozen=True, array_like=True, tag=2):
     segment: int
 
 
-FromReceiver = Stored | SegmentSealed
+class SiteWanted(Struct, frozen=True, array_like=True, tag=3):
+    """A client asks (ETRN) that deferred mail for this domain is tried now. It is of fast_flush_domains."""
+
+    site: str
+
+
+FromReceiver = Stored | SegmentSealed | SiteWanted
 
 # courier -> receiver
 

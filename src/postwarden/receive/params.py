@@ -11,6 +11,8 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_helo_required: bool
     smtputf8_enable: bool
     soft_bounce: bool
+    fast_flush_domains: tuple[str, ...]
+    parent_domain_matches_subdomains: tuple[str, ...]
     # sizes
     message_size_limit: int
     line_length_limit: int

@@ -1,6 +1,6 @@
 """One smtpd service of master.cf, compiled: everything that its sessions share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from postwarden.receive.ehlo import hello_reply
 from postwarden.receive.params import SmtpdParams
 from postwarden.receive.ports import Judge, PeerNames, Prepare, Store
 from postwarden.receive.received import Dates, ReceivedBy
+from postwarden.receive.sites import Sites
 from postwarden.receive.verbs import Verbs
 from postwarden.tables.opening import Tables
 from postwarden.wire.data import LineEnds
@@ -60,7 +61,7 @@ class Mode(Struct, frozen=True):
 
 
 class Service:
-    """Sessions read this and count themselves in `sessions`; `limit`, `delay` and `leaving` are the role's."""
+    """Sessions read this and count themselves in `sessions`; `limit`, `delay`, `leaving` and `flush_site` are the role's."""
 
     def __init__(self, settings: Settings, key: str, neighbours: Neighbours, tables: Tables | None = None) -> None:
         """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value, table or certificate that can't
@@ -86,6 +87,9 @@ class Service:
         self.delay = 0.0
         """Seconds that each new transaction waits, while the courier lags behind (in_flow_delay)."""
         self.clients = Clients(settings, key, params, tables)
+        self.sites = Sites(settings, key, params, tables)
+        self.flush_site: Callable[[str], bool] | None = None
+        """Tells the courier of a site whose mail is to be tried now; False: it can't be told."""
         self.forbidden, self.noop = (
             Verbs(getattr(params, name), tables, settings.origin(name, key))
             for name in ("smtpd_forbidden_commands", "smtpd_noop_commands")

@@ -25,6 +25,7 @@ from postwarden.ipc.records import (
     Job,
     Link,
     Outcome,
+    SiteWanted,
     Stored,
 )
 from postwarden.mail.events import Event, Failure, Fatal
@@ -131,6 +132,8 @@ class CourierRole:
                 except SpoolError as error:
                     self._told("qmgr", Failure(f"receiver {link.instance}: {error}"))
                     channel.close()
+            elif isinstance(record, SiteWanted):
+                courier.operations.flush_site(record.site)
             else:
                 courier.sealed(record)
 

@@ -18,7 +18,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.ipc.channel import Channel
-from postwarden.ipc.records import Credit, Link, SegmentSealed, Stored, ToReceiver
+from postwarden.ipc.records import Credit, Link, SegmentSealed, SiteWanted, Stored, ToReceiver
 from postwarden.mail.events import Event, Warn
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
@@ -64,6 +64,12 @@ class Told:
                 self._messages -= 1
                 self._octets -= len(body)
         self._channel.send(stored)
+
+    def wanted(self, site: str) -> bool:
+        if self._channel.waiting > _BEHIND or not self.open:
+            return False
+        self._channel.send(SiteWanted(site))
+        return True
 
     def sealed(self, sealed: SegmentSealed) -> None:
         self._channel.send(sealed)
@@ -115,6 +121,8 @@ class Receiver:
             users=pipeline.LocalUsers(login_name, os.geteuid(), hourly),
         )
         self._gates = {key: Handshakes(service) for key, service in self._reception.services.items()}
+        for service in self._reception.services.values():
+            service.flush_site = self._flush_site
         self._doors: list[LocalDoor] = []
         self._servers: list[asyncio.Server] = []
         life.loop.create_task(self._listen())
@@ -185,6 +193,9 @@ class Receiver:
             self._life.clock.call_later(_LOOK_EVERY, self._look)
         for problem in self._reception.refresh():
             self._life.log.emit("smtpd", Warn(f"{problem.origin}: {problem.text}; the old text stays in effect"))
+
+    def _flush_site(self, site: str) -> bool:
+        return self._told is not None and self._told.wanted(site)
 
     def _stored(self, stored: Stored) -> None:
         if self._told is not None:

@@ -1,8 +1,8 @@
-"""ETRN (RFC 1985). No domain's mail waits for it here: deferred mail is tried by its own schedule."""
+"""ETRN (RFC 1985): mail for a domain of fast_flush_domains is tried now."""
 
 from typing import TYPE_CHECKING
 
-from postwarden.mail.hostname import valid_hostname
+from postwarden.mail.hostname import valid_address, valid_hostname
 from postwarden.mail.reply import Reply
 from postwarden.wire.smtp_events import Word
 
@@ -23,9 +23,19 @@ def apply_etrn(session: "Session", word: Word) -> None:
         session.answer(_SYNTAX, "ETRN")
         return
     domain = word.arguments[0]
-    if not valid_hostname(domain.lstrip("@#")):
+    if domain[:1] in ("@", "#"):  # RFC 1985 5.3: subdomains, named queues; both are the domain to us
+        domain = domain[1:]
+    if not valid_hostname(domain) and not _literal(domain):
         session.answer(_BAD_NAME, "ETRN")
         return
     if session.allows(session.service.judge.etrn(session.facts, domain), "ETRN", "ETRN"):
-        session.warn(f"reject: ETRN {domain}... from ", "")
-        session.answer(Reply(459, "", f"<{domain}>: service unavailable"), "ETRN")
+        reply = session.service.sites.flush(domain, session.service.flush_site)
+        if reply.code == 459:
+            session.warn(f"reject: ETRN {domain}... from ", "")
+        elif reply.code != 250:
+            session.warn("unable to talk to fast flush service; client ", "")
+        session.answer(reply, "ETRN")
+
+
+def _literal(domain: str) -> bool:
+    return domain[:1] == "[" and domain[-1:] == "]" and valid_address(domain[1:-1].removeprefix("IPv6:"))
