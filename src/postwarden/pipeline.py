@@ -8,6 +8,7 @@
 A stage never imports another: what it needs it declares as a Protocol, and gets it here.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
@@ -265,6 +266,10 @@ def courier(
         lines = f"Received: by {bounce.myhostname} ({bounce.mail_name})\r\n\tid {queue_id}; {mail_date(now)}\r\n"
         return lines.encode()
 
+    def requeued(queue_id: str, now: float) -> bytes:
+        by = f"by {bounce.myhostname} ({bounce.mail_name}, from userid {os.geteuid()})"
+        return f"Received: {by}\r\n\tid {queue_id}; {mail_date(now)}\r\n".encode()
+
     def refresh() -> list[Problem]:
         problems = tables.refresh()
         resolver.forget()
@@ -284,7 +289,9 @@ def courier(
         trace=trace,
     )
     authorized = _authorized(settings, params, tables)
-    return Parts(ledger, clock, log, planner, spawner, inside, fetch, refresh, clerk, served, authorized)
+    return Parts(
+        ledger, clock, log, planner, spawner, inside, fetch, refresh, clerk, served, authorized, requeued, os.geteuid()
+    )
 
 
 def _authorized(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str, str], bool]:

@@ -83,3 +83,7 @@ class Envelope(Struct, frozen=True, array_like=True):
     """`verify`: nothing is delivered, a report says what would be; `record`: a report says what was; else empty."""
     expanded: tuple[Recipient, ...] = ()
     """Aliases among the recipients of which the sender wants to know that they became others (RFC 3461 5.2.7)."""
+    server: tuple[str, int] = ("", 0)
+    """Address and port at which the SMTP client reached us."""
+    created: float = 0.0
+    """When it was requeued: what its lifetime is counted from; 0: from its arrival."""

@@ -61,7 +61,7 @@ class Mode(Struct, frozen=True):
 
 
 class Service:
-    """Sessions read this and count themselves in `sessions`. The role sets `limit`, `delay`, `leaving`, `flush_site`."""
+    """Sessions read it and count themselves in `sessions`; the role sets `limit`, `delay`, `leaving`, `flush_site`."""
 
     def __init__(self, settings: Settings, key: str, neighbours: Neighbours, tables: Tables | None = None) -> None:
         """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value, table or certificate that can't

@@ -159,6 +159,13 @@ class _Desk:
         refused = await self._refuse(question)
         if refused is not None:
             return refused, ()
+        try:
+            return await self._answer(question)
+        except Damaged as error:
+            return ask.Refused(ask.BAD, str(error)), ()
+
+    async def _answer(self, question: ask.Question) -> tuple[ask.Answer, tuple[int, ...]]:
+        """Raises Damaged."""
         match question:
             case ask.ListPage():
                 messages, after = self._page(question)

@@ -188,8 +188,7 @@ class Operations:
             parts.ledger.put_back(entry)
             acting.end()
             return
-        uid = old.user or "0"
-        text = f"{new.envelope.queue_id}: uid={uid} from=<{printable(old.sender)}> orig_id={old.queue_id}"
+        text = f"{new.envelope.queue_id}: uid={parts.uid} from=<{printable(old.sender)}> orig_id={old.queue_id}"
         parts.log.emit("pickup", Notice(text))
         finals = tuple([(index, _DELETED) for index in entry.open])
         self._settle(acting, entry, Change(entry.key, finals, spawned=(new,)))
@@ -201,9 +200,10 @@ class Operations:
         envelope = replace(
             old,
             queue_id=parts.ledger.new_queue_id(),
-            arrival=parts.clock.now(),
+            created=parts.clock.now(),
             recipients=tuple([old.recipients[index] for index in entry.open]),
         )
+        head = parts.requeued(envelope.queue_id, envelope.created) + head
         prepared = parts.clerk(envelope, head)
         if isinstance(prepared, Status):
             return prepared.text

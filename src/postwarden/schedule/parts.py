@@ -30,3 +30,7 @@ class Parts(Struct, frozen=True):
     """Whether fast_flush_domains has a domain."""
     authorized: Callable[[str, str], bool]
     """Whether a list of users (its parameter's name) has this user."""
+    requeued: Callable[[str, float], bytes]
+    """The header lines that a requeued message gets: (queue id, seconds since the epoch)."""
+    uid: int
+    """Of mail_owner, whose the queue is."""

@@ -79,7 +79,8 @@ class Rounds:
         self.recipients += message.weight
         self._emit("qmgr", Queued(envelope.queue_id, envelope.sender, envelope.size, len(entry.open)))
         if entry.expired:
-            self._start(message, Plan([], [(index, entry.reasons.get(index, ENOUGH)) for index in entry.open]))
+            message.deferred += [(index, entry.reasons.get(index, ENOUGH)) for index in entry.open]
+            self._start(message, Plan([], []))
         else:
             self._plan(message)
 
@@ -191,7 +192,7 @@ class Rounds:
     def _judge(self, message: Message) -> None:
         """What was deferred may have been so for too long."""
         entry = message.entry
-        age = self.calendar.age(entry.envelope.arrival)
+        age = self.calendar.age(entry.envelope.created or entry.envelope.arrival)
         if entry.expired or (lifetimes.over(entry.envelope, age, self.params) and self._tried(message)):
             how = "force-expired" if entry.expired else "expired"
             sender = printable(external(entry.envelope.sender))
@@ -214,7 +215,8 @@ class Rounds:
         return tuple([domain for domain in sorted(domains) if domain and self.parts.served(domain)])
 
     def _next_try(self, entry: Entry) -> float:
-        return self.calendar.time() + lifetimes.wait(self.calendar.age(entry.envelope.arrival), self.params)
+        since = entry.envelope.created or entry.envelope.arrival
+        return self.calendar.time() + lifetimes.wait(self.calendar.age(since), self.params)
 
     def _over(self, message: Message) -> None:
         """A message has left the active queue."""

@@ -130,6 +130,7 @@ class World:
             self.ledger, self.clock, self.log, planner, spawner, inside,
             lambda *both: self.fetches.append(both), list, lambda *both: self.clerk(*both), lambda site: site == "slow.example",
             lambda *_: True,
+            lambda queue_id, now: f"Received: again as {queue_id}\r\n".encode(), 8,
         )  # fmt: skip
         self.courier = Courier(parts, self.scheduler, params, lag=lag)
         self.told: list[ToReceiver] = []
