@@ -156,9 +156,13 @@ def combinations() -> list[Letter]:
     letters = []
     for number, (notify, recipient) in enumerate(product(NOTIFY, RECIPIENTS)):
         letter = Letter(recipient, subject=f"{recipient} {notify or 'default'}")
-        letter.mail = [word for word in (("", "RET=FULL", "RET=HDRS")[number % 3], ("", "ENVID=a+2Bb")[number % 2]) if word]
+        letter.mail = [
+            word for word in (("", "RET=FULL", "RET=HDRS")[number % 3], ("", "ENVID=a+2Bb")[number % 2]) if word
+        ]
         letter.rcpt = [f"NOTIFY={notify}"] if notify else []
-        letter.rcpt += ("", "ORCPT=rfc822;or+2Big@x.example", "")[number % 3 : number % 3 + 1] if number % 3 == 1 else []
+        letter.rcpt += (
+            ("", "ORCPT=rfc822;or+2Big@x.example", "")[number % 3 : number % 3 + 1] if number % 3 == 1 else []
+        )
         letters.append(letter)
     return letters
 

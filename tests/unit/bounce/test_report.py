@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postwarden.bounce.params import BounceParams
+from postwarden.bounce.opening import open_reports
 from postwarden.bounce.report import Reports
 from postwarden.bounce.text import external, fold, from_xtext
-from postwarden.config.view import view
 from postwarden.mail.envelope import Envelope, Notify, Recipient
 from postwarden.mail.queue import Content
+from postwarden.mail.round import Kind, Report
 from postwarden.mail.status import Status
 from postwarden.testing.config import settings as config
 
@@ -31,7 +31,7 @@ POSTFIX = """\
 Received: by mx.example.com (Postfix)
 	id 289CB21681B; Mon, 23 Nov 2026 04:12:40 +0000 (UTC)
 Date: Mon, 23 Nov 2026 04:12:40 +0000 (UTC)
-From: Mail Delivery System <MAILER-DAEMON@mx.example.com>
+From: Mail Delivery System <MAILER-DAEMON>
 Subject: Undelivered Mail Returned to Sender
 To: joe@ret.example
 Auto-Submitted: auto-replied
@@ -112,22 +112,30 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reports(**parameters: str) -> Reports:
-    return Reports(view(BounceParams, config(mail_name="Postfix", **parameters)), lambda: NOW)
+    defaults = {"mail_name": "Postfix", "postwarden_bounce_reasons": "no"}
+    return open_reports(config(**(defaults | parameters)), lambda: NOW, lambda text: None)
 
 
 def envelope(*recipients: Recipient, sender: str = "joe@ret.example", size: int = 305, **more: object) -> Envelope:
     return Envelope("2626A216819", NOW, sender, recipients, size, **more)  # type: ignore[arg-type]
 
 
-def report(message: Envelope, *statuses: Status, content: Content | None = None, **parameters: str) -> str:
-    made = reports(**parameters).failure(
-        message, list(enumerate(statuses)), content or Content(HEAD, b"hello\r\n.dot\r\n"), "289CB21681B"
-    )
+def report(
+    message: Envelope,
+    *statuses: Status,
+    content: Content | None = None,
+    kind: Kind = Kind.FAILURE,
+    whole: bool = True,
+    postmaster: bool = False,
+    **parameters: str,
+) -> str:
+    wanted = Report(kind, message.sender, tuple(enumerate(statuses)), "", whole=whole, postmaster=postmaster)
+    made = reports(**parameters).compose(wanted, message, content or Content(HEAD, b"hello\r\n.dot\r\n"), "289CB21681B")
     assert made.envelope.size == len(made.head) + len(made.body)
     assert made.head.endswith(b"\r\n\r\n")
-    whole = made.head + made.body
-    assert b"\n" not in whole.replace(b"\r\n", b"")
-    return whole.decode().replace("\r\n", "\n")
+    data = made.head + made.body
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    return data.decode().replace("\r\n", "\n")
 
 
 def test_it_is_what_postfix_writes() -> None:
@@ -136,36 +144,16 @@ def test_it_is_what_postfix_writes() -> None:
 
 
 def test_its_envelope() -> None:
-    made = reports().failure(envelope(Recipient("a@x")), [(0, REJECTED)], Content(HEAD, b""), "289CB21681B")
+    wanted = Report(Kind.FAILURE, "joe@ret.example", ((0, REJECTED),), "")
+    made = reports().compose(wanted, envelope(Recipient("a@x")), Content(HEAD, b""), "289CB21681B")
     assert made.envelope.sender == ""
     assert made.envelope.recipients == (Recipient("joe@ret.example", notify=Notify.NEVER),)
     assert made.envelope.message_id == "<20261123041240.289CB21681B@mx.example.com>"
 
 
-@pytest.mark.parametrize(
-    ("sender", "notify", "wanted"),
-    [
-        ("joe@x", 0, True),
-        ("", 0, False),
-        ("joe@x", Notify.NEVER, False),
-        ("joe@x", Notify.SUCCESS, False),
-        ("joe@x", Notify.FAILURE | Notify.DELAY, True),
-    ],
-)
-def test_who_is_told(sender: str, notify: int, wanted: bool) -> None:
-    message = envelope(Recipient("a@x", notify=notify), sender=sender)
-    assert reports().wanted(message, [(0, REJECTED)]) is wanted
-
-
-def test_only_recipients_that_notify_are_named() -> None:
-    text = report(envelope(Recipient("secret@x", notify=Notify.NEVER), Recipient("b@x")), REJECTED, REJECTED)
-    assert "secret@x" not in text
-    assert "Final-Recipient: rfc822; b@x\n" in text
-
-
 def test_dsn_parameters_come_back_decoded() -> None:
     recipient = Recipient("a@x", "alias@y", orcpt="rfc822;or+2Big@x.example")
-    text = report(envelope(recipient, envid="foo+2Bbar", ret="HDRS"), REJECTED)
+    text = report(envelope(recipient, envid="foo+2Bbar", ret="HDRS"), REJECTED, whole=False)
     assert "Reporting-MTA: dns; mx.example.com\nOriginal-Envelope-Id: foo+bar\nX-Postfix-Queue-ID" in text
     assert "Original-Recipient: rfc822;or+ig@x.example\n" in text
     assert "<a@x> (expanded from <alias@y>): host" in text
@@ -197,6 +185,113 @@ def test_a_body_that_cant_be_read_is_left_out() -> None:
     text = report(envelope(Recipient("a@x")), REJECTED, content=Content(HEAD, None, fd, 0, 5))
     os.close(fd)
     assert "Undelivered Message Headers" in text
+
+
+def test_a_copy_for_postmasters_has_no_text() -> None:
+    text = report(envelope(Recipient("a@x")), REJECTED, postmaster=True, whole=False)
+    assert "Subject: Postmaster Copy: Undelivered Mail\n" in text
+    assert "Auto-Submitted: auto-generated\n" in text
+    assert "sorry" not in text
+    assert "\nContent-Transfer-Encoding: 8bit\n\n\n<a@x>: host" in text
+
+
+def test_a_delay() -> None:
+    later = Status("4.2.0", "host mx said: 450 later", "mx", "mx", "450 later")
+    text = report(
+        envelope(Recipient("a@x")), later, kind=Kind.DELAY, whole=False, delay_warning_time="4h", mydomain="example.com"
+    )
+    assert "Subject: Delayed Mail (still being retried)\n" in text
+    assert "could not be delivered for more than 4 hour(s).\nIt will be retried until it is 5 day(s) old." in text
+    assert "Action: delayed\nStatus: 4.2.0\n" in text
+    assert "\nWill-Retry-Until: Sat, 28 Nov 2026 04:12:40 +0000 (UTC)\n" in text
+    assert "Content-Description: Undelivered Message Headers\n" in text
+
+
+def test_expiry_is_a_failure_with_the_last_status() -> None:
+    later = Status("4.2.0", "host mx said: 450 later", "mx", "mx", "450 later")
+    text = report(envelope(Recipient("a@x")), later, kind=Kind.EXPIRY)
+    assert "Subject: Undelivered Mail Returned to Sender\n" in text
+    assert "Action: failed\nStatus: 4.2.0\n" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "action"),
+    [
+        (Status("2.0.0", "250 ok", "mx[1.2.3.4]:25", "mx", "250 ok", "relayed"), "relayed"),
+        (Status("2.0.0", "250 ok", "mx[1.2.3.4]:25", "mx", "250 ok", "passed"), "relayed"),
+        (Status("2.0.0", "alias expanded", "local", report="expanded"), "expanded"),
+        (Status("2.0.0", "delivered to mailbox", "local"), "delivered"),
+        (Status("4.2.0", "450 later", "mx[1.2.3.4]:25", "mx", "450 later"), "delayed"),
+        (Status("5.2.0", "550 no", "mx[1.2.3.4]:25", "mx", "550 no"), "failed"),
+    ],
+)
+def test_success(status: Status, action: str) -> None:
+    text = report(envelope(Recipient("a@x")), status, kind=Kind.SUCCESS, whole=False)
+    assert "Subject: Successful Mail Delivery Report\n" in text
+    assert f"\n<a@x>: delivery via {status.relay}: {status.text}\n" in text
+    assert f"\nAction: {action}\n" in text
+    assert "Will-Retry-Until" not in text
+    assert "Content-Description: Message Headers\n" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "action"), [("2.0.0", "deliverable"), ("4.4.1", "undeliverable"), ("5.1.1", "undeliverable")]
+)
+def test_verification(code: str, action: str) -> None:
+    text = report(envelope(Recipient("a@x"), trace="verify"), Status(code, "said", "mx"), kind=Kind.VERIFY, whole=False)
+    assert "Subject: Mail Delivery Status Report\n" in text
+    assert f"\nAction: {action}\n" in text
+
+
+def test_an_alias_is_named_behind_the_recipients() -> None:
+    message = envelope(Recipient("a@x"), expanded=(Recipient("alias@x", orcpt="rfc822;o@x"),))
+    wanted = Report(Kind.SUCCESS, "joe@ret.example", ((1, Status("2.0.0", "alias expanded", report="expanded")),), "")
+    body = reports().compose(wanted, message, Content(HEAD, b""), "289CB21681B").body.decode()
+    assert "\r\n<alias@x>: alias expanded\r\n" in body
+    assert "Final-Recipient: rfc822; alias@x\r\nOriginal-Recipient: rfc822;o@x\r\nAction: expanded\r\n" in body
+
+
+@pytest.mark.parametrize(
+    ("message_id", "fits"),
+    [
+        ("<a@b>", True),
+        ("<a b>", True),
+        ("junk <a@b>", False),
+        ("<a@b> (c)", False),
+        ("<a\r\nEvil: x>", False),
+        ("", False),
+    ],
+)
+def test_threads(message_id: str, fits: bool) -> None:
+    text = report(envelope(Recipient("a@x"), message_id=message_id), REJECTED, enable_threaded_bounces="yes")
+    assert (f"\nReferences: {message_id}\nIn-Reply-To: {message_id}\nAuto-Submitted" in text) is fits
+    assert "\nEvil" not in text
+    assert "References" not in report(envelope(Recipient("a@x"), message_id=message_id), REJECTED)
+
+
+def test_without_smtputf8_all_is_ascii_unless_the_message_is_not() -> None:
+    text = report(envelope(Recipient("a@x")), REJECTED, smtputf8_enable="no")
+    assert "Content-Transfer-Encoding" not in text
+    assert "charset=us-ascii\n" in text
+    text = report(envelope(Recipient("a@x"), eight_bit=True), REJECTED, smtputf8_enable="no")
+    assert text.count("Content-Transfer-Encoding: 8bit") == 3
+
+
+def test_who_decided_is_said_in_a_sentence() -> None:
+    def why(status: Status, kind: Kind = Kind.FAILURE) -> str:
+        text = report(
+            envelope(Recipient("a@x")), status, kind=kind, postwarden_bounce_reasons="yes", delay_warning_time="90m"
+        )
+        part = text.split("--2626A216819.1795407160/mx.example.com\n")[1]
+        assert "Why" not in text.replace(part, "")
+        return " ".join(part.partition("    Why")[2].split())
+
+    assert why(REJECTED) == ": the mail server 127.0.0.1 decided this; the reply above is its own."
+    assert why(NO_HOST) == ": the DNS of the recipient's domain says so."
+    assert why(Status("5.1.1", "x", cause="relocated_maps")) == ": mx.example.com decided this by relocated_maps."
+    assert why(NO_HOST, Kind.EXPIRY) == ": it was given up after 5 days (maximal_queue_lifetime)."
+    assert "90 minutes (delay_warning_time); it is tried until it is 5 days old" in why(REJECTED, Kind.DELAY)
+    assert why(Status("5.0.0", "x")) == ""
 
 
 def test_smtputf8() -> None:
