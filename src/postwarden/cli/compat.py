@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-NAMES = ("postfix", "postmap", "postalias", "newaliases", "postconf", "postqueue", "postsuper")
+NAMES = ("postfix", "postmap", "postalias", "newaliases", "postconf", "postqueue", "postsuper", "postcat")
 
 
 def main(name: str, words: list[str]) -> int:

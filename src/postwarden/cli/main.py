@@ -12,7 +12,7 @@ COMMANDS = {
 }  # fmt: skip
 TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf",
          "postqueue": "postqueue", "postsuper": "postsuper", "sendmail": "sendmail", "mailq": "sendmail",
-         "postlog": "postlog"}  # fmt: skip
+         "postlog": "postlog", "postcat": "postcat"}  # fmt: skip
 USAGE = """\
 usage: postwarden [-c DIR] COMMAND
 

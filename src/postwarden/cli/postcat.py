@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
+from postwarden.cli import tool
 from postwarden.cli.postcat_printer import Options, Printer, Refusal
 from postwarden.config.errors import ConfigError
 
@@ -31,7 +32,7 @@ def main(name: str, words: list[str]) -> int:
         else:
             for path in names:
                 _print_file(options, path)
-    except (Refusal, ConfigError) as error:
+    except (Refusal, tool.Refusal, ConfigError) as error:
         print(f"{name}: fatal: {error}", file=sys.stderr)
         return 1
     return 0
@@ -82,17 +83,15 @@ def _print_file(options: Options, path: str) -> None:
 def _print_queued(options: Options, queue_ids: list[str]) -> None:
     from postwarden.cli.queued import BadQueueId, NotThere, Queued
 
-    directory = options.directory or os.environ.get("MAIL_CONFIG", "") or "/etc/postfix"
-    with contextlib.closing(Queued(directory)) as queue:
+    with contextlib.closing(Queued(options.program, options.directory)) as queue:
         for queue_id in queue_ids:
             try:
-                path, file = queue.open(queue_id)
+                with queue.opened(queue_id) as (path, file):
+                    Printer(options, path, file).run()
             except BadQueueId:
                 raise Refusal(f"bad mail queue ID: {queue_id}") from None
             except NotThere as error:
                 raise Refusal(f"open queue file {queue_id}: {error}") from error
-            with file:
-                Printer(options, path, file).run()
 
 
 @contextlib.contextmanager

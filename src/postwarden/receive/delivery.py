@@ -54,7 +54,7 @@ def _stored(session: "Session", verb: str, text: str, fault: Reply | None) -> No
 
 
 def _envelope(session: "Session", transaction: "Transaction", head_size: int) -> Envelope:
-    mail, intake = transaction.mail, transaction.intake
+    mail, intake, facts = transaction.mail, transaction.intake, session.facts
     assert intake is not None
     return Envelope(
         transaction.queue_id,
@@ -66,7 +66,8 @@ def _envelope(session: "Session", transaction: "Transaction", head_size: int) ->
         mail.smtputf8,
         mail.ret,
         mail.envid,
-        session.facts.client,
+        facts.client,
+        server=(facts.server_address, facts.server_port),
     )
 
 
