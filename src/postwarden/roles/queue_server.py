@@ -213,7 +213,7 @@ class _Desk:
                 self._began = time.time()
             page, after = self._operations.page(question.after)
             if operation == ask.REQUEUE:  # what is requeued is new, and comes again at the end of the listing
-                page = [listed for listed in page if listed.envelope().arrival < self._began]
+                page = [listed for listed in page if _since(listed) < self._began]
             acting = self._operations.act_on(operation, page, queues, done)
         while not over.done():
             await asyncio.wait({over}, timeout=_IN_DELIVERY)
@@ -250,6 +250,11 @@ class _Desk:
             case ask.FlushAll():
                 self._courier.flush()
         return ask.Done()
+
+
+def _since(listed: Listed) -> float:
+    envelope = listed.envelope()
+    return envelope.created or envelope.arrival
 
 
 def _peer(sock: socket.socket) -> int:

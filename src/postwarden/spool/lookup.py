@@ -112,7 +112,8 @@ class Lookup:
 
     def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]:
         """Up to `limit` of the messages that are stored, and where to go on; None: that was all. A page may be empty
-        and not the last. What moves meanwhile may come twice: see `mail.queue.once`."""
+        and not the last. What moves meanwhile may come twice: see `mail.queue.once`. Raises Damaged when queue.db can't
+        be read now: it is being rebuilt."""
         # Rows, segments, and then the rows that are new since: so that what moves comes twice rather than never.
         stage, row, number, at = after or (_ROWS, 0, 0, 0)
         if stage != _SEGMENTS:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from postwarden.mail.events import Event, Failure
-from postwarden.mail.queue import Change, Content, Cursor, Entry, Key, Listed, NewMessage, once
+from postwarden.mail.queue import Change, Content, Cursor, Damaged, Entry, Key, Listed, NewMessage, once
 from postwarden.spool.layout import spool_directory
 from postwarden.spool.ledger import Ledger
 from postwarden.spool.params import SpoolParams
@@ -66,14 +66,18 @@ class OfflineQueue:
         self.close()
 
     def listing(self) -> Iterator[Listed]:
-        """All that is stored, page by page, each once."""
+        """All that is stored, page by page, each once. Raises Damaged, OSError when queue.db can't be read."""
         return once(self._pages())
 
     def _pages(self) -> Iterator[Listed]:
         cursor: Cursor | None = None
         while True:
             with self._as_owner():
-                page, cursor = self._ledger.page(cursor)
+                try:
+                    page, cursor = self._ledger.page(cursor)
+                except Damaged:
+                    self._wait()  # until it is rebuilt
+                    page, cursor = self._ledger.page(cursor)
                 self._rest()
             yield from page
             if cursor is None:

@@ -37,6 +37,8 @@ class QueueRows:
         """A flush hands out epochs before this one."""
         self._sites: dict[str, tuple[int, int]] = {}
         """Sites whose mail is asked for -> rows from .. to."""
+        self._failing = False
+        """The last query failed: that it found nothing means nothing."""
         self._bad: set[int] = set()
 
     def open(self) -> None:
@@ -44,6 +46,7 @@ class QueueRows:
         self.close()
         self._db = connect(database(self._spool))
         self._cursor = _START
+        self._failing = False
 
     def close(self) -> None:
         if self._db is not None:
@@ -54,12 +57,15 @@ class QueueRows:
         if self._db is None:
             return []
         try:
-            return self._db.execute(text, values).fetchall()
+            found = self._db.execute(text, values).fetchall()
+            self._failing = False
+            return found
         except sqlite3.DatabaseError as error:
             self._failed(error)
         return []
 
     def _failed(self, error: sqlite3.DatabaseError) -> None:
+        self._failing = True
         self._report(f"queue.db: {error}")
         if not isinstance(error, sqlite3.OperationalError):
             self._broken()
@@ -70,9 +76,10 @@ class QueueRows:
         column = text.rpartition(" ")[2]
         value, row = after
         page: list[Any] = []
+        self._failing = False
         if value < end or (value == end and until == "<="):
             page = self._query(f"{text} = ? AND id > ? ORDER BY id LIMIT ?", (value, row, limit))
-        if len(page) < limit:
+        if len(page) < limit and not self._failing:
             rest = (value, end, limit - len(page))
             page += self._query(f"{text} > ? AND {column} {until} ? ORDER BY {column}, id LIMIT ?", rest)
         return page
@@ -97,10 +104,10 @@ class QueueRows:
                 f"SELECT {_COLUMNS}, epoch FROM message INDEXED BY message_epoch WHERE due < 1e15 AND epoch",
                 "<", self._flush_at, self._flush_before, limit - len(found),
             )  # fmt: skip
-            if page:
-                self._flush_at = (page[-1][-1], page[-1][0])
-            else:
-                self._flush_before = 0
+            if not page:
+                self._flush_before = self._flush_before if self._failing else 0
+                break
+            self._flush_at = (page[-1][-1], page[-1][0])
             found += self._entries([row[:-1] for row in page], held)
         return found
 
@@ -113,6 +120,8 @@ class QueueRows:
                 "WHERE name = ? AND site.message > ? AND site.message <= ? AND due < ? ORDER BY site.message LIMIT ?",
                 (site, at, last, HOLD, limit - len(found)),
             )
+            if self._failing:
+                break
             if page:
                 self._sites[site] = (page[-1][0], last)
             else:
@@ -182,7 +191,7 @@ class QueueRows:
         return list(self._entries(page, held))
 
     def page(self, after: int, limit: int, held: Container[int]) -> tuple[list[Listed], int | None]:
-        """Rows behind `after`, and where to go on; None: that was all."""
+        """Rows behind `after`, and where to go on; None: that was all. Raises Damaged."""
         found: list[Listed] = []
         if self._db is None:
             return found, None
@@ -202,7 +211,7 @@ class QueueRows:
             page.close()
         except sqlite3.DatabaseError as error:
             self._failed(error)
-            return found, None
+            raise Damaged(f"queue.db: {error}") from error
         return found, None if at == after else at
 
     def _listed(self, row: int, held: Container[int], queue_id: str, *rest: Any) -> Listed | None:
