@@ -2,7 +2,7 @@
 comes from the network and has no threads.
 
 Order of life: hold the locks, read the configuration, bind, start the roles, say that we are ready. SIGHUP reloads,
-SIGTERM and SIGINT stop, SIGQUIT aborts, SIGUSR1 flushes.
+SIGTERM and SIGINT stop, SIGQUIT aborts, SIGUSR1 flushes, SIGUSR2 has the log opened anew.
 
 A reload starts a new generation of receivers and carriers on the same sockets and lets the old one end with its last
 session, once the new one accepts: no connection is refused, none is cut. A configuration that can't be used changes
@@ -86,6 +86,7 @@ class Master:
             (signal.SIGINT, self.stop),
             (signal.SIGQUIT, self.abort),
             (signal.SIGUSR1, self.flush),
+            (signal.SIGUSR2, self.reopen_log),
             (signal.SIGCHLD, self._reap),
         ):
             self._loop.add_signal_handler(number, action)
@@ -148,6 +149,21 @@ class Master:
         for role in ("carrier", "receiver"):
             for _ in range(self._wanted()[role]):
                 self._start(role, plan)
+
+    def reopen_log(self) -> None:
+        """The file was moved away (logrotate): every role writes to a new one."""
+        try:
+            target = LogTarget(self.settings)
+            sink = _sink(target, self.settings)
+        except OSError as error:
+            self.log.emit("master", Failure(f"the log can't be opened anew: {error}"))
+            return
+        self._target.close()
+        self._target = target
+        self.log.reopen(sink, self.settings.text("syslog_name"))
+        packed = msgspec.msgpack.encode(self.settings)
+        for child in list(self._children.values()):
+            self._reconfigure(child, packed)
 
     def _reconfigure(self, child: Child, settings: bytes) -> None:
         try:
