@@ -128,8 +128,8 @@ class World:
         }
         parts = Parts(
             self.ledger, self.clock, self.log, planner, spawner, inside,
-            lambda *both: self.fetches.append(both), list, lambda *both: self.clerk(*both), lambda site: site == "slow.example",
-            lambda *_: True,
+            lambda *both: self.fetches.append(both), list, lambda *both: self.clerk(*both),
+            lambda site: site == "slow.example", lambda *_: True,
             lambda queue_id, now: f"Received: again as {queue_id}\r\n".encode(), 8,
         )  # fmt: skip
         self.courier = Courier(parts, self.scheduler, params, lag=lag)
@@ -150,10 +150,12 @@ class World:
         self.courier.worker_joined(kind, crew)
         return remote, crew
 
-    def store(self, *addresses: str, sender: str = "joe@example.org", body: bytes | None = b"hello\r\n") -> None:
+    def store(
+        self, *addresses: str, sender: str = "joe@example.org", body: bytes | None = b"hello\r\n", verp: str = ""
+    ) -> None:
         self._stored += 1
         recipients = tuple(Recipient(address) for address in addresses)
-        envelope = Envelope(f"ID{self._stored}", self.clock.now(), sender, recipients, 100)
+        envelope = Envelope(f"ID{self._stored}", self.clock.now(), sender, recipients, 100, verp=verp)
         stored = Stored(7, self._stored * 512, 512, envelope, b"Subject: hi\r\n\r\n", body)
         self.courier.stored(self.receiver, stored)
 
