@@ -44,16 +44,18 @@ class Message(Struct, frozen=True):
     """As in `Listed`."""
 
     def recipients(self) -> list[tuple[str, str]]:
-        """(address, reason) of those still to be delivered, in external form; first those that were deferred."""
-        known, fresh = [], []
+        """(address, reason) of those still to be delivered, in external form: those with the same reason together,
+        those that were not deferred last."""
+        by_reason: dict[str, list[str]] = {}
+        fresh = []
         for index in self.state.open:
             address = printable(external(self.envelope.recipients[index].address))
-            reason = self.state.reasons.get(index)
-            if reason is None:
+            status = self.state.reasons.get(index)
+            if status is None or not status.text:
                 fresh.append((address, ""))
             else:
-                known.append((address, printable(reason.text)))
-        return known + fresh
+                by_reason.setdefault(printable(status.text), []).append(address)
+        return [(address, reason) for reason, some in by_reason.items() for address in some] + fresh
 
     def sender(self) -> str:
         return printable(external(self.envelope.sender)) or "MAILER-DAEMON"

@@ -31,8 +31,6 @@ class Request(Struct):
     directory: str = ""
     mode: str = ""
     argument: str = ""
-    more: bool = False
-    """Words that mean nothing were left."""
 
 
 def main(name: str, words: list[str]) -> int:
@@ -42,7 +40,7 @@ def main(name: str, words: list[str]) -> int:
         request = parse(words)
         settings = configuration(request.directory)
         voice.open(settings)
-        if not request.mode or request.more:
+        if not request.mode:
             raise Refusal(USAGE)
         _ACTIONS[request.mode](settings, request, voice)
     except Misuse as error:
@@ -57,7 +55,7 @@ def main(name: str, words: list[str]) -> int:
 
 
 def parse(words: list[str]) -> Request:
-    """Raises Misuse; without a text for options that exclude each other."""
+    """Raises Misuse; without a text for options that exclude each other, and for words that mean nothing."""
     words = list(words)
     request = Request()
     for letter, argument in options(words, "c:fi:jps:v"):
@@ -67,7 +65,8 @@ def parse(words: list[str]) -> Request:
             if request.mode:
                 raise Misuse
             request.mode, request.argument = letter, argument
-    request.more = bool(words)
+    if words:
+        raise Misuse
     return request
 
 

@@ -159,19 +159,17 @@ def perform(acts: Acts, request: Request, voice: Voice, tally: dict[str, int]) -
 def _named(
     acts: Acts, letter: str, names: list[str], queues: Sequence[str], voice: Voice, tally: dict[str, int]
 ) -> None:
-    queue_ids = []
-    for name in names:
-        if _QUEUE_ID.fullmatch(name):
-            queue_ids.append(name)
-        else:
-            voice.say(Warn(f"invalid mail queue id: {name}"))
-    if not queue_ids:
-        return
-    done = {operation: set(acts.act(operation, queue_ids, queues)) for operation in _OPERATIONS[letter]}
-    for queue_id in dict.fromkeys(queue_ids):
-        for operation, these in done.items():
-            if queue_id in these:
-                _done(operation, queue_id, voice, tally)
+    for valid, group in groupby(names, lambda name: _QUEUE_ID.fullmatch(name) is not None):
+        if not valid:
+            for name in group:
+                voice.say(Warn(f"invalid mail queue id: {name}"))
+            continue
+        queue_ids = list(dict.fromkeys(group))
+        done = {operation: set(acts.act(operation, queue_ids, queues)) for operation in _OPERATIONS[letter]}
+        for queue_id in queue_ids:
+            for operation, these in done.items():
+                if queue_id in these:
+                    _done(operation, queue_id, voice, tally)
 
 
 def _done(operation: str, queue_id: str, voice: Voice, tally: dict[str, int]) -> None:
