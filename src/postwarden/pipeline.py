@@ -111,17 +111,7 @@ def receiver(
     tables = Tables.of(settings)
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
-
-    def say(event: Event) -> None:
-        around.log.emit("cleanup", event)
-
-    profiles = {
-        service.name: Preparer(settings, service.key, tables, addressing, say)
-        for service in settings.services
-        if service.command == "cleanup"
-    }
-    profiles.setdefault("cleanup", Preparer(settings, "", tables, addressing, say))
-
+    profiles = _profiles(settings, tables, addressing, around.log)
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
@@ -157,6 +147,21 @@ def receiver(
         return problems
 
     return Reception(services, submit, refresh)
+
+
+def _profiles(settings: Settings, tables: Tables, addressing: _Addressing, log: Log) -> dict[str, Preparer]:
+    """Content profiles by the name of their cleanup service."""
+
+    def say(event: Event) -> None:
+        log.emit("cleanup", event)
+
+    profiles = {
+        service.name: Preparer(settings, service.key, tables, addressing, say)
+        for service in settings.services
+        if service.command == "cleanup"
+    }
+    profiles.setdefault("cleanup", Preparer(settings, "", tables, addressing, say))
+    return profiles
 
 
 class LocalUsers(Struct, frozen=True):
@@ -202,7 +207,8 @@ def _submission(
 def _prepared(
     profiles: Mapping[str, Preparer], local: LocalClients, envelope: Envelope, head: bytes, profile: str
 ) -> Prepared | Reply:
-    return profiles[profile](envelope, head, local=local(envelope.client))
+    context = envelope.context
+    return profiles[profile](envelope, head, local=context == "local" if context else local(envelope.client))
 
 
 def _profile_exists(settings: Settings, key: str) -> None:
@@ -363,7 +369,9 @@ def problems(settings: Settings) -> list[Problem]:
         return [Problem(error.origin, "error", error.text)]
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     nobody = cast(Any, None)
+    alone = Surroundings(nobody, nobody, nobody, nobody)
     attempt(lambda: Preparer(settings, "", tables, addressing, nobody))
+    attempt(lambda: _submission(settings, tables, alone, nobody, {}, waiting=nobody, users=LocalUsers()))
     for service in settings.services:
         key = service.key
         if service.command == "cleanup":

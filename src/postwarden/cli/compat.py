@@ -4,7 +4,19 @@ import os
 import sys
 from pathlib import Path
 
-NAMES = ("postfix", "postmap", "postalias", "newaliases", "postconf", "postqueue", "postsuper", "postcat")
+NAMES = (
+    "postfix",
+    "postmap",
+    "postalias",
+    "newaliases",
+    "postconf",
+    "postqueue",
+    "postsuper",
+    "postcat",
+    "sendmail",
+    "mailq",
+    "postlog",
+)
 
 
 def main(name: str, words: list[str]) -> int:

@@ -25,7 +25,10 @@ usage: postwarden [-c DIR] COMMAND
   status      is it running?
   queue       what waits: by destination, sender, reason, age; the oldest; what is next
   check       is the configuration right? Names what is not, by file and line
-  compat DIR  make links named postfix, postmap, postalias, newaliases and postconf in DIR
+  logrotate   give the log file a dated name, compress it, and write to a new one
+  set-permissions        make what is missing of the directories, and mend their modes
+  upgrade-configuration  the same, for packages that call it
+  compat DIR  make links with Postfix's names in DIR: postfix, sendmail, mailq, postqueue, postconf, postmap, ...
 """
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from postwarden import pipeline
+from postwarden.cli.unsent import unsent
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.mail.events import Event, Fatal, Notice, Warn
@@ -169,9 +170,10 @@ def reload(settings: Settings, voice: Voice) -> int:
 
 
 def flush(settings: Settings, voice: Voice) -> int:
-    """Have all deferred mail tried now."""
-    os.kill(running(settings), signal.SIGUSR1)
-    return 0
+    """Have all deferred mail tried now: `postqueue -f`, whose exit codes scripts know."""
+    from postwarden.cli import postqueue
+
+    return postqueue.main("postqueue", ["-c", settings.config_directory, "-f"])
 
 
 def status(settings: Settings, voice: Voice) -> int:
@@ -216,6 +218,9 @@ def prepare(settings: Settings, voice: Voice) -> None:
         make_directories(settings, mail_owner(settings))
     except OSError as error:
         raise Stop(f"queue_directory or data_directory: {error}") from None
+    left = unsent(settings.text("queue_directory"))
+    if left:
+        voice.say(Warn(left))
 
 
 def mail_owner(settings: Settings) -> tuple[int, int] | None:

@@ -81,7 +81,7 @@ def test_help_is_an_answer_and_nothing_is_an_error(
 
 def test_every_command_is_explained_and_has_a_module() -> None:
     for command in COMMANDS:
-        assert f"\n  {command} " in USAGE
+        assert f" {command} " in USAGE
     for name in {*COMMANDS.values(), *TOOLS.values()}:
         assert (Path(module.__file__).parent / f"{name}.py").exists()
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from postwarden.cli import service
+from postwarden.cli.unsent import unsent
 from postwarden.roles import lock
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -46,16 +48,19 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return sent
 
 
-@pytest.mark.parametrize("command", ["stop", "abort", "reload", "flush", "status"])
+@pytest.mark.parametrize("command", ["stop", "abort", "reload", "status"])
 def test_nothing_runs_is_said_in_the_log_too(etc: Path, command: str, signals: list[object]) -> None:
     assert service.main(command, [str(etc)]) == 1
     assert "the Postfix mail system is not running" in log(etc)
     assert not signals
 
 
-@pytest.mark.parametrize(
-    ("command", "number"), [("abort", signal.SIGQUIT), ("reload", signal.SIGHUP), ("flush", signal.SIGUSR1)]
-)
+def test_flush_fails_as_postqueue_does(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert service.main("flush", [str(etc)]) == 69
+    assert "postqueue: fatal: Cannot flush mail queue - mail system is down" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "number"), [("abort", signal.SIGQUIT), ("reload", signal.SIGHUP)])
 def test_a_command_is_a_signal(etc: Path, command: str, number: int, signals: list[object]) -> None:
     held = lock.hold(lock.pid_file(str(etc.parent / "queue")))
     assert service.main(command, [str(etc)]) == 0
@@ -144,3 +149,16 @@ def test_stop_waits_for_the_end_and_uses_force_when_it_does_not_come(
     assert signals == [(os.getpid(), signal.SIGTERM), (os.getpid(), signal.SIGQUIT)]
     assert "with force" in log(etc)
     os.close(held)
+
+
+def test_mail_that_postfix_left_is_told_of_at_start(etc: Path) -> None:
+    queue = etc.parent / "queue"
+    for name in ("maildrop/0A1B2C3D4E", "deferred/4/4F5E6D7C8B", "deferred/README", "hold/3XyZ2kz1bbcz4Q"):
+        (queue / name).parent.mkdir(parents=True, exist_ok=True)
+        (queue / name).write_text("")
+    assert unsent(str(queue)) == (
+        f"{queue} holds 3 unsent messages of Postfix (1 in maildrop, 1 in deferred, 1 in hold), which nobody"
+        f" delivers now: postwarden import-queue {queue} takes them over"
+    )
+    shutil.rmtree(queue)
+    assert unsent(str(queue)) == ""
