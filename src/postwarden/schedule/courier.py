@@ -18,6 +18,7 @@ from postwarden.schedule.message import Delivery
 from postwarden.schedule.operations import Operations
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
+from postwarden.schedule.planning import UNAVAILABLE
 from postwarden.schedule.receivers import Inflow, Sender
 from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Destination, Scheduler
@@ -48,6 +49,8 @@ class Courier:
         self.operations = Operations(self._rounds, scheduler, self._look)
         self._inflow = Inflow(params.qmgr_message_active_limit, float(params.in_flow_delay))
         self._pools = {name: Pool(name, limit) for name, limit in (("carrier", 500), ("agent", 100))}
+        self._deserted: dict[str, float] = {}
+        """Pools without a worker, and since when."""
         self._jobs = 0
         self._job_id = 0
         self._turning = False
@@ -113,12 +116,25 @@ class Courier:
         self._clock.call_later(1.0, self._refresh)  # first: what can't be read now must not be the last look
         for problem in self._parts.refresh():
             self._emit("qmgr", Failure(f"{problem.origin}: {problem.text}"))
+        self._defer_stranded()
         calendar = self._rounds.calendar
         calendar.time()
         if calendar.jumps != self._jumps:
             self._jumps = calendar.jumps
             self._scheduler.flush()  # what was learned about destinations may be long ago
             self._soon()
+
+    def _defer_stranded(self) -> None:
+        """What waits for deliverers that don't come back would fill the active queue and hold up all other mail."""
+        now = self._clock.monotonic()
+        for name, pool in self._pools.items():
+            if len(pool):
+                self._deserted.pop(name, None)
+            elif now - self._deserted.setdefault(name, now) >= self._params.transport_retry_time:
+                while (delivery := self._scheduler.take(name)) is not None:
+                    assert delivery.destination is not None
+                    self._free(delivery.destination, None)
+                    self._rounds.drop(delivery, UNAVAILABLE)
 
     def _sweep(self) -> None:
         self._clock.call_later(_SWEEP, self._sweep)

@@ -19,4 +19,5 @@ class CourierParams(Struct, frozen=True):
     queue_run_delay: int
     recipient_delimiter: str
     soft_bounce: bool
+    transport_retry_time: int
     defer_transports: tuple[str, ...]

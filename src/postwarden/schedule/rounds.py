@@ -6,8 +6,10 @@ A message is returned for its age only when a round has failed that began after 
 waits for was tried in that time: a machine that was off for a week tries everything once before it gives up.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
@@ -19,13 +21,14 @@ from postwarden.schedule.calendar import Calendar
 from postwarden.schedule.message import Delivery, Message
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
-from postwarden.schedule.planning import RESOLVER_FAILURE, Plan
+from postwarden.schedule.planning import RESOLVER_FAILURE, Group, Plan
 from postwarden.schedule.ports import Inside
 from postwarden.schedule.receivers import Sender
-from postwarden.schedule.scheduler import Scheduler
+from postwarden.schedule.scheduler import Scheduler, lane
 from postwarden.schedule.settling import Settler
 
 ENOUGH = Status("4.3.0", "message is administratively expired")
+_ALL_SMALL: Mapping[str, int] = MappingProxyType({})
 _DELETED = Status("5.0.0", "deleted by an operator")
 _ROUNDS = 10_000
 """Facts that the addresses of one message may have to be looked up for; more is an endless loop."""
@@ -102,13 +105,14 @@ class Rounds:
         message.pending += 1  # until all groups are placed
         for index, status in plan.refused:
             self.fail(message, (index,), status)
+        lanes = _lanes(plan.groups)
         for group in plan.groups:
             delivery = Delivery(message, (group.limits.name, group.nexthop), group.indices, group.recipients)
             inside = self.parts.inside.get(group.limits.pool)
             if inside is not None:
                 self._perform(delivery, inside, group.limits.pool)
                 continue
-            destination = self._scheduler.add(delivery, group.limits.name, group.key)
+            destination = self._scheduler.add(delivery, group.limits.name, group.key, lanes.get(group.limits.name, 0))
             if isinstance(destination, Status):
                 self._give_up(delivery, destination)
             else:
@@ -277,6 +281,13 @@ class Rounds:
             message.pending -= pulled
             if not quiet:
                 self._settle(message)
+
+
+def _lanes(groups: Sequence[Group]) -> Mapping[str, int]:
+    """By transport: the lane of a message with these deliveries; few messages have more than two."""
+    if len(groups) <= 2:
+        return _ALL_SMALL
+    return {name: lane(count) for name, count in Counter([group.limits.name for group in groups]).items()}
 
 
 def _ended(message: Message) -> bool:

@@ -2,14 +2,18 @@
 
 A destination is (transport, next hop); a transport that takes one recipient a delivery has one destination for each
 recipient instead, as Postfix has it, so that one mailbox never holds up another. Within a destination deliveries leave
-first in, first out; a transport's destinations take turns, and so do the transports of one pool of deliverers: a dead
-or slow destination delays nobody else. A destination that fails as a whole for `cohorts` windows in a row is suspended
-for `minimal_backoff_time`; what waits for it, and what comes meanwhile, is deferred at once with its status.
+first in, first out among messages of one size; a transport's destinations take turns, and so do the transports of one
+pool of deliverers: a dead or slow destination delays nobody else. Messages of few and of many deliveries are in
+different lanes, which take turns as well: a mailing to 100,000 recipients holds up a single message for one delivery.
+
+A destination that fails as a whole for `cohorts` windows in a row is suspended for `minimal_backoff_time`; what waits
+for it, and what comes meanwhile, is deferred at once with its status.
 
 Pure: no clock, no I/O. Times are seconds that never go back.
 """
 
 import heapq
+from bisect import bisect_left
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -20,6 +24,14 @@ from postwarden.mail.status import Status
 from postwarden.schedule.feedback import Feedback, Window
 
 T = TypeVar("T")
+
+_SIZES = (2, 20, 200)
+_LANES = range(len(_SIZES) + 1)
+
+
+def lane(deliveries: int) -> int:
+    """Of a message with so many deliveries by one transport."""
+    return bisect_left(_SIZES, deliveries)
 
 
 class TransportLimits(Struct, frozen=True):
@@ -40,38 +52,54 @@ class TransportLimits(Struct, frozen=True):
     cohorts: int = 1
     rate_delay: float = 0.0
     """Seconds between two deliveries to one destination, one at a time."""
+    transport_delay: float = 0.0
+    """Seconds between two deliveries in all, one at a time."""
+    lanes: bool = True
+    """Messages of few and of many deliveries take turns; else all are first in, first out."""
 
 
 class Transport(Generic[T]):
-    __slots__ = ("busy", "destinations", "limits", "listed", "ready")
+    __slots__ = ("busy", "destinations", "lanes", "limits", "listed", "ready", "resting", "turn")
 
     def __init__(self, limits: TransportLimits) -> None:
         self.limits = limits
         self.destinations: dict[str, Destination[T]] = {}
-        self.ready: deque[Destination[T]] = deque()
-        """Those with something to do and room in their window, in turn."""
+        self.lanes: tuple[deque[Destination[T]], ...] = tuple([deque() for _ in _LANES])
+        """Destinations with something to do and room in their window, in turn."""
+        self.turn = 0
+        """The lane whose turn it is."""
+        self.ready = 0
+        """Entries in all lanes."""
         self.busy = 0
+        self.resting = False
+        """Waits for its rate delay."""
         self.listed = False
 
 
 class Destination(Generic[T]):
-    __slots__ = ("busy", "key", "listed", "resting", "suspended", "todo", "transport", "until", "window")
+    __slots__ = ("busy", "key", "listed", "rested", "resting", "suspended", "todo", "transport", "until", "window")
 
     def __init__(self, transport: Transport[T], key: str) -> None:
         self.transport = transport
         self.key = key
         self.window = Window(transport.limits.initial)
-        self.todo: deque[T] = deque()
+        self.todo: list[deque[T] | None] = [None] * len(_LANES)
         self.busy = 0
-        self.listed = False
+        self.listed = 0
+        """Lanes in which it is, a bit each."""
         self.resting = False
-        """Waits for its rate delay."""
+        """Waits for the end of its delivery, or for its rate delay until `rested`."""
+        self.rested = 0.0
         self.suspended: Status | None = None
         self.until = 0.0
 
     @property
-    def ready(self) -> bool:
-        return bool(self.todo) and not self.resting and self.busy < self.window.size
+    def room(self) -> bool:
+        return not self.resting and self.busy < self.window.size
+
+    @property
+    def waiting(self) -> int:
+        return sum([len(todo) for todo in self.todo if todo])
 
 
 class Scheduler(Generic[T]):
@@ -82,7 +110,7 @@ class Scheduler(Generic[T]):
         """Seconds for which a destination is suspended."""
         self._transports: dict[str, Transport[T]] = {}
         self._pools: dict[str, deque[Transport[T]]] = {}
-        self._wakes: list[tuple[float, int, Destination[T]]] = []
+        self._wakes: list[tuple[float, int, Destination[T] | Transport[T]]] = []
         self._order = 0
         self.waiting = 0
         """Deliveries that were added and not yet taken."""
@@ -103,18 +131,23 @@ class Scheduler(Generic[T]):
         found = self._transports.get(transport)
         return found.limits if found is not None else None
 
-    def add(self, delivery: T, transport: str, key: str) -> Destination[T] | Status:
-        """Queue a delivery. Returns its destination, to be handed back with `finished`; the status of a suspended
-        destination instead means that the delivery was not queued and is to be deferred."""
+    def add(self, delivery: T, transport: str, key: str, lane: int = 0) -> Destination[T] | Status:
+        """Queue a delivery of a message of that `lane`. Returns its destination, to be handed back with `finished`; the
+        status of a suspended destination instead means that it was not queued and is to be deferred."""
         home = self._transports[transport]
         destination = home.destinations.get(key)
         if destination is None:
             destination = home.destinations[key] = Destination(home, key)
         elif destination.suspended is not None:
             return destination.suspended
-        destination.todo.append(delivery)
+        if lane and not home.limits.lanes:
+            lane = 0
+        todo = destination.todo[lane]
+        if todo is None:
+            todo = destination.todo[lane] = deque()
+        todo.append(delivery)
         self.waiting += 1
-        if not destination.listed:
+        if not destination.listed >> lane & 1:
             self._list(destination)
         return destination
 
@@ -128,7 +161,7 @@ class Scheduler(Generic[T]):
                 self._turn(transport)
                 continue
             processes = transport.limits.processes
-            if processes and transport.busy >= processes:
+            if transport.resting or (processes and transport.busy >= processes):
                 continue
             delivery = self._take(transport)
             if transport.ready:
@@ -140,19 +173,26 @@ class Scheduler(Generic[T]):
 
     def _take(self, transport: Transport[T]) -> T | None:
         while transport.ready:
-            destination = transport.ready.popleft()
-            destination.listed = False
-            if not destination.ready:
+            lane = transport.turn
+            while not transport.lanes[lane]:
+                lane = (lane + 1) % len(_LANES)
+            destination = transport.lanes[lane].popleft()
+            transport.ready -= 1
+            destination.listed &= ~(1 << lane)
+            todo = destination.todo[lane]
+            if not todo or not destination.room:
                 continue
-            delivery = destination.todo.popleft()
+            transport.turn = (lane + 1) % len(_LANES)
+            delivery = todo.popleft()
             self.waiting -= 1
             destination.busy += 1
             transport.busy += 1
+            if transport.limits.transport_delay:
+                transport.resting = True
             if transport.limits.rate_delay:
                 destination.resting = True
-            elif destination.ready:
-                transport.ready.append(destination)
-                destination.listed = True
+            elif todo and destination.room:
+                self._enter(destination, lane)
             return delivery
         return None
 
@@ -169,76 +209,88 @@ class Scheduler(Generic[T]):
                 destination.until = now + self.backoff
                 self._wake(destination, destination.until)
         if destination.resting:
-            self._wake(destination, now + limits.rate_delay)
+            destination.rested = now + limits.rate_delay
+            self._wake(destination, destination.rested)
+        if transport.resting:
+            self._wake(transport, now + limits.transport_delay)
         self._release(destination)
         if destination.suspended is None:
             self._forget(destination)
             return []
-        dropped = list(destination.todo)
-        destination.todo.clear()
+        dropped = [delivery for todo in destination.todo if todo for delivery in todo]
+        destination.todo = [None] * len(_LANES)
         self.waiting -= len(dropped)
         return dropped
 
     def again(self, destination: Destination[T], delivery: T) -> bool:
         """A delivery that was taken did not happen, for a reason that is not the destination's: it is next again.
         False when the destination has been suspended meanwhile: the delivery is not queued and is to be deferred."""
-        destination.resting = False
+        destination.resting = destination.transport.resting = False
         queued = destination.suspended is None
         if queued:
-            destination.todo.appendleft(delivery)
+            first = destination.todo[0]
+            if first is None:
+                first = destination.todo[0] = deque()
+            first.appendleft(delivery)
             self.waiting += 1
         self._release(destination)
         return queued
 
     def remove(self, destination: Destination[T], delivery: T) -> bool:
         """A delivery that was added is not to take place. False when it has begun, or is not there."""
-        try:
-            destination.todo.remove(delivery)
-        except ValueError:
-            return False
-        self.waiting -= 1
-        self._forget(destination)
-        return True
+        for todo in destination.todo:
+            if todo and delivery in todo:
+                todo.remove(delivery)
+                self.waiting -= 1
+                self._forget(destination)
+                return True
+        return False
 
     def _release(self, destination: Destination[T]) -> None:
         transport = destination.transport
         destination.busy -= 1
         transport.busy -= 1
-        if not destination.listed:
-            self._list(destination)
+        self._list(destination)
         if transport.ready and not transport.listed:
             self._turn(transport)
 
     def _list(self, destination: Destination[T]) -> None:
-        if not destination.ready:
+        """In each lane where it has something to do."""
+        if not destination.room:
             return
+        for lane, todo in enumerate(destination.todo):
+            if todo and not destination.listed >> lane & 1:
+                self._enter(destination, lane)
         transport = destination.transport
-        destination.listed = True
-        transport.ready.append(destination)
-        if not transport.listed:
+        if transport.ready and not transport.listed:
             self._turn(transport)
+
+    def _enter(self, destination: Destination[T], lane: int) -> None:
+        destination.listed |= 1 << lane
+        destination.transport.lanes[lane].append(destination)
+        destination.transport.ready += 1
 
     def _turn(self, transport: Transport[T]) -> None:
         processes = transport.limits.processes
-        if not processes or transport.busy < processes:
+        if not transport.resting and (not processes or transport.busy < processes):
             transport.listed = True
             self._pools[transport.limits.pool].append(transport)
 
     def _forget(self, destination: Destination[T]) -> None:
         """An idle destination's window is forgotten, as in Postfix: it begins anew with the next delivery."""
-        idle = not destination.todo and not destination.busy and not destination.resting
+        idle = not destination.busy and not destination.resting and not any(destination.todo)
         home = destination.transport.destinations
         if idle and destination.suspended is None and home.get(destination.key) is destination:
             del home[destination.key]
 
     def destinations(self, now: float, epoch: float) -> tuple[DestinationFigures, ...]:
         """Those that have something to do or can't be used, at the time `now`, which is `epoch` on the calendar."""
-        resting = {id(destination): due for due, _, destination in self._wakes if destination.resting}
+        resting = {id(one): due for due, _, one in self._wakes if one.resting}
         return tuple(
             DestinationFigures(
                 transport.limits.name,
                 destination.key,
-                len(destination.todo),
+                destination.waiting,
                 destination.busy,
                 destination.window.size,
                 epoch + destination.until - now if destination.suspended is not None else 0.0,
@@ -251,9 +303,9 @@ class Scheduler(Generic[T]):
 
     # time
 
-    def _wake(self, destination: Destination[T], due: float) -> None:
+    def _wake(self, one: Destination[T] | Transport[T], due: float) -> None:
         self._order += 1
-        heapq.heappush(self._wakes, (due, self._order, destination))
+        heapq.heappush(self._wakes, (due, self._order, one))
 
     @property
     def next_wake(self) -> float | None:
@@ -263,20 +315,30 @@ class Scheduler(Generic[T]):
     def wake(self, now: float) -> None:
         """End the suspensions and rests that are over."""
         while self._wakes and self._wakes[0][0] <= now:
-            destination = heapq.heappop(self._wakes)[2]
-            self._revive(destination, destination.until <= now)
+            one = heapq.heappop(self._wakes)[2]
+            if isinstance(one, Transport):
+                self._awake(one)
+            else:
+                if one.rested <= now and not one.busy:
+                    one.resting = False
+                self._revive(one, one.until <= now)
 
     def flush(self) -> None:
-        """End all suspensions now: each destination is tried again."""
-        wakes, self._wakes = self._wakes, []
-        for _, _, destination in wakes:
-            self._revive(destination, True)
+        """End all suspensions now: each destination is tried again. Rate delays are kept."""
+        for _, _, one in self._wakes:
+            if isinstance(one, Destination):
+                self._revive(one, True)
+        self._wakes = [wake for wake in self._wakes if wake[2].resting]
+        heapq.heapify(self._wakes)
+
+    def _awake(self, transport: Transport[T]) -> None:
+        transport.resting = False
+        if transport.ready and not transport.listed:
+            self._turn(transport)
 
     def _revive(self, destination: Destination[T], unsuspend: bool) -> None:
         if destination.suspended is not None and unsuspend:
             destination.suspended = None
             destination.window.revive(destination.transport.limits.initial)
-        destination.resting = False
-        if not destination.listed:
-            self._list(destination)
+        self._list(destination)
         self._forget(destination)

@@ -35,17 +35,21 @@ def _limits(settings: Settings, service: Service) -> TransportLimits:
     def number(parameter: str) -> int:
         return settings.number(parameter, key)
 
+    initial = number(f"{name}_initial_destination_concurrency")
+    concurrency = number(f"{name}_destination_concurrency_limit")
     return TransportLimits(
         name,
         POOLS[service.command],
         processes=_processes(settings, service),
-        initial=number(f"{name}_initial_destination_concurrency"),
-        concurrency=number(f"{name}_destination_concurrency_limit"),
+        initial=min(initial, concurrency) if concurrency else initial,
+        concurrency=concurrency,
         recipients=number(f"{name}_destination_recipient_limit"),
         positive=_feedback(settings, service, "positive"),
         negative=_feedback(settings, service, "negative"),
         cohorts=number(f"{name}_destination_concurrency_failed_cohort_limit"),
         rate_delay=float(number(f"{name}_destination_rate_delay")),
+        transport_delay=float(number(f"{name}_transport_rate_delay")),
+        lanes=number(f"{name}_delivery_slot_cost") > 0,
     )
 
 

@@ -537,7 +537,7 @@ def test_a_failed_recipient_s_forward_is_stored_with_its_failure() -> None:
 
 def test_a_mailbox_has_its_own_destination() -> None:
     world = World(local_destination_concurrency_limit="1", local_initial_destination_concurrency="1")
-    agent, _ = world.hire("agent")
+    agent, crew = world.hire("agent")
     for name in ("ann", "ann+list", "bob"):
         world.store(f"{name}@local.here")
     world.clock.run()
@@ -742,3 +742,19 @@ def test_a_change_that_can_not_be_settled_costs_no_other() -> None:
     world.courier.drain(lambda: ended.append(1))
     world.clock.run()
     assert ended
+
+
+def test_mail_whose_deliverers_stay_away_does_not_fill_the_active_queue() -> None:
+    world = World("local unix - n n - - local\nsmtp unix - - n - - smtp", transport_retry_time="60s")
+    for _ in range(3):
+        world.store("ann@local.x")
+    world.clock.run()
+    world.clock.advance(50)
+    assert world.courier.figures["active"] == 3
+    world.clock.advance(20)
+    assert world.courier.figures == {"active": 0, "waiting": 0, "delivering": 0}
+    assert sum("mail transport unavailable" in line for line in world.lines()) == 3
+    agent, _ = world.hire("agent")
+    world.clock.advance(300)
+    world.clock.advance(300)
+    assert len(agent.jobs) == 2, "a mailbox gets two at a time"

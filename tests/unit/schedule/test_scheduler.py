@@ -1,6 +1,6 @@
 from postwarden.mail.status import Status
 from postwarden.schedule.feedback import Feedback
-from postwarden.schedule.scheduler import Destination, Scheduler, TransportLimits
+from postwarden.schedule.scheduler import Destination, Scheduler, TransportLimits, lane
 
 REFUSED = Status("4.4.1", "connect to dead.example[192.0.2.1]:25: Connection refused")
 
@@ -221,3 +221,63 @@ def test_thousand_dead_destinations_and_one_alive() -> None:
             scheduler.finished(homes[key], None if key == "alive" else REFUSED, now)
     assert done == 10
     assert scheduler.waiting == 0
+
+
+def big_and_small(**limits: object) -> list[str]:
+    """What leaves, one at a time, when a mailing waits before three single messages."""
+    scheduler = smtp(processes=1, **limits)
+    for n in range(300):
+        scheduler.add(f"big{n}", "smtp", f"{n % 100}.example", lane(300))
+    for n in range(3):
+        scheduler.add(f"small{n}", "smtp", "1.example", lane(1))
+    left = []
+    for _ in range(10):
+        delivery = scheduler.take("carrier")
+        assert delivery is not None
+        left.append(delivery)
+        key = "1.example" if delivery.startswith("small") else f"{int(delivery[3:]) % 100}.example"
+        scheduler.finished(scheduler._transports["smtp"].destinations[key], None, 0.0)
+    return left
+
+
+def test_a_mailing_holds_up_a_single_message_for_one_delivery() -> None:
+    left = big_and_small()
+    assert [left.index(f"small{n}") for n in range(3)] == [0, 2, 4]
+    assert [d for d in left if d.startswith("big")] == [f"big{n}" for n in range(7)], "and goes on in its order"
+
+
+def test_without_slots_all_are_first_in_first_out() -> None:
+    assert big_and_small(lanes=False) == [f"big{n}" for n in range(10)]
+
+
+def test_lanes_by_size() -> None:
+    assert [lane(n) for n in (1, 2, 3, 20, 21, 200, 201, 99999)] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_transport_may_have_to_rest_after_each_delivery() -> None:
+    scheduler = smtp(transport_delay=10.0)
+    places = [scheduler.add(str(n), "smtp", f"{n}.example") for n in range(3)]
+    for n, place in enumerate(places):
+        now = 10.0 * n
+        scheduler.wake(now)
+        assert scheduler.take("carrier") == str(n)
+        assert scheduler.take("carrier") is None
+        scheduler.flush()
+        assert scheduler.take("carrier") is None, "a flush does not end a rate delay"
+        assert not isinstance(place, Status)
+        scheduler.finished(place, None, now)
+        assert scheduler.take("carrier") is None
+        assert scheduler.next_wake == now + 10.0
+
+
+def test_what_was_added_can_be_removed_until_it_begins() -> None:
+    scheduler = smtp()
+    place = scheduler.add("a", "smtp", "x.example", 3)
+    assert not isinstance(place, Status)
+    scheduler.add("b", "smtp", "x.example")
+    assert scheduler.remove(place, "a")
+    assert not scheduler.remove(place, "a")
+    assert scheduler.take("carrier") == "b"
+    assert not scheduler.remove(place, "b")
+    scheduler.finished(place, None, 0.0)
+    assert (scheduler.waiting, scheduler.take("carrier"), scheduler._transports["smtp"].destinations) == (0, None, {})

@@ -57,3 +57,12 @@ def test_a_bad_feedback_is_named_by_file_and_line() -> None:
     text = "\nsmtp_destination_concurrency_positive_feedback = 3\n"
     with pytest.raises(ConfigError, match=r"/etc/postfix/main.cf:2: smtp_dest.*'3' is no number from 0 to 1"):
         limits("smtp", text)
+
+
+def test_what_keeps_deliveries_apart() -> None:
+    text = "smtp_transport_rate_delay = 2s\nrelay_delivery_slot_cost = 0\nrelay_destination_concurrency_limit = 3\n"
+    smtp, relay = limits("smtp", text), limits("relay", text)
+    assert (smtp.transport_delay, smtp.lanes) == (2.0, True)
+    assert (relay.transport_delay, relay.lanes) == (0.0, False)
+    assert relay.initial == 3, "no more at first than at any time"
+    assert limits("relay", "default_destination_concurrency_limit = 0\n").initial == 5

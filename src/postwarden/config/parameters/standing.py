@@ -10,38 +10,44 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
-    access_map_defer_code access_map_reject_code alias_database alias_maps allow_mail_to_files allow_percent_hack
-    allow_untrusted_routing always_add_missing_headers always_bcc anvil_rate_time_unit append_at_myorigin
-    append_dot_mydomain bounce_size_limit canonical_classes canonical_maps cleanup_service_name command_time_limit
-    compatibility_level config_directory data_directory default_database_type default_privs default_process_limit
-    default_transport defer_code defer_transports deliver_lock_attempts deliver_lock_delay disable_dns_lookups
-    disable_mime_output_conversion disable_vrfy_command double_bounce_sender empty_address_recipient
-    enable_long_queue_ids enable_original_recipient expand_owner_alias forward_expansion_filter forward_path
-    frozen_delivered_to header_address_token_limit header_from_format header_size_limit home_mailbox hopcount_limit
+    2bounce_notice_recipient access_map_defer_code access_map_reject_code alias_database alias_maps
+    allow_mail_to_files allow_percent_hack allow_untrusted_routing always_add_missing_headers always_bcc
+    anvil_rate_time_unit append_at_myorigin append_dot_mydomain authorized_flush_users authorized_mailq_users
+    authorized_submit_users bounce_notice_recipient bounce_queue_lifetime bounce_size_limit bounce_template_file
+    canonical_classes canonical_maps cleanup_service_name command_time_limit compatibility_level config_directory
+    confirm_delay_cleared data_directory default_database_type default_privs default_process_limit default_transport
+    default_verp_delimiters defer_code defer_transports delay_notice_recipient delay_warning_time
+    deliver_lock_attempts deliver_lock_delay disable_dns_lookups disable_mime_output_conversion disable_verp_bounces
+    disable_vrfy_command double_bounce_sender empty_address_local_login_sender_maps_lookup_key
+    empty_address_recipient enable_long_queue_ids enable_original_recipient enable_threaded_bounces
+    expand_owner_alias fast_flush_domains forward_expansion_filter forward_path frozen_delivered_to
+    header_address_token_limit header_from_format header_size_limit home_mailbox hopcount_limit
     ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols invalid_hostname_reject_code ipc_timeout
-    known_tcp_ports line_length_limit lmtp_address_preference lmtp_balance_inet_protocols lmtp_bind_address
-    lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout lmtp_connection_cache_destinations
-    lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit lmtp_connection_reuse_count_limit
-    lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout lmtp_data_xfer_timeout
-    lmtp_discard_lhlo_keywords lmtp_dns_support_level lmtp_enforce_tls lmtp_fallback_relay lmtp_host_lookup
-    lmtp_lhlo_name lmtp_lhlo_timeout lmtp_line_length_limit lmtp_mail_timeout lmtp_mx_address_limit
+    known_tcp_ports line_length_limit lmtp_address_preference lmtp_assume_final lmtp_balance_inet_protocols
+    lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout
+    lmtp_connection_cache_destinations lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit
+    lmtp_connection_reuse_count_limit lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout
+    lmtp_data_xfer_timeout lmtp_discard_lhlo_keywords lmtp_dns_support_level lmtp_enforce_tls lmtp_fallback_relay
+    lmtp_host_lookup lmtp_lhlo_name lmtp_lhlo_timeout lmtp_line_length_limit lmtp_mail_timeout lmtp_mx_address_limit
     lmtp_mx_session_limit lmtp_quit_timeout lmtp_quote_rfc821_envelope lmtp_randomize_addresses lmtp_rcpt_timeout
     lmtp_rset_timeout lmtp_send_xforward_command lmtp_skip_5xx_greeting lmtp_skip_quit_response
     lmtp_starttls_timeout lmtp_tcp_port lmtp_tls_loglevel lmtp_tls_note_starttls_offer lmtp_tls_security_level
     lmtp_tls_servername lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_header_rewrite_clients
-    local_recipient_maps local_transport mail_name mail_owner mail_spool_directory mail_version
-    mailbox_delivery_lock mailbox_size_limit maillog_file masquerade_classes masquerade_domains
-    masquerade_exceptions maximal_backoff_time message_drop_headers message_size_limit mime_nesting_limit
-    minimal_backoff_time multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks
-    mynetworks_style myorigin non_fqdn_reject_code owner_request_special parent_domain_matches_subdomains
-    plaintext_reject_code postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
-    prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces qmgr_message_active_limit
-    queue_directory queue_minfree queue_run_delay recipient_bcc_maps recipient_canonical_classes
-    recipient_canonical_maps recipient_delimiter reject_code relay_domains relay_domains_reject_code
-    relay_recipient_maps relay_transport relayhost relocated_maps remote_header_rewrite_domain reset_owner_alias
-    resolve_dequoted_address resolve_null_domain resolve_numeric_domain sender_bcc_maps sender_canonical_classes
-    sender_canonical_maps show_user_unknown_table_name smtp_address_preference smtp_always_send_ehlo
-    smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce smtp_connect_timeout
+    local_login_sender_maps local_recipient_maps local_transport mail_name mail_owner mail_spool_directory
+    mail_version mailbox_delivery_lock mailbox_size_limit maillog_file maillog_file_compressor
+    maillog_file_rotate_suffix masquerade_classes masquerade_domains masquerade_exceptions maximal_backoff_time
+    maximal_queue_lifetime message_drop_headers message_size_limit mime_nesting_limit minimal_backoff_time
+    multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks mynetworks_style myorigin
+    non_fqdn_reject_code notify_classes owner_request_special parent_domain_matches_subdomains plaintext_reject_code
+    postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
+    postwarden_submit_limit prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces
+    qmgr_message_active_limit qmgr_message_recipient_limit queue_directory queue_minfree queue_run_delay
+    recipient_bcc_maps recipient_canonical_classes recipient_canonical_maps recipient_delimiter reject_code
+    relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost relocated_maps
+    remote_header_rewrite_domain reset_owner_alias resolve_dequoted_address resolve_null_domain
+    resolve_numeric_domain sender_bcc_maps sender_canonical_classes sender_canonical_maps sendmail_fix_line_endings
+    show_user_unknown_table_name smtp_address_preference smtp_always_send_ehlo smtp_balance_inet_protocols
+    smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce smtp_connect_timeout
     smtp_connection_cache_destinations smtp_connection_cache_on_demand smtp_connection_cache_time_limit
     smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit smtp_data_done_timeout smtp_data_init_timeout
     smtp_data_xfer_timeout smtp_defer_if_no_mx_address_found smtp_discard_ehlo_keywords smtp_dns_support_level
@@ -50,35 +56,30 @@ _WORKING = """
     smtp_quote_rfc821_envelope smtp_randomize_addresses smtp_rcpt_timeout smtp_rset_timeout
     smtp_send_xforward_command smtp_skip_5xx_greeting smtp_skip_quit_response smtp_starttls_timeout smtp_tcp_port
     smtp_tls_loglevel smtp_tls_note_starttls_offer smtp_tls_security_level smtp_tls_servername smtp_tls_wrappermode
-    smtp_use_tls smtp_xforward_timeout smtpd_authorized_xclient_hosts smtpd_banner
+    smtp_use_tls smtp_xforward_timeout smtpd_authorized_xclient_hosts smtpd_authorized_xforward_hosts smtpd_banner
     smtpd_client_connection_count_limit smtpd_client_connection_rate_limit smtpd_client_event_limit_exceptions
     smtpd_client_message_rate_limit smtpd_client_new_tls_session_rate_limit smtpd_client_recipient_rate_limit
     smtpd_client_restrictions smtpd_data_restrictions smtpd_delay_open_until_valid_rcpt smtpd_delay_reject
-    smtpd_discard_ehlo_keywords smtpd_end_of_data_restrictions smtpd_enforce_tls smtpd_error_sleep_time
-    smtpd_etrn_restrictions smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions
-    smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
-    smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions smtpd_junk_command_limit smtpd_min_data_rate
-    smtpd_noop_commands smtpd_null_access_lookup_key smtpd_peername_lookup smtpd_per_request_deadline
-    smtpd_recipient_limit smtpd_recipient_overshoot_limit smtpd_recipient_restrictions
-    smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender smtpd_relay_before_recipient_restrictions
-    smtpd_relay_restrictions smtpd_restriction_classes smtpd_sender_restrictions smtpd_soft_error_limit
-    smtpd_starttls_timeout smtpd_timeout smtpd_tls_cert_file smtpd_tls_chain_files smtpd_tls_ciphers
-    smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel smtpd_tls_mandatory_ciphers
-    smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols smtpd_tls_protocols smtpd_tls_received_header
-    smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls smtputf8_enable soft_bounce stale_lock_time stress
-    strict_mailbox_ownership swap_bangpath syslog_facility syslog_name transport_maps undisclosed_recipients_header
+    smtpd_discard_ehlo_keyword_address_maps smtpd_discard_ehlo_keywords smtpd_end_of_data_restrictions
+    smtpd_enforce_tls smtpd_error_sleep_time smtpd_etrn_restrictions smtpd_forbid_bare_newline
+    smtpd_forbid_bare_newline_exclusions smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining
+    smtpd_forbidden_commands smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions
+    smtpd_junk_command_limit smtpd_min_data_rate smtpd_noop_commands smtpd_null_access_lookup_key
+    smtpd_peername_lookup smtpd_per_request_deadline smtpd_recipient_limit smtpd_recipient_overshoot_limit
+    smtpd_recipient_restrictions smtpd_reject_unlisted_recipient smtpd_reject_unlisted_sender
+    smtpd_relay_before_recipient_restrictions smtpd_relay_restrictions smtpd_restriction_classes
+    smtpd_sender_restrictions smtpd_soft_error_limit smtpd_starttls_timeout smtpd_timeout smtpd_tls_cert_file
+    smtpd_tls_chain_files smtpd_tls_ciphers smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel
+    smtpd_tls_mandatory_ciphers smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols
+    smtpd_tls_protocols smtpd_tls_received_header smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls
+    smtputf8_autodetect_classes smtputf8_enable soft_bounce stale_lock_time stress strict_mailbox_ownership
+    swap_bangpath syslog_facility syslog_name transport_maps transport_retry_time undisclosed_recipients_header
     unknown_client_reject_code unknown_local_recipient_reject_code unknown_relay_recipient_reject_code
-    unknown_virtual_alias_reject_code unknown_virtual_mailbox_reject_code virtual_alias_address_length_limit
-    virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit
-    virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock
-    virtual_mailbox_maps virtual_minimum_uid virtual_transport virtual_uid_maps
-    authorized_submit_users default_verp_delimiters empty_address_local_login_sender_maps_lookup_key
-    local_login_sender_maps maillog_file_compressor maillog_file_rotate_suffix postwarden_submit_limit
-    sendmail_fix_line_endings smtputf8_autodetect_classes verp_delimiter_filter
-    bounce_notice_recipient bounce_template_file confirm_delay_cleared delay_notice_recipient disable_verp_bounces
-    enable_threaded_bounces notify_classes postwarden_bounce_reasons 2bounce_notice_recipient lmtp_assume_final
-    authorized_flush_users authorized_mailq_users bounce_queue_lifetime delay_warning_time fast_flush_domains
-    maximal_queue_lifetime qmgr_message_recipient_limit
+    unknown_virtual_alias_reject_code unknown_virtual_mailbox_reject_code verp_delimiter_filter
+    virtual_alias_address_length_limit virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps
+    virtual_alias_recursion_limit virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains
+    virtual_mailbox_limit virtual_mailbox_lock virtual_mailbox_maps virtual_minimum_uid virtual_transport
+    virtual_uid_maps
 """
 WORKS = frozenset(_WORKING.split())
 
@@ -90,6 +91,8 @@ WORKING_SUFFIXES = (
     "_destination_concurrency_positive_feedback",
     "_destination_rate_delay",
     "_destination_recipient_limit",
+    "_delivery_slot_cost",
+    "_transport_rate_delay",
 )
 """Behind the name of a transport."""
 
@@ -97,6 +100,22 @@ _BUILT_IN = "the roles of the gateway do this themselves"
 _PATH = "only a path that Postfix's own scripts and manuals use"
 _PROCESS = "processes are not made and ended for each request"
 _QUEUE = "the spool is not laid out in directories of single files"
+
+_TURNS = "messages of few and of many deliveries take turns, unless the delivery slot cost is 0"
+_WHOLE = "the recipients of a message come into memory with it, qmgr_message_recipient_limit of all messages"
+
+NO_EFFECT_SUFFIXES: Mapping[str, str] = MappingProxyType(
+    {
+        "_delivery_slot_discount": _TURNS,
+        "_delivery_slot_loan": _TURNS,
+        "_minimum_delivery_slots": _TURNS,
+        "_extra_recipient_limit": _WHOLE,
+        "_recipient_limit": _WHOLE,
+        "_recipient_refill_delay": _WHOLE,
+        "_recipient_refill_limit": _WHOLE,
+    }
+)
+"""Behind the name of a transport, or `default`."""
 
 _REASONS = (
     (
@@ -133,6 +152,9 @@ _REASONS = (
     ("the kernel's random numbers are used", "tls_random_source"),
     ("comsat is not told of new mail", "biff"),
     ("for tests of Postfix itself", "fault_injection_code destination_concurrency_feedback_debug"),
+    (_WHOLE, "qmgr_message_recipient_minimum"),
+    ("the queue is sorted by due time: nothing is skipped", "qmgr_fudge_factor"),
+    ("what waits for a site is noted with the message", "fast_flush_purge_time fast_flush_refresh_time"),
     ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file tls_export_cipherlist"),
 )
 
@@ -160,4 +182,7 @@ def standing(parameter: Parameter) -> tuple[Standing, str]:
         return Standing.NO_EFFECT, NO_EFFECT[name]
     if name in REFUSED:
         return Standing.REFUSED, REFUSED[name]
+    for suffix, why in NO_EFFECT_SUFFIXES.items():
+        if name.endswith(suffix):
+            return Standing.NO_EFFECT, why
     return Standing.NOT_YET, ""
