@@ -537,7 +537,7 @@ def test_a_failed_recipient_s_forward_is_stored_with_its_failure() -> None:
 
 def test_a_mailbox_has_its_own_destination() -> None:
     world = World(local_destination_concurrency_limit="1", local_initial_destination_concurrency="1")
-    agent, crew = world.hire("agent")
+    agent, _ = world.hire("agent")
     for name in ("ann", "ann+list", "bob"):
         world.store(f"{name}@local.here")
     world.clock.run()
