@@ -3,13 +3,17 @@
 All raise OSError. Nothing here keeps state.
 """
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Sequence
 from typing import Protocol
 
 Buffers = Sequence[bytes | memoryview]
 _IOV_MAX = 1024
+_NOT_OURS = (errno.ELOOP, errno.ENXIO, errno.ENOENT)
+"""What opening a link, a socket, and what is gone by now says."""
 _HERE = -1  # pwritev2(2): at the file's position, which moves on
 
 
@@ -152,3 +156,31 @@ def _give(directory: str, owner: tuple[int, int] | None, mode: int) -> None:
         os.fchmod(fd, mode)
     finally:
         os.close(fd)
+
+
+def give_spool(directory: str, owner: tuple[int, int]) -> int:
+    """Give a queue that root has copied here to `owner`; how many files and directories had another. What is handed in
+    by users (maildrop) keeps its owner, who counts as its sender. Raises OSError."""
+    given = _give(directory, owner)
+    for path, directories, names in os.walk(os.path.join(directory, "incoming")):
+        given += sum([_give(os.path.join(path, name), owner) for name in (".", *directories, *names)])
+    return given + sum([_give(entry.path, owner) for entry in os.scandir(directory) if entry.is_file()])
+
+
+def _give(path: str, owner: tuple[int, int]) -> int:
+    """Not where a link leads, nor a file that has another name: the former owner may have put it here."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            return 0
+        raise
+    try:
+        state = os.fstat(fd)
+        ours = stat.S_ISDIR(state.st_mode) or (stat.S_ISREG(state.st_mode) and state.st_nlink == 1)
+        if not ours or (state.st_uid, state.st_gid) == owner:
+            return 0
+        os.fchown(fd, *owner)
+    finally:
+        os.close(fd)
+    return 1

@@ -21,8 +21,9 @@ class Intake:
         """The message as an entry of queue.db, and what of its body goes into the row. Raises OSError."""
         envelope = new.envelope
         entry = Entry(
-            (0, row), envelope, tuple(range(len(envelope.recipients))), len(new.head), len(new.body),
-            new.attempts, new.due, dict(new.reasons), content=row, warned=new.warned,
+            (0, row), envelope, tuple([n for n in range(len(envelope.recipients)) if n not in new.untold]),
+            len(new.head), len(new.body), new.attempts, new.due, dict(new.reasons), content=row, warned=new.warned,
+            untold=dict(new.untold),
         )  # fmt: skip
         if len(new.body) <= _INLINE:
             return entry, new.body

@@ -24,6 +24,8 @@ _NAME = re.compile(r"[0-9a-f]{32}\Z")
 _FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 REFUSED = "refused-"
 """Before the name of a file that the mail system would not have: for the operator to look at."""
+STAGED = "staged-"
+"""Before the name of a file that is whole and not to be taken yet (`release`)."""
 
 
 class Dropped(Struct, frozen=True):
@@ -52,15 +54,19 @@ def make_maildrop(directory: str) -> None:
         os.close(fd)
 
 
-def drop(directory: str, parts: Iterable[bytes]) -> str:
-    """Leave a message there; its name, once it is durable. Raises OSError, and what reading `parts` raises: then
+def drop(directory: str, parts: Iterable[bytes], staged: str = "") -> str:
+    """Leave a message there; its name, once it is durable. `staged`: under this name (32 hexadecimal digits), which
+    nobody takes before `release`; one that is there is replaced. Raises OSError, and what reading `parts` raises: then
     nothing is left."""
     above = _open(directory, os.O_PATH)
     try:
         state = os.fstat(above)
         if stat.S_IMODE(state.st_mode) != _MODE:
             raise PermissionError(errno.EPERM, "not a maildrop directory", directory)
-        name = secrets.token_hex(16)
+        name = STAGED + staged if staged else secrets.token_hex(16)
+        if staged:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=above)
         # If the mail system does not run as root, it could not read a file of somebody else: nobody can list the names.
         closed = state.st_uid in (0, os.geteuid())
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=above)
@@ -81,6 +87,25 @@ def drop(directory: str, parts: Iterable[bytes]) -> str:
         return name
     finally:
         os.close(above)
+
+
+def staged(directory: str) -> list[str]:
+    """Names (32 hexadecimal digits) of what was staged. Raises OSError."""
+    fd = _open(directory, os.O_RDONLY)
+    try:
+        return [name.removeprefix(STAGED) for name in os.listdir(fd) if name.startswith(STAGED)]
+    finally:
+        os.close(fd)
+
+
+def release(directory: str, name: str) -> None:
+    """What was staged under this name may be taken now. FileNotFoundError where nothing is; OSError."""
+    fd = _open(directory, os.O_RDONLY)
+    try:
+        os.rename(STAGED + name, name, src_dir_fd=fd, dst_dir_fd=fd)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class Maildrop:
@@ -117,7 +142,7 @@ class Maildrop:
                 with contextlib.suppress(FileNotFoundError):
                     state = os.stat(entry.name, dir_fd=self._fd, follow_symlinks=False)
                     whole = _acceptable(state) and state.st_mode & _COMPLETE and _NAME.match(entry.name)
-                    if not whole and not entry.name.startswith(REFUSED) and state.st_ctime < before:
+                    if not whole and not entry.name.startswith((REFUSED, STAGED)) and state.st_ctime < before:
                         yield entry.name
 
     def open(self, name: str) -> tuple[int, Dropped]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from postwarden.spool.files import DiskFiles, locked, make_spool
+from postwarden.spool.files import DiskFiles, give_spool, locked, make_spool
 
 
 def test_write_more_buffers_than_one_call_takes(tmp_path: Path) -> None:
@@ -62,3 +62,25 @@ def test_spool_directory_is_private_and_no_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
         make_spool(str(tmp_path / "link"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving away needs root")
+def test_a_queue_that_root_copied_is_given_to_its_owner(tmp_path: Path) -> None:
+    spool, elsewhere = tmp_path / "postwarden", tmp_path / "precious"
+    (spool / "incoming" / "1").mkdir(parents=True)
+    (spool / "maildrop").mkdir()
+    elsewhere.write_text("x")
+    mine = [spool / "queue.db", spool / "courier.lock", spool / "incoming" / "1" / "x.segment"]
+    for path in (*mine, spool / "maildrop" / "handed-in"):
+        path.write_text("x")
+    (spool / "linked").symlink_to(elsewhere)
+    (spool / "incoming" / "1" / "linked").symlink_to(elsewhere)
+    os.link(elsewhere, spool / "incoming" / "1" / "named-twice")
+    os.mkfifo(spool / "incoming" / "1" / "pipe")
+    owner = (65534, 65533)
+    assert give_spool(str(spool), owner) == 6
+    assert give_spool(str(spool), owner) == 0
+    given = [spool, spool / "incoming", spool / "incoming" / "1", *mine]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in given} == {owner}
+    for path in (elsewhere, spool / "maildrop", spool / "maildrop" / "handed-in"):
+        assert path.stat().st_uid == 0
