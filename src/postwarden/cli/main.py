@@ -7,7 +7,7 @@ import sys
 COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
     "flush": "service", "status": "service", "check": "service", "compat": "compat",
-    "queue": "queue",
+    "queue": "queue", "import-queue": "import_queue",
     "logrotate": "logrotate", "set-permissions": "upkeep", "upgrade-configuration": "upkeep",
 }  # fmt: skip
 TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf",
@@ -28,6 +28,8 @@ usage: postwarden [-c DIR] COMMAND
   logrotate   give the log file a dated name, compress it, and write to a new one
   set-permissions        make what is missing of the directories, and mend their modes
   upgrade-configuration  the same, for packages that call it
+  import-queue [DIR]
+               take over the unsent mail of a Postfix that does not run
   compat DIR  make links with Postfix's names in DIR: postfix, sendmail, mailq, postqueue, postconf, postmap, ...
 """
 

@@ -62,6 +62,8 @@ class NewMessage(Struct, frozen=True):
     reasons: dict[int, Status] = {}
     """As in `Entry`: what is known of the message's life in another queue."""
     warned: bool = False
+    untold: dict[int, Status] = {}
+    """As in `Entry`: of recipients that were closed there."""
 
 
 class Change(Struct, frozen=True):

@@ -1,0 +1,147 @@
+"""`postwarden import-queue`: take over the unsent mail of a Postfix that does not run."""
+
+import contextlib
+import getopt
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from postwarden.cli.service import Stop, mail_owner, make_directories
+from postwarden.cli.tool import Refusal, Voice
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings, load
+from postwarden.mail.events import Fatal, Notice, Warn
+from postwarden.roles import lock
+from postwarden.spool.maildrop import maildrop_directory
+from postwarden.spool.offline import InUse, OfflineQueue
+from postwarden.spool.postfix_directory import QUEUES
+from postwarden.spool.postfix_import import ASIDE, Import, Tally
+
+USAGE = """\
+usage: postwarden import-queue [-n] [--unfiltered] [DIR | default]
+
+  DIR               a Postfix queue directory; default: queue_directory of main.cf
+  -n, --dry-run     say what is there and would be done; change nothing
+  --unfiltered      also take mail that waits for a content filter, and send it without
+"""
+
+
+class Request(Struct):
+    directory: str = ""
+    dry_run: bool = False
+    unfiltered: bool = False
+
+
+def main(name: str, words: list[str]) -> int:
+    """`words[0]` is the configuration directory. Exit code 0 when all mail was taken over; 1 when some was left, which
+    is said file by file, or nothing could be done."""
+    voice = Voice("postwarden")
+    try:
+        settings = load(words[0])
+        request = parse(words[1:], settings)
+        voice.open(settings)
+        with _stopped(settings, request, voice):
+            return run(settings, request, voice)
+    except getopt.GetoptError as error:
+        print(f"postwarden: fatal: {error}\n{USAGE}", end="", file=sys.stderr)
+    except (Refusal, Stop, ConfigError) as error:
+        voice.say(Fatal(str(error)))
+    return 1
+
+
+def parse(words: list[str], settings: Settings) -> Request:
+    """Raises GetoptError, Refusal."""
+    pairs, rest = getopt.gnu_getopt(words, "n", ["dry-run", "unfiltered"])
+    if len(rest) > 1:
+        raise getopt.GetoptError("more than one directory")
+    request = Request(settings.text("queue_directory") if not rest or rest[0] == "default" else rest[0])
+    request.directory = os.path.realpath(request.directory)
+    options = [option for option, _ in pairs]
+    request.dry_run = "-n" in options or "--dry-run" in options
+    request.unfiltered = "--unfiltered" in options
+    if not any(os.path.isdir(os.path.join(request.directory, queue)) for queue in (*QUEUES, "maildrop", ASIDE)):
+        raise Refusal(f"{request.directory} is no Postfix queue: there is no {', '.join(QUEUES)} in it")
+    return request
+
+
+@contextlib.contextmanager
+def _stopped(settings: Settings, request: Request, voice: Voice) -> Iterator[None]:
+    """Neither that Postfix nor we run, and neither starts meanwhile. Raises Refusal."""
+    ours = os.path.realpath(settings.text("queue_directory"))
+    with contextlib.ExitStack() as held:
+        for queue in dict.fromkeys((request.directory, ours)):
+            if request.dry_run:
+                if lock.running(queue):
+                    voice.say(Warn(f"a mail system runs on {queue}: what is there now may be gone when it has stopped"))
+                continue
+            try:
+                fd = lock.hold(lock.pid_file(queue))
+            except lock.AlreadyRunning as error:
+                what = "postwarden or a Postfix" if queue == ours else "a Postfix"
+                raise Refusal(f"{what} runs on {queue} (process {error.pid}): stop it first") from None
+            except OSError as error:
+                raise Refusal(f"{lock.pid_file(queue)}: {error.strerror}") from None
+            held.callback(os.close, fd)
+        yield
+
+
+def run(settings: Settings, request: Request, voice: Voice) -> int:
+    """Raises Refusal, Stop."""
+    ours = settings.text("queue_directory")
+    try:
+        with contextlib.ExitStack() as opened:
+            queue = None
+            if not request.dry_run:
+                make_directories(settings, mail_owner(settings))
+                long = bool(settings.value("enable_long_queue_ids"))
+                queue = opened.enter_context(OfflineQueue(ours, on_event=voice.say, long_queue_ids=long))
+            importing = Import(
+                request.directory,
+                queue,
+                maildrop_directory(ours),
+                unfiltered=request.unfiltered,
+                progress=_progress if sys.stderr.isatty() else lambda count: None,
+            )
+            try:
+                importing.run()
+            except (OSError, sqlite3.Error) as error:
+                _say(importing.tally, request)
+                raise Refusal(f"interrupted: {error}; run it again: what was taken over stays so") from error
+    except (InUse, OSError, sqlite3.Error) as error:
+        raise Refusal(str(error)) from error
+    tally = importing.tally
+    _say(tally, request)
+    if not request.dry_run:
+        voice.emit(
+            "import-queue",
+            Notice(f"{tally.total} messages taken over from {request.directory}, {len(tally.left)} left"),
+        )
+    return 1 if tally.left else 0
+
+
+def _progress(count: int) -> None:
+    print(f"\r{count} messages", end="", file=sys.stderr, flush=True)
+
+
+def _say(tally: Tally, request: Request) -> None:
+    would = request.dry_run
+    for queue, count in tally.stored.items():
+        print(f"{queue:<10}{count:>9}")
+    done = "would be taken over" if would else "taken over"
+    print(f"{tally.total} messages with {tally.recipients} recipients {done} from {request.directory}")
+    if tally.resumed:
+        print(f"{tally.resumed} messages released that an interrupted run had stored")
+    if tally.finished:
+        print(f"{tally.finished} files had no recipient left, or were address probes")
+    if tally.unfinished:
+        print(f"{tally.unfinished} files were never finished, and nobody was told that they were accepted: left there")
+    if not would and (tally.total or tally.finished or tally.resumed):
+        print(f"Postfix's files are kept in {os.path.join(request.directory, ASIDE)}: remove them when all is well")
+    sys.stdout.flush()
+    for path, reason in tally.left:
+        print(f"left: {path}: {reason}", file=sys.stderr)
+    if tally.left:
+        print(f"{len(tally.left)} files left where they are", file=sys.stderr)
