@@ -272,10 +272,6 @@ def courier(
         lines = f"Received: by {bounce.myhostname} ({bounce.mail_name})\r\n\tid {queue_id}; {mail_date(now)}\r\n"
         return lines.encode()
 
-    def requeued(queue_id: str, now: float) -> bytes:
-        by = f"by {bounce.myhostname} ({bounce.mail_name}, from userid {os.geteuid()})"
-        return f"Received: {by}\r\n\tid {queue_id}; {mail_date(now)}\r\n".encode()
-
     def refresh() -> list[Problem]:
         problems = tables.refresh()
         resolver.forget()
@@ -296,7 +292,19 @@ def courier(
     )
     authorized = _authorized(settings, params, tables)
     return Parts(
-        ledger, clock, log, planner, spawner, inside, fetch, refresh, clerk, served, authorized, requeued, os.geteuid()
+        ledger,
+        clock,
+        log,
+        planner,
+        spawner,
+        inside,
+        fetch,
+        refresh,
+        clerk,
+        served,
+        authorized,
+        _requeued(bounce, os.geteuid()),
+        os.geteuid(),
     )
 
 
@@ -329,10 +337,20 @@ def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callab
     return served
 
 
-def clerk_of(settings: Settings, log: Log) -> Clerk:
-    """For a command that requeues mail while no courier runs. Raises ConfigError."""
+def requeuing(settings: Settings, uid: int, log: Log) -> tuple[Clerk, Callable[[str, float], bytes]]:
+    """`Parts.clerk` and `Parts.requeued`, for a command that requeues while no courier runs. Raises ConfigError."""
     tables = Tables.of(settings)
-    return _clerk(settings, tables, open_resolver(settings, tables).local_domain, log)
+    clerk = _clerk(settings, tables, open_resolver(settings, tables).local_domain, log)
+    return clerk, _requeued(view(BounceParams, settings), uid)
+
+
+def _requeued(bounce: BounceParams, uid: int) -> Callable[[str, float], bytes]:
+    by = f"by {bounce.myhostname} ({bounce.mail_name}, from userid {uid})"
+
+    def requeued(queue_id: str, now: float) -> bytes:
+        return f"Received: {by}\r\n\tid {queue_id}; {mail_date(now)}\r\n".encode()
+
+    return requeued
 
 
 def _clerk(settings: Settings, tables: Tables, local_domain: Callable[[str], bool], log: Log) -> Clerk:

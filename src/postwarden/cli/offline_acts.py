@@ -1,8 +1,9 @@
 """What postsuper does with messages while the gateway does not run."""
 
 import asyncio
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -20,6 +21,7 @@ from postwarden.mail.queue import Change, Damaged, Entry, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Clerk
 from postwarden.schedule.settling import closing
+from postwarden.spool.layout import spool_directory
 from postwarden.spool.offline import OfflineQueue
 
 _DELETED = Status("2.0.0", "deleted")
@@ -83,29 +85,36 @@ class OfflineActs:
 
     def _requeued(self, entry: Entry) -> NewMessage | str:
         """As if it came in now: content is prepared again, under a new queue id. A text: why not."""
-        old = entry.envelope
+        old, now = entry.envelope, time.time()
+        clerk, received = self._requeuing
         envelope = replace(
             old,
             queue_id=self._queue.new_queue_id(),
-            arrival=time.time(),
+            created=now,
             recipients=tuple([old.recipients[index] for index in entry.open]),
         )
         try:
             with closing(self._queue.content(entry.key)) as content:
-                prepared = asyncio.run(settle(lambda: self._clerk(envelope, content.head)))
+                head = received(envelope.queue_id, now) + content.head
+            prepared = asyncio.run(settle(lambda: clerk(envelope, head)))
         except (Damaged, OSError) as error:
             return str(error)
         if isinstance(prepared, Status):
             return prepared.text
         envelope, head = prepared
-        said = f"{envelope.queue_id}: uid={old.user or '0'} from=<{printable(old.sender)}> orig_id={old.queue_id}"
+        said = f"{envelope.queue_id}: uid={self._uid} from=<{printable(old.sender)}> orig_id={old.queue_id}"
         self._voice.emit("pickup", Notice(said))
         envelope = replace(envelope, size=len(head) + entry.body_size)
-        return NewMessage(envelope, head, body_of=entry.key, due=time.time())
+        return NewMessage(envelope, head, body_of=entry.key, due=now)
 
     @cached_property
-    def _clerk(self) -> Clerk:
-        return pipeline.clerk_of(self._settings, self._voice)
+    def _requeuing(self) -> tuple[Clerk, Callable[[str, float], bytes]]:
+        return pipeline.requeuing(self._settings, self._uid, self._voice)
+
+    @cached_property
+    def _uid(self) -> int:
+        """Whose the queue is: whoever takes requeued mail up while the mail system runs."""
+        return os.stat(spool_directory(self._settings.text("queue_directory"))).st_uid
 
 
 def _queue(entry: Entry) -> str:
