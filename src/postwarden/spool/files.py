@@ -161,13 +161,13 @@ def _give(directory: str, owner: tuple[int, int] | None, mode: int) -> None:
 def give_spool(directory: str, owner: tuple[int, int]) -> int:
     """Give a queue that root has copied here to `owner`; how many files and directories had another. What is handed in
     by users (maildrop) keeps its owner, who counts as its sender. Raises OSError."""
-    given = _give(directory, owner)
+    given = _hand_on(directory, owner)
     for path, directories, names in os.walk(os.path.join(directory, "incoming")):
-        given += sum([_give(os.path.join(path, name), owner) for name in (".", *directories, *names)])
-    return given + sum([_give(entry.path, owner) for entry in os.scandir(directory) if entry.is_file()])
+        given += sum([_hand_on(os.path.join(path, name), owner) for name in (".", *directories, *names)])
+    return given + sum([_hand_on(entry.path, owner) for entry in os.scandir(directory) if entry.is_file()])
 
 
-def _give(path: str, owner: tuple[int, int]) -> int:
+def _hand_on(path: str, owner: tuple[int, int]) -> int:
     """Not where a link leads, nor a file that has another name: the former owner may have put it here."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
