@@ -158,6 +158,16 @@ def _give(directory: str, owner: tuple[int, int] | None, mode: int) -> None:
         os.close(fd)
 
 
+def make_private(path: str) -> None:
+    """An empty file at `path`, if there is none, and nobody but its owner may read it: SQLite makes its files as the
+    umask lets it, and everybody may pass through the spool's directory. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
+
+
 def give_spool(directory: str, owner: tuple[int, int]) -> int:
     """Give a queue that root has copied here to `owner`; how many files and directories had another. What is handed in
     by users (maildrop) keeps its owner, who counts as its sender. Raises OSError."""

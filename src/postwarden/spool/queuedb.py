@@ -18,6 +18,7 @@ import msgspec
 
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.queue import Damaged, State
+from postwarden.spool.files import make_private
 from postwarden.spool.layout import database
 from postwarden.spool.salvage import finish
 from postwarden.spool.schema import (
@@ -159,6 +160,7 @@ class QueueWriter:
         self.close()
         finish(self._spool)
         self.path = database(self._spool)
+        make_private(self.path)  # the log gets the mode of its database
         db = self._db = connect(self.path)
         _complete(db)
         with contextlib.suppress(sqlite3.OperationalError):  # full: the reserve is for that

@@ -15,6 +15,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 
+from postwarden.spool.files import make_private
 from postwarden.spool.layout import database, databases, next_database
 from postwarden.spool.pages import Pages, Value
 from postwarden.spool.schema import COLUMNS, PAGE_SIZE, TABLES, TAGS
@@ -55,6 +56,7 @@ def replace(spool: str) -> list[str]:
 
 def _rebuild(pages: Pages, path: str) -> tuple[int, list[str]]:
     """How many messages there are, and the names of those that are lost. Row by row: a queue is larger than memory."""
+    make_private(path)
     db = sqlite3.connect(path, isolation_level=None)
     try:
         db.execute(f"PRAGMA page_size={PAGE_SIZE}")

@@ -115,6 +115,22 @@ def test_a_disk_that_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert set(queues(queue)) == {"D", "H", "S", "B"}
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_nobody_else_may_read_it(tmp_path: Path, damaged: bool) -> None:
+    (tmp_path / "postwarden").mkdir()
+    if damaged:
+        (tmp_path / "postwarden" / "queue.db").write_bytes(b"no database" * 1000)
+    before = os.umask(0)
+    try:
+        with OfflineQueue(str(tmp_path)) as queue:
+            queue.import_([NewMessage(envelope("I"), Spool.HEAD, b"i" * 300_000, due=5.0)])
+            made = [path for path in tmp_path.rglob("*") if path.is_file() and "damaged" not in path.name]
+            assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
+            assert {path.suffix for path in made} == {".db", ".db-wal", ".db-shm", ".lock", ".body"}
+    finally:
+        os.umask(before)
+
+
 def test_damage_is_told(root: Path) -> None:
     (database,) = root.glob("postwarden/queue.db")
     with database.open("r+b") as file:
