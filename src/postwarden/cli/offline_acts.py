@@ -15,6 +15,7 @@ from postwarden.cli.tool import Voice
 from postwarden.config.settings import Settings
 from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, PAGE, RELEASE, REQUEUE
 from postwarden.mail import queue as mail_queue
+from postwarden.mail.address import external
 from postwarden.mail.decision import settle
 from postwarden.mail.events import Failure, Notice, printable
 from postwarden.mail.queue import Change, Damaged, Entry, NewMessage
@@ -102,7 +103,7 @@ class OfflineActs:
         if isinstance(prepared, Status):
             return prepared.text
         envelope, head = prepared
-        said = f"{envelope.queue_id}: uid={self._uid} from=<{printable(old.sender)}> orig_id={old.queue_id}"
+        said = f"{envelope.queue_id}: uid={self._uid} from=<{printable(external(old.sender))}> orig_id={old.queue_id}"
         self._voice.emit("pickup", Notice(said))
         envelope = replace(envelope, size=len(head) + entry.body_size)
         return NewMessage(envelope, head, body_of=entry.key, due=now)

@@ -11,6 +11,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from postwarden.ipc import queue_records as ask
+from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Failure, Notice, printable
 from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry, Listed, NewMessage
@@ -188,7 +189,9 @@ class Operations:
             parts.ledger.put_back(entry)
             acting.end()
             return
-        text = f"{new.envelope.queue_id}: uid={parts.uid} from=<{printable(old.sender)}> orig_id={old.queue_id}"
+        text = (
+            f"{new.envelope.queue_id}: uid={parts.uid} from=<{printable(external(old.sender))}> orig_id={old.queue_id}"
+        )
         parts.log.emit("pickup", Notice(text))
         finals = tuple([(index, _DELETED) for index in entry.open])
         self._settle(acting, entry, Change(entry.key, finals, spawned=(new,)))
