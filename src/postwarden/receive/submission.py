@@ -48,7 +48,7 @@ _PATIENCE = 60.0
 _SESSIONS, _EACH = 200, 20
 """At once: of all users, and of one. Each may hold an envelope of megabytes."""
 _ROUNDS = 200
-_HOUR = 3600
+_OLDEST = 30 * 86400.0
 _AUTODETECT = ("sendmail", "all")
 _FULL = Answer(LATER, "too many submissions at once")
 _TROUBLE = Answer(LATER, "internal error")
@@ -296,7 +296,7 @@ class Submitting:
         utf8 = self._service.detects_utf8 and (not all(map(str.isascii, addresses)) or _is_utf8(intake.head))
         return Envelope(
             queue_id,
-            min(submission.written or now, now),
+            self._arrival(now),
             submission.sender,
             submission.recipients,
             intake.body_size + head_size,
@@ -310,6 +310,11 @@ class Submitting:
             verp=submission.verp,
             trace=submission.trace,
         )
+
+    def _arrival(self, now: float) -> float:
+        """The time of a file is its owner's to set: within reason it is believed."""
+        written = self._submission.written if self.peer in (0, self._service.trusted) else 0.0
+        return min(max(written, now - _OLDEST), now) if written else now
 
     def _stored(self, queue_id: str, fault: Reply | None) -> None:
         if not self._over:

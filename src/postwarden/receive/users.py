@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from postwarden.config.settings import Settings
-from postwarden.mail.address import domain_of
+from postwarden.mail.address import split
 from postwarden.receive.params import SubmitParams
 from postwarden.tables.keys import split_extension
 from postwarden.tables.matching import MatchList
@@ -47,9 +47,9 @@ class Users:
         found = self._senders.find(self._login(uid) or f"uid:{uid}")
         if found is None:
             return False
-        local, at, domain = sender.rpartition("@")
-        bare = split_extension(local if at else sender, self._params.recipient_delimiter)[0]
-        address = f"{bare}{at}{domain}".lower()
+        local, domain = split(sender)
+        bare = split_extension(local, self._params.recipient_delimiter)[0]
+        address = f"{bare}@{domain}".lower() if domain else bare.lower()
         for word in found.value.replace(",", " ").split():
             pattern = word.lower()
             if pattern == "*":
@@ -58,7 +58,7 @@ class Users:
                 if not sender:
                     return True
             elif pattern.startswith("@"):
-                if at and domain_of(sender) == pattern[1:]:
+                if domain and domain.lower() == pattern[1:]:
                     return True
             elif sender and pattern == address:
                 return True
