@@ -36,7 +36,7 @@ _SWEEP = 5.0
 
 class Courier:
     def __init__(
-        self, parts: Parts, scheduler: Scheduler[Delivery], params: CourierParams, *, lag: float = 0.005
+        self, parts: Parts, scheduler: Scheduler[Delivery], params: CourierParams, *, lag: float = 0.02
     ) -> None:
         """`lag`: how long outcomes are gathered before they are committed."""
         self._parts = parts
