@@ -45,6 +45,8 @@ class Client(Struct, frozen=True, array_like=True):
     """SMTP or ESMTP."""
     login: str = ""
     """SASL user name."""
+    ident: str = ""
+    """What the message was called where it came from (XFORWARD)."""
 
     def __str__(self) -> str:
         return f"{self.name}[{self.address}]"

@@ -64,9 +64,17 @@ class Opened(Event, frozen=True):
     queue_id: str
     client: Client
     login: str = ""
+    original_id: str = ""
+    original_client: Client | None = None
+    """As XFORWARD named them."""
 
     def __str__(self) -> str:
         extra = f", sasl_username={self.login}" if self.login else ""
+        if self.original_id:
+            extra += f", orig_queue_id={self.original_id}"
+        original = self.original_client
+        if original is not None:
+            extra += f", orig_client={original if original.address != 'unknown' else original.name}"
         return f"{self.queue_id}: client={printable(str(self.client))}{printable(extra)}"
 
 

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from postwarden.config.settings import Settings
+from postwarden.receive.ehlo import keywords
 from postwarden.receive.params import SmtpdParams
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
@@ -18,6 +19,10 @@ class Standing(Struct, frozen=True):
     """smtpd_forbid_bare_newline_exclusions names it."""
     xclient: bool
     """It may say who the client really is."""
+    xforward: bool = False
+    """It may say whose message it brings."""
+    discarded: frozenset[str] | None = frozenset()
+    """Keywords of EHLO that are kept from it, in lower case. None: the table that says which can't be asked."""
 
 
 class Clients:
@@ -32,6 +37,10 @@ class Clients:
             "smtpd_forbid_bare_newline_exclusions", params.smtpd_forbid_bare_newline_exclusions
         )
         self._xclient = match_list("smtpd_authorized_xclient_hosts", params.smtpd_authorized_xclient_hosts)
+        self._xforward = match_list("smtpd_authorized_xforward_hosts", params.smtpd_authorized_xforward_hosts)
+        name = "smtpd_discard_ehlo_keyword_address_maps"
+        self._keyword_maps = tables.maps(getattr(params, name), settings.origin(name, key))
+        self._discarded = keywords(params.smtpd_discard_ehlo_keywords)
         self._any_limit = any(
             (
                 params.smtpd_client_connection_count_limit,
@@ -54,15 +63,25 @@ class Clients:
             limited=self._any_limit and not xclient and not _listed(self._exceptions, name, address),
             bare_newline=_listed(self._exclusions, name, address),
             xclient=xclient,
+            xforward=_listed(self._xforward, name, address),
+            discarded=self._keywords(address) if self._keyword_maps else self._discarded,
         )
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[name, address] = standing
         return standing
 
+    def _keywords(self, address: str) -> frozenset[str] | None:
+        """What the table says of the address counts instead of what holds for all."""
+        try:
+            found = self._keyword_maps.find(address)
+        except TableError:
+            return None
+        return self._discarded if found is None else keywords(found.value.replace(",", " ").split())
+
     def refresh(self) -> None:
         """Read again what has changed; to be called once a second. Raises ConfigError, and keeps what it had."""
-        for matches in (self._exceptions, self._exclusions, self._xclient):
+        for matches in (self._exceptions, self._exclusions, self._xclient, self._xforward):
             if matches.stale():
                 matches.reload()
         self._known.clear()

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from postwarden.mail.envelope import Envelope
+from postwarden.mail.envelope import Client, Envelope
 from postwarden.mail.reply import Reply
+from postwarden.receive.attributes import Forwarded
 from postwarden.receive.received import closing
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _stored(session: "Session", verb: str, text: str, fault: Reply | None) -> No
 def _envelope(session: "Session", transaction: "Transaction", head_size: int) -> Envelope:
     mail, intake, facts = transaction.mail, transaction.intake, session.facts
     assert intake is not None
+    forwarded = transaction.forwarded
     return Envelope(
         transaction.queue_id,
         transaction.arrival,
@@ -66,9 +68,15 @@ def _envelope(session: "Session", transaction: "Transaction", head_size: int) ->
         mail.smtputf8,
         mail.ret,
         mail.envid,
-        facts.client,
+        facts.client if forwarded is None else _original(facts.client, forwarded),
+        context="" if forwarded is None else forwarded.context,
         server=(facts.server_address, facts.server_port),
     )
+
+
+def _original(client: Client, forwarded: Forwarded) -> Client:
+    """Whose message it is, as the next one who is told by XFORWARD shall hear it."""
+    return structs.replace(forwarded.client or client, ident=forwarded.ident)
 
 
 def _received(session: "Session", transaction: "Transaction") -> bytes:

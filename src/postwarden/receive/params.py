@@ -37,7 +37,10 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_forbid_bare_newline_reject_code: int
     # what is offered
     smtpd_discard_ehlo_keywords: tuple[str, ...]
+    smtpd_discard_ehlo_keyword_address_maps: tuple[str, ...]
     smtpd_authorized_xclient_hosts: tuple[str, ...]
+    smtpd_authorized_xforward_hosts: tuple[str, ...]
+    inet_protocols: tuple[str, ...]
     # clients
     smtpd_client_event_limit_exceptions: tuple[str, ...]
     smtpd_client_connection_count_limit: int

@@ -15,9 +15,9 @@ from postwarden.net.log import Log
 from postwarden.net.tls import ServerTls, ServerTlsSettings
 from postwarden.net.tls_client import TlsSettings, TlsSettingsError
 from postwarden.net.waiting import Waiting
-from postwarden.receive.clients import Clients
+from postwarden.receive.clients import Clients, Standing
 from postwarden.receive.counters import Counters
-from postwarden.receive.ehlo import hello_reply
+from postwarden.receive.ehlo import hello_reply, keywords
 from postwarden.receive.params import SmtpdParams
 from postwarden.receive.ports import Judge, PeerNames, Prepare, Store
 from postwarden.receive.received import Dates, ReceivedBy
@@ -27,6 +27,7 @@ from postwarden.tables.opening import Tables
 from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_server import Options
 
+_MAX_HELLOS = 1000
 _LINE_ENDS = {
     "yes": LineEnds.NORMALIZE,
     "normalize": LineEnds.NORMALIZE,
@@ -95,8 +96,6 @@ class Service:
             for name in ("smtpd_forbidden_commands", "smtpd_noop_commands")
         )
         self.banner = Reply(220, "", params.smtpd_banner)
-        self.smtputf8 = params.smtputf8_enable and "smtputf8" not in _discarded(params)
-        self.dsn = "dsn" not in _discarded(params)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.received_by = ReceivedBy(params.myhostname, params.mail_name, show_tls=params.smtpd_tls_received_header)
         self.dates = Dates()
@@ -107,11 +106,7 @@ class Service:
         self._say_full_at = 0.0
         self._normal = self._mode(params)
         self._stressed = self._mode(view(SmtpdParams, settings, key, stress=True))
-        self._ehlo: dict[tuple[bool, bool], tuple[Reply, bytes]] = {}
-        for tls in (False, True):
-            for xclient in (False, True):
-                reply = hello_reply(params, tls=tls, xclient=xclient)
-                self._ehlo[tls, xclient] = reply, reply.encode()
+        self._ehlo: dict[tuple[bool, Standing], tuple[Reply, bytes]] = {}
 
     @property
     def mode(self) -> Mode:
@@ -167,9 +162,17 @@ class Service:
             self._say_full_at = now + 60
             self.warn(f'service "{self.name}" has reached its limit of {self.limit} sessions: clients are sent away')
 
-    def ehlo(self, *, tls: bool, xclient: bool) -> tuple[Reply, bytes]:
+    def ehlo(self, standing: Standing, *, tls: bool) -> tuple[Reply, bytes]:
         """The reply, and as it is sent. `tls`: STARTTLS is on offer."""
-        return self._ehlo[tls, xclient]
+        known = self._ehlo.get((tls, standing))
+        if known is not None:
+            return known
+        if len(self._ehlo) > _MAX_HELLOS:
+            self._ehlo.clear()
+        xclient, xforward, discarded = standing.xclient, standing.xforward, standing.discarded or frozenset()
+        reply = hello_reply(self._normal.params, tls=tls, xclient=xclient, xforward=xforward, discarded=discarded)
+        self._ehlo[tls, standing] = found = reply, reply.encode()
+        return found
 
     def emit(self, event: Event) -> None:
         self.log.emit("smtpd", event, self.syslog_name)
@@ -250,8 +253,4 @@ def _tls_level(params: SmtpdParams) -> str:
 def _absent(params: SmtpdParams) -> frozenset[str]:
     """What is no command here, or shall do nothing."""
     noop = {word.upper() for word in params.smtpd_noop_commands}
-    return frozenset(noop | {"BDAT"} if "chunking" in _discarded(params) else noop)
-
-
-def _discarded(params: SmtpdParams) -> frozenset[str]:
-    return frozenset(word.lower() for word in params.smtpd_discard_ehlo_keywords)
+    return frozenset(noop | {"BDAT"} if "chunking" in keywords(params.smtpd_discard_ehlo_keywords) else noop)

@@ -21,7 +21,6 @@ from postwarden.mail.events import (
     Failure,
     LostConnection,
     Notice,
-    Opened,
     Rejected,
     printable,
 )
@@ -30,6 +29,7 @@ from postwarden.mail.session import SessionFacts, TlsFacts
 from postwarden.net.clock import Deadline
 from postwarden.net.peername import PeerName, client_address
 from postwarden.net.stream import Stream
+from postwarden.receive.attributes import Forwarded
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
 from postwarden.receive.commands.starttls import log_tls
@@ -38,7 +38,6 @@ from postwarden.receive.rates import too_many, too_many_connections
 from postwarden.receive.service import Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
-from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_events import Event
 from postwarden.wire.smtp_server import Machine
 from postwarden.wire.smtp_states import IN_TRANSACTION, State
@@ -58,8 +57,8 @@ _REFUSING = (Verdict.REJECT, Verdict.DEFER)
 class Session:
     __slots__ = (
         "_busy", "_congested", "_deadline", "_ended", "_errors", "_out", "_over", "_paused", "_rounds", "_stuck",
-        "counted", "facts", "leaving", "machine", "mode", "opening", "params", "service", "standing", "stream",
-        "tally", "transaction", "where",
+        "counted", "facts", "forwarded", "leaving", "machine", "mode", "opening", "params", "service", "standing",
+        "stream", "tally", "transaction", "where",
     )  # fmt: skip
 
     stream: Stream
@@ -84,6 +83,8 @@ class Session:
         self._busy = self._over = self._ended = self._paused = self._congested = False
         self.counted = ""
         """The address under which the client's connection is counted; empty where it is not."""
+        self.forwarded: Forwarded | None = None
+        """What XFORWARD said of the next message."""
         self._rounds = 0
         self._stuck = 0.0
 
@@ -215,6 +216,12 @@ class Session:
             self.refuse(stage, decision.note, recipient, sender, action="discard")
         return None
 
+    def offers(self, keyword: str) -> bool:
+        """Of EHLO, in lower case."""
+        if keyword == "smtputf8" and not self.params.smtputf8_enable:
+            return False
+        return keyword not in (self.standing.discarded or ())
+
     def hang_up_after(self, reply: Reply) -> None:
         """421 and 521 end the connection (RFC 5321 3.8, RFC 7504 3)."""
         if reply.code in (421, 521):
@@ -238,22 +245,11 @@ class Session:
         self.standing = self.service.clients.standing(client.name, client.address)
         exempt = self.standing.bare_newline
         self.machine.set_options(self.mode.exempt_options if exempt else self.mode.options)
-
-    def log_opened(self, queue_id: str) -> None:
-        self.service.emit(Opened(queue_id, self.facts.client, self.facts.client.login))
+        self.machine.without_chunks = "chunking" in (self.standing.discarded or ())
 
     def shorten(self, seconds: int) -> None:
         """What is awaited now must come within `seconds`."""
         self._deadline.set(seconds)
-
-    @property
-    def reports_bare_lf(self) -> bool:
-        return self.mode.options.line_ends is LineEnds.REJECT and not self.standing.bare_newline
-
-    @property
-    def bare_lf_reply(self) -> Reply:
-        code = self.params.smtpd_forbid_bare_newline_reject_code
-        return Reply(code, f"{code // 100}.5.2", f"{self.service.hostname} Error: bare <LF> received")
 
     def warn(self, before: str, after: str) -> None:
         """A warning that has the client in the middle."""

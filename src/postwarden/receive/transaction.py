@@ -8,6 +8,7 @@ from msgspec import structs
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
+from postwarden.receive.attributes import Forwarded
 from postwarden.receive.content import Intake
 from postwarden.receive.ports import Draft
 from postwarden.wire.smtp_events import Mail
@@ -15,13 +16,14 @@ from postwarden.wire.smtp_events import Mail
 
 class Transaction:
     __slots__ = (
-        "_base", "_paid", "arrival", "discard", "draft", "intake", "kept", "mail", "overshoot", "queue_id",
+        "_base", "_paid", "arrival", "discard", "draft", "forwarded", "intake", "kept", "mail", "overshoot", "queue_id",
         "recipients", "spoiled",
     )  # fmt: skip
 
-    def __init__(self, mail: Mail, facts: SessionFacts, arrival: float) -> None:
+    def __init__(self, mail: Mail, facts: SessionFacts, arrival: float, forwarded: Forwarded | None = None) -> None:
         self.mail = mail
         self.arrival = arrival
+        self.forwarded = forwarded
         self.recipients: list[Recipient] = []
         self.queue_id = ""
         self.draft: Draft | None = None

@@ -201,6 +201,7 @@ PARSERS: Mapping[bytes, tuple[str, Callable[[bytes], Event]]] = MappingProxyType
         b"ETRN": ("ETRN", parse_words),
         b"AUTH": ("AUTH", parse_words),
         b"XCLIENT": ("XCLIENT", parse_words),
+        b"XFORWARD": ("XFORWARD", parse_words),
     }
 )
 """Verb -> its name, and what makes an event of the line. A new command has a line here, one in smtp_states, an event,

@@ -68,7 +68,7 @@ class Verify(Struct, frozen=True):
 
 
 class Word(Struct, frozen=True):
-    """A command without syntax of its own: RSET, NOOP, QUIT, STARTTLS, ETRN, XCLIENT."""
+    """A command without syntax of its own: RSET, NOOP, QUIT, STARTTLS, ETRN, XCLIENT, XFORWARD."""
 
     verb: str
     arguments: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ class Options(Struct, frozen=True):
 class Machine:
     __slots__ = (
         "_beginning", "_buffer", "_chunk", "_discarded", "_dots", "_event", "_left", "_lines", "_options", "_order",
-        "_pos", "early", "secure", "state",
+        "_pos", "early", "secure", "state", "without_chunks",
     )  # fmt: skip
 
     def __init__(self, options: Options, *, secure: bool = False) -> None:
@@ -79,6 +79,8 @@ class Machine:
         self.state = State.CONNECTED
         self.secure = secure
         """Under TLS."""
+        self.without_chunks = False
+        """BDAT is no command here, whatever the options say."""
         self.early: tuple[str, bytes] | None = None
         """After which command the client sent what, though it should have waited for the reply. CONNECT: before the
         banner."""
@@ -161,7 +163,7 @@ class Machine:
             self._event = ""
             return Refused("", _BAD_SYNTAX)
         known = PARSERS.get(words[0]) or PARSERS.get(words[0].upper())
-        if known is None or known[0] in self._options.absent:
+        if known is None or known[0] in self._options.absent or (known[0] == "BDAT" and self.without_chunks):
             self._event = ""
             if known is not None and known[0] == "BDAT":
                 # Its content follows all the same, and must not be read as commands.
@@ -287,4 +289,4 @@ def order_reply(state: State, verb: str) -> Reply:
         return _NO_RCPT if state is State.MAIL else _NEED_RCPT
     if verb == "ETRN":
         return _ETRN_IN_PROGRESS
-    return _IN_PROGRESS if verb in ("STARTTLS", "AUTH", "XCLIENT") else _OUT_OF_ORDER
+    return _IN_PROGRESS if verb in ("STARTTLS", "AUTH", "XCLIENT", "XFORWARD") else _OUT_OF_ORDER

@@ -1,13 +1,13 @@
 """How long a session waits: for a client that drips, and for an answer of our own side that never comes."""
 
-from postwarden.testing.reception import Reception
+from postwarden.testing.reception import ZONE, Reception
 
 MAIN_CF = "mydestination = example.com\nlocal_recipient_maps =\n"
 BEGIN = ("EHLO client.example", "MAIL FROM:<a@example.org>", "RCPT TO:<b@example.com>")
 
 
 def reception(**parameters: str) -> Reception:
-    return Reception(MAIN_CF, **{"smtpd_timeout": "100s", "ipc_timeout": "1000s", **parameters})
+    return Reception(MAIN_CF + "smtpd_timeout = 100s\nipc_timeout = 1000s\n", config=None, zone=ZONE, **parameters)
 
 
 def test_a_commit_that_never_comes_ends_the_session_and_not_with_250() -> None:

@@ -53,7 +53,7 @@ def xforward(job: Job, offered: Extensions) -> list[bytes]:
         "PORT": str(client.port) if client.port else "",
         "PROTO": client.protocol,
         "HELO": client.helo,
-        "IDENT": job.queue_id,
+        "IDENT": client.ident or job.queue_id,
         "SOURCE": "REMOTE",
     }
     lines = []

@@ -15,6 +15,7 @@ from postwarden.receive.commands.refused import apply_bare_lf, apply_refused, ap
 from postwarden.receive.commands.starttls import apply_starttls
 from postwarden.receive.commands.vrfy import apply_verify
 from postwarden.receive.commands.xclient import apply_xclient
+from postwarden.receive.commands.xforward import apply_xforward
 from postwarden.wire.smtp_events import (
     BareLf,
     Chunk,
@@ -44,6 +45,7 @@ _WORDS = MappingProxyType(
         "ETRN": apply_etrn,
         "AUTH": apply_auth,
         "XCLIENT": apply_xclient,
+        "XFORWARD": apply_xforward,
     }
 )
 

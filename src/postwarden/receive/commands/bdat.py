@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
 from postwarden.receive.commands.data import TOO_BIG, begin_content
+from postwarden.receive.commands.refused import bare_lf_reply, reports_bare_lf
 from postwarden.receive.delivery import deliver
 from postwarden.wire.smtp_events import Chunk, ChunkEnd
 
@@ -44,9 +45,9 @@ def apply_chunk_end(session: "Session", end: ChunkEnd) -> None:
     refusal = transaction.spoiled
     if refusal is None and transaction.intake.over:
         refusal = TOO_BIG
-    if refusal is None and end.bare_lf and session.reports_bare_lf:
+    if refusal is None and end.bare_lf and reports_bare_lf(session):
         session.refuse("BDAT content", "bare <LF> received")
-        refusal = session.bare_lf_reply
+        refusal = bare_lf_reply(session)
     if refusal is not None:
         session.answer(refusal, "BDAT")
         session.hang_up_after(refusal)

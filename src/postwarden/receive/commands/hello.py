@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from postwarden.mail.events import Notice
+from postwarden.mail.reply import Reply
+from postwarden.receive.ehlo import discarding
 from postwarden.receive.received import safe_name
 from postwarden.wire.smtp_events import Hello
 
@@ -20,9 +23,25 @@ def apply_hello(session: "Session", hello: Hello) -> None:
     if not session.allows(service.judge.helo(facts), verb, verb):
         return
     session.replace_facts(facts)
+    session.forwarded = None
     if extended:
+        standing = session.standing
+        if standing.discarded is None:
+            _no_offer(session)
+            return
+        if standing.discarded and (kept := discarding(standing.discarded)):
+            service.emit(Notice(kept))
         offer_tls = service.tls is not None and not session.machine.secure
-        reply, encoded = service.ehlo(tls=offer_tls, xclient=session.standing.xclient)
+        reply, encoded = service.ehlo(standing, tls=offer_tls)
         session.answer(reply, verb, encoded)
     else:
         session.answer(service.helo_reply, verb)
+
+
+def _no_offer(session: "Session") -> None:
+    """What is to be kept from this client is not known, so nothing is offered."""
+    session.warn("don't know what EHLO features to announce to ", "")
+    reply = Reply(421, "4.3.0", f"{session.service.hostname} Server local data error")
+    session.service.emit(Notice(f"NOQUEUE: reject: EHLO from {session.facts.client}: {reply}"))
+    session.answer(reply, "EHLO")
+    session.end()

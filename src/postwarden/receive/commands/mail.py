@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from postwarden.mail.events import Opened
 from postwarden.mail.reply import Reply
 from postwarden.receive.counters import MESSAGES
 from postwarden.receive.rates import too_many
@@ -20,10 +21,10 @@ _NO_UTF8 = Reply(555, "5.5.4", "Unsupported option: SMTPUTF8")
 def apply_mail(session: "Session", mail: Mail) -> None:
     service, params, sender = session.service, session.params, mail.sender
     session.where = "MAIL"
-    if mail.smtputf8 and not service.smtputf8:
+    if mail.smtputf8 and not session.offers("smtputf8"):
         session.answer(_NO_UTF8, "MAIL")
         return
-    if not service.dsn and (mail.ret or mail.envid):
+    if (mail.ret or mail.envid) and not session.offers("dsn"):
         session.answer(NO_DSN, "MAIL")
         return
     decision = service.judge.mail(session.facts, sender)
@@ -37,7 +38,8 @@ def apply_mail(session: "Session", mail: Mail) -> None:
         session.refuse("MAIL", refusal, sender=sender)
         session.answer(refusal, "MAIL")
         return
-    session.transaction = Transaction(mail, session.facts, service.clock.now())
+    session.transaction = Transaction(mail, session.facts, service.clock.now(), session.forwarded)
+    session.forwarded = None
     if not params.smtpd_delay_open_until_valid_rcpt:
         open_transaction(session, session.transaction)
     session.answer(OK, "MAIL")
@@ -49,4 +51,6 @@ def apply_mail(session: "Session", mail: Mail) -> None:
 def open_transaction(session: "Session", transaction: Transaction) -> None:
     """Give it a queue id, and say so in the log."""
     transaction.queue_id = session.service.store.new_queue_id()
-    session.log_opened(transaction.queue_id)
+    client, forwarded = session.facts.client, transaction.forwarded
+    ident, original = ("", None) if forwarded is None else (forwarded.ident, forwarded.client)
+    session.service.emit(Opened(transaction.queue_id, client, client.login, ident, original))

@@ -15,6 +15,7 @@ _NO_AUTH = Reply(503, "5.5.1", "Error: authentication not enabled")
 
 def apply_reset(session: "Session", _: Word) -> None:
     session.where = "RSET"
+    session.forwarded = None
     session.answer(OK, "RSET")
 
 

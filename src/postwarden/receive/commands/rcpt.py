@@ -29,7 +29,7 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         if forgiven:
             session.tally.count("RCPT", accepted=True)
         return
-    if not session.service.dsn and (rcpt.orcpt or rcpt.notify):
+    if (rcpt.orcpt or rcpt.notify) and not session.offers("dsn"):
         session.answer(NO_DSN, "RCPT")
         return
     decision = session.service.judge.recipient(transaction.facts(), rcpt.address)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
 from postwarden.receive.commands.noop import OK
+from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_events import BareLf, Refused, Unknown
 from postwarden.wire.smtp_states import State
 
@@ -49,7 +50,17 @@ def apply_unknown(session: "Session", unknown: Unknown) -> None:
     session.answer(_UNKNOWN, "UNKNOWN")
 
 
+def reports_bare_lf(session: "Session") -> bool:
+    """A bare LF in this session's content is a reason to refuse it."""
+    return session.mode.options.line_ends is LineEnds.REJECT and not session.standing.bare_newline
+
+
+def bare_lf_reply(session: "Session") -> Reply:
+    code = session.params.smtpd_forbid_bare_newline_reject_code
+    return Reply(code, f"{code // 100}.5.2", f"{session.service.hostname} Error: bare <LF> received")
+
+
 def apply_bare_lf(session: "Session", _: BareLf) -> None:
     session.refuse(session.where, "bare <LF> received")
-    session.answer(session.bare_lf_reply)
+    session.answer(bare_lf_reply(session))
     session.end()

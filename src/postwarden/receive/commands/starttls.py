@@ -19,7 +19,7 @@ _ABSENT = Reply(502, "5.5.1", "Error: command not implemented")
 def apply_starttls(session: "Session", _: Word) -> None:
     session.where = "STARTTLS"
     tls = session.service.tls
-    if tls is None:
+    if tls is None or not session.offers("starttls"):
         session.answer(_ABSENT, "STARTTLS")
         return
     if too_many(session, TLS_SESSIONS):
