@@ -8,11 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench import million
 from bench.instance import BenchError, Postfix, Postwarden, System
 from bench.memory import MEMORY_ROWS, MemoryRow, measure_memory
 from bench.rows import ROWS, Result, Row, measure, missing
 from bench.stages import Stages
 
+_NAMES = (*[row.name for row in (*ROWS, *MEMORY_ROWS)], million.NAME)
 POSTFIX_SESSIONS = 90
 """Postfix has a process a session, and default_process_limit lets it have 100."""
 
@@ -20,8 +22,8 @@ POSTFIX_SESSIONS = 90
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     options = _options()
-    chosen = options.rows.split(",") if options.rows else [row.name for row in (*ROWS, *MEMORY_ROWS)]
-    unknown = set(chosen) - {row.name for row in (*ROWS, *MEMORY_ROWS)}
+    chosen = options.rows.split(",") if options.rows else list(_NAMES)
+    unknown = set(chosen) - set(_NAMES)
     if unknown:
         print(f"no such row: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
@@ -42,6 +44,8 @@ def main() -> int:
         for memory_row in MEMORY_ROWS:
             if memory_row.name in chosen:
                 failed |= not _memory_row(memory_row, systems, directory / "run")
+        if million.NAME in chosen and options.only != "postfix":
+            failed |= not _million_row(directory / "run", options)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return 1 if failed else 0
@@ -49,8 +53,8 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Postwarden and Postfix in turn, on the same settings.")
-    names = ", ".join(row.name for row in (*ROWS, *MEMORY_ROWS))
-    parser.add_argument("--rows", default="", help=f"some of: {names}")
+    parser.add_argument("--rows", default="", help=f"some of: {', '.join(_NAMES)}")
+    parser.add_argument("--deferred", type=int, default=million.COUNT, help="messages of the row million")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a round, at least")
     parser.add_argument("--quick", action="store_true", help="one pair of 3 s: for the loop of development")
@@ -143,6 +147,15 @@ def _memory_row(row: MemoryRow, systems: list[System], directory: Path) -> bool:
             print(f"  BELOW THE GATE ({row.limit / 2**20:.0f} MB)" if row.limit else "  not all sessions were opened")
             passed = False
     return passed
+
+
+def _million_row(directory: Path, options: argparse.Namespace) -> bool:
+    print(f"\n{million.NAME}: {million.TITLE}")
+    try:
+        return million.measure_million(directory, options.pairs, options.seconds, options.deferred)
+    except BenchError as error:
+        print(f"  postwarden: {error}")
+        return False
 
 
 if __name__ == "__main__":

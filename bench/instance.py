@@ -76,6 +76,15 @@ class Instance:
         }
         return "".join(f"{name} = {value}\n" for name, value in {**common, **settings}.items())
 
+    def adopt(self, queue: Path | None) -> None:
+        """Run on the mail of this queue directory, until `release`."""
+        if queue is not None:
+            (queue / "postwarden").rename(self.directory / "queue" / "postwarden")
+
+    def release(self, queue: Path | None) -> None:
+        if queue is not None:
+            (self.directory / "queue" / "postwarden").rename(queue / "postwarden")
+
     def log_tail(self, lines: int = 5) -> str:
         log = self.directory / "log" / "mail.log"
         if not log.exists():
@@ -106,16 +115,16 @@ class Postwarden:
 
     def __init__(self, python: Path = Path(sys.executable)) -> None:
         """`python` runs the master, and so the roles."""
-        self._program = [str(python), "-c", "import sys; from postwarden.cli.main import main; sys.exit(main())"]
+        self.program = [str(python), "-c", "import sys; from postwarden.cli.main import main; sys.exit(main())"]
 
     def missing(self) -> str:
         return ""
 
     def command(self, instance: Instance) -> list[str]:
-        return [*self._program, "-c", str(instance.config), "start-fg"]
+        return [*self.program, "-c", str(instance.config), "start-fg"]
 
     def stop(self, instance: Instance) -> None:
-        words = [*self._program, "-c", str(instance.config), "stop"]
+        words = [*self.program, "-c", str(instance.config), "stop"]
         subprocess.run(words, capture_output=True, timeout=60, check=False)
 
 

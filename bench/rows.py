@@ -67,11 +67,13 @@ def missing(row: Row) -> str:
     return "" if shutil.which("smtp-source") and shutil.which("smtp-sink") else "no smtp-source: apt install postfix"
 
 
-def measure(row: Row, system: System, directory: Path, seconds: float) -> Result:
-    """Start the system, warm it up, load it for about `seconds`, stop it. BenchError says what went wrong."""
+def measure(row: Row, system: System, directory: Path, seconds: float, queue: Path | None = None) -> Result:
+    """Start the system, warm it up, load it for about `seconds`, stop it. `queue`: with the mail that waits in this
+    queue directory, to which it goes back. BenchError says what went wrong."""
     sink = free_port()
     instance = Instance(directory, free_port(), _settings(row, directory, sink))
     resolv_conf = _resolv_conf(directory) if row.traffic else None
+    instance.adopt(queue)
     try:
         with _name_server(row), Running(system, instance, resolv_conf) as running:
             rate = _load(row, instance, sink, max(200, SESSIONS), running)[1]
@@ -82,6 +84,7 @@ def measure(row: Row, system: System, directory: Path, seconds: float) -> Result
                 result = _round(row, instance, sink, int(messages) + 1, running)
             return result
     finally:
+        instance.release(queue)
         instance.clear()
 
 

@@ -85,14 +85,21 @@ def limited(reply: Message, query: Message, protocol: str) -> bytes:
     return packet
 
 
-def serve_forever(sock: socket.socket, reply: Reply) -> None:
-    """Answer UDP queries on a bound, blocking socket until it is closed: little CPU a query, one process."""
+def serve_forever(
+    sock: socket.socket, reply: Reply, quick: Callable[[bytes], bytes | None] = lambda query: None
+) -> None:
+    """Answer UDP queries on a bound, blocking socket until it is closed: little CPU a query, one process. `quick` may
+    know a packet's reply; what comes from `reply` is remembered."""
     known: dict[bytes, bytes] = {}
     while True:
         try:
             data, client = sock.recvfrom(65535)
         except OSError:
             return
+        packet = quick(data)
+        if packet is not None:
+            sock.sendto(packet, client)
+            continue
         packet = known.get(data[2:])
         if packet is None:
             try:

@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from bench.dns import reply
+import pytest
+from bench.dns import client_reply, reply
 from bench.instance import free_port
 from bench.processes import Tree
 from bench.rows import Result
@@ -17,7 +18,7 @@ from postwarden.routing.params import Routing
 from postwarden.testing.certificate import write_certificate
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.resolver import FakeResolver, Zone
-from postwarden.wire.dns import Kind, Message
+from postwarden.wire.dns import Kind, Message, decode, encode_query
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,6 +36,19 @@ def test_each_client_has_a_name_and_each_domain_a_server() -> None:
     found: list[object] = []
     HostFinder(Routing((Kind.A,), {}, "2525"), resolver, resolver).find("d7.bench.test", found.append)
     assert "127.0.0.1" in str(found[0]) and "mx.d7.bench.test" in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("4.3.2.127.in-addr.arpa", Kind.PTR), ("c-2-3-4.clients.bench.test", Kind.A), ("d7.bench.test", Kind.MX)],
+)
+def test_the_short_way_to_a_reply_says_the_same(name: str, kind: Kind) -> None:
+    query = encode_query(77, name, kind)
+    short = client_reply(query)
+    assert (short is None) == (kind == Kind.MX)
+    if short is not None:
+        said, meant = decode(short), reply(decode(query))
+        assert (said.ident, said.name, said.rcode, said.answers) == (77, name, meant.rcode, meant.answers)
 
 
 def test_the_load_reaches_the_sink(tmp_path: Path) -> None:
