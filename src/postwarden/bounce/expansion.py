@@ -1,6 +1,7 @@
 """`$name` in the text of a template: parameters, and times in a unit of the operator's choice (bounce(5))."""
 
 import os
+import re
 
 from msgspec import Struct
 
@@ -13,6 +14,7 @@ from postwarden.mail.decision import Origin
 _TIMES = ("delay_warning_time", "maximal_queue_lifetime")
 _SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
 _LIMIT = 1 << 20
+_PLAIN = re.compile(r"\$[{(]?(\w+)(?![\w?:])", re.ASCII)
 
 
 class Texts(Struct, frozen=True):
@@ -26,15 +28,19 @@ class Texts(Struct, frozen=True):
 
 def open_texts(settings: Settings, file: str, origin: Origin) -> Texts:
     """`file` empty: the built-in ones. Raises ConfigError."""
-    warnings: list[str] = []
-    templates = built_in()
-    if file:
-        try:
-            templates, warnings = parse(_read(file, origin), file)
-        except TemplateError as error:
-            raise ConfigError(error.origin, str(error)) from error
+    templates, warnings = open_templates(file, origin)
     texts = {kind: _expanded(template, settings, warnings) for kind, template in templates.items()}
     return Texts(templates, texts, tuple(warnings))
+
+
+def open_templates(file: str, origin: Origin) -> tuple[dict[str, Template], list[str]]:
+    """All four, and what was wrong with some. `file` empty: the built-in ones. Raises ConfigError."""
+    if not file:
+        return built_in(), []
+    try:
+        return parse(_read(file, origin), file)
+    except TemplateError as error:
+        raise ConfigError(error.origin, str(error)) from error
 
 
 def _read(file: str, origin: Origin) -> bytes:
@@ -60,11 +66,22 @@ def _expanded(template: Template, settings: Settings, warnings: list[str]) -> tu
 
 
 def _line(template: Template, line: str, lookup: Lookup) -> str:
+    undefined: list[str] = []
+
+    def known(name: str) -> str | None:
+        value = lookup(name)
+        if value is None and name in _PLAIN.findall(line):
+            undefined.append(name)
+        return value
+
     try:
-        return expand(line, lookup)
+        text = expand(line, known)
     except ExpandError as error:
         text = f"bad $name syntax in {template.kind} template: {line} ({error})"
         raise ConfigError(Origin(template.place, 0, line), text) from error
+    if undefined:
+        raise ConfigError(Origin(template.place, 0, line), f"undefined $name in {template.kind} template: {line}")
+    return text
 
 
 def _in_unit(template: Template, settings: Settings, names: tuple[str, str], warnings: list[str]) -> str:

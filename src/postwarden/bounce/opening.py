@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from postwarden.bounce.expansion import Texts, open_texts
+from postwarden.bounce.expansion import open_texts
 from postwarden.bounce.params import BounceParams
 from postwarden.bounce.report import Reports
 from postwarden.config.errors import ConfigError
@@ -20,16 +20,11 @@ def open_reports(settings: Settings, now: Callable[[], float], warn: Callable[[s
     for word in params.notify_classes:
         if word.lower() not in CLASSES:
             raise ConfigError(settings.origin("notify_classes", key), f'notify_classes: unknown class "{word}"')
-    found = texts(settings, params.bounce_template_file)
+    found = open_texts(settings, params.bounce_template_file, settings.origin("bounce_template_file", key))
     for warning in found.warnings:
         warn(warning)
     double = settings.text("2bounce_notice_recipient", key)
     return Reports(params, found, now, double_bounce_recipient=double)
-
-
-def texts(settings: Settings, file: str) -> Texts:
-    """Raises ConfigError."""
-    return open_texts(settings, file, settings.origin("bounce_template_file", service(settings)))
 
 
 def service(settings: Settings) -> str:

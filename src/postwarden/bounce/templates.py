@@ -84,6 +84,8 @@ def _attributes(data: bytes, file: str, warnings: list[str]) -> list[tuple[str, 
         end = value[2:].strip()
         if not end:
             raise TemplateError(Origin(file, first, line), "missing end marker after <<")
+        if not end.isalnum():
+            raise TemplateError(Origin(file, first, line), "malformed end marker after <<")
         try:
             last = lines.index(end, at)
         except ValueError:
@@ -110,7 +112,7 @@ def _template(kind: str, file: str, lines: list[str], standard: Template | None)
         headers[known] = value
         at += 1
     text = lines[at:]
-    if text and not text[0].strip():
+    while text and not text[0].strip():
         del text[0]
     if not text:
         raise _Faulty(f"missing message text in {kind} template")

@@ -6,13 +6,16 @@ import sys
 
 from msgspec import Struct, field
 
+from postwarden.cli.postconf_templates import show_templates
 from postwarden.config.check import problems
 from postwarden.config.entries import Service
 from postwarden.config.errors import ConfigError
 from postwarden.config.parameters import PATTERNS, TABLE, find
 from postwarden.config.settings import Settings, load
 
-USAGE = "usage: postconf [-c config_dir] [-dfhHnopx] [-M] [-m] [-o name=value] [name...]"
+USAGE = """\
+usage: postconf [-c config_dir] [-dfhHnopx] [-M] [-m] [-o name=value] [name...]
+       postconf [-c config_dir] -b|-t [template_file]"""
 TYPES = ("btree", "cidr", "hash", "inline", "lmdb", "proxy", "regexp", "static", "texthash", "unix")
 TRANSPORT_COMMANDS = ("smtp", "lmtp", "local", "virtual", "pipe", "error")
 _COLUMNS = (0, 11, 17, 25, 33, 41, 49, 57)
@@ -31,6 +34,8 @@ class Options(Struct):
     no_names: bool = False
     only_names: bool = False
     fold: bool = False
+    texts: bool = False
+    templates: bool = False
     overrides: dict[str, str] = field(default_factory=dict)
 
 
@@ -42,7 +47,9 @@ def main(name: str, words: list[str]) -> int:
             print("\n".join(TYPES))
             return 0
         settings = load(options.directory, options.overrides)
-        if options.services:
+        if options.texts or options.templates:
+            show_templates(settings, names, expanded=options.texts)
+        elif options.services:
             show_services(settings, names, options)
         else:
             show_parameters(settings, names, options)
@@ -61,7 +68,7 @@ def parse(words: list[str]) -> tuple[Options, list[str]]:
     options = Options(os.environ.get("MAIL_CONFIG", "") or "/etc/postfix")
     flags = {
         "-d": "defaults", "-n": "written", "-M": "services", "-m": "types", "-x": "expanded", "-h": "no_names",
-        "-H": "only_names", "-f": "fold",
+        "-H": "only_names", "-f": "fold", "-b": "texts", "-t": "templates",
     }  # fmt: skip
     for option, value in pairs:
         if option in flags:
@@ -75,11 +82,22 @@ def parse(words: list[str]) -> tuple[Options, list[str]]:
             options.overrides[key.strip()] = text.strip()
         elif option not in ("-p", "-v"):
             raise ValueError(f"the option {option} is not available in this version\n{USAGE}")
+    _check_templates([option for option, _ in pairs])
     if any("=" in name for name in names):
         raise ValueError("changing main.cf is not available in this version: edit the file")
     if options.defaults and options.written:
         raise ValueError("specify one of -d and -n")
     return options, names
+
+
+def _check_templates(given: list[str]) -> None:
+    """Raises ValueError: -b and -t stand alone."""
+    if "-b" in given and "-t" in given:
+        raise ValueError("specify one of -b and -t")
+    for alone in ("-b", "-t"):
+        others = [option for option in given if option not in (alone, "-c", "-v")]
+        if alone in given and others:
+            raise ValueError(f"with option {alone}, do not specify {others[0]}")
 
 
 def show_parameters(settings: Settings, names: list[str], options: Options) -> None:

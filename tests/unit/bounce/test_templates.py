@@ -94,6 +94,7 @@ def test_an_end_that_is_missing() -> None:
     [
         (b"\n# x\nhello there\n", 3, "missing '=' after attribute name: \"hello there\""),
         (b"failure_template = <<\ntext\n", 1, "missing end marker after <<"),
+        (b"failure_template = <<__\ntext\n__\n", 1, "malformed end marker after <<"),
     ],
 )
 def test_what_is_no_template_file(data: bytes, line: int, text: str) -> None:
@@ -132,6 +133,7 @@ def test_no_delay_is_no_reason_to_warn() -> None:
     ("line", "text"),
     [
         ("text $(foo", "bad .name syntax in failure template: text"),
+        ("a $$b $nosuch", "undefined .name in failure template"),
         ("$delay_warning_time_years", 'unrecognized suffix "years" in parameter "delay_warning_time_years"'),
     ],
 )
