@@ -157,10 +157,11 @@ class Delivered(Event, frozen=True):
         orig = f" orig_to=<{printable(external(self.original))}>," if self.original else ""
         use = f" conn_use={self.reused}," if self.reused > 1 else ""
         a, b, c, d = self.delays
+        word = "SOFTBOUNCE" if status.soft else status.action.value
         return (
             f"{self.queue_id}: to=<{printable(external(self.recipient))}>,{orig} relay={printable(status.relay)},{use}"
             f" delay={delay(a + b + c + d)}, delays={delay(a)}/{delay(b)}/{delay(c)}/{delay(d)},"
-            f" dsn={status.code}, status={status.action.value} ({printable(status.text)})"
+            f" dsn={status.code}, status={word} ({printable(status.text)})"
         )
 
 

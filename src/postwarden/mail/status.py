@@ -3,6 +3,7 @@
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Action(Enum):
@@ -35,10 +36,16 @@ class Status(Struct, frozen=True, array_like=True):
     report; `passed`, to one that does, so that nobody need be told; `expanded`, an alias."""
     cause: str = ""
     """Which setting or table of ours decided, for a plain sentence in reports; empty where the text says all."""
+    soft: bool = False
+    """It was a refusal for good; soft_bounce made it temporary."""
 
     @property
     def action(self) -> Action:
         return {"2": Action.SENT, "4": Action.DEFERRED, "5": Action.BOUNCED}[self.code[0]]
+
+    def softened(self) -> "Status":
+        """What soft_bounce makes of a refusal for good."""
+        return replace(self, code="4" + self.code[1:], soft=True) if self.code[0] == "5" else self
 
 
 class Timing(Struct, frozen=True, array_like=True):

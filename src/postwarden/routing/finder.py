@@ -69,7 +69,7 @@ class HostFinder:
         done(self.excused(site, result) if isinstance(result, Status) else result)
 
     def excused(self, site: str, status: Status) -> Status:
-        if site == self.routing.relayhost and status.code.startswith("5") and not self.routing.lmtp:
+        if site in split_nexthop(self.routing.relayhost) and status.code.startswith("5") and not self.routing.lmtp:
             self._warn("relayhost configuration problem")
             return trouble.configuration_trouble(status)
         return status

@@ -150,6 +150,8 @@ class Rounds:
 
     def _log_here(self, message: Message, index: int, status: Status, program: str) -> None:
         """An outcome that no worker has logged."""
+        if self.params.soft_bounce:
+            status = status.softened()
         envelope = message.entry.envelope
         recipient = envelope.recipients[index]
         delays = (max(message.active - envelope.arrival, 0.0), max(self._clock.now() - message.active, 0.0), 0.0, 0.0)
@@ -163,6 +165,8 @@ class Rounds:
 
     def note(self, message: Message, index: int, status: Status) -> None:
         kind = status.code[:1]
+        if kind == "5" and self.params.soft_bounce:
+            status = status.softened()
         if kind == "2":
             message.sent.append((index, status))
         elif kind in self.final and kind:

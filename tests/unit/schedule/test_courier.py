@@ -266,7 +266,7 @@ def test_soft_bounce_defers() -> None:
     world.store("a@smtp.x.example")
     world.clock.run()
     world.answer(world.remote.jobs[0], BOUNCED)
-    assert world.ledger.changes[0].deferred == ((0, BOUNCED),)
+    assert world.ledger.changes[0].deferred == ((0, BOUNCED.softened()),)
 
 
 def test_deferred_mail_is_tried_again_later_and_later() -> None:

@@ -21,9 +21,10 @@ from postwarden.mail.status import Status, Timing
 class LocalDeliverer:
     """Delivers to users, aliases and files of this machine. It blocks while it writes."""
 
-    def __init__(self, expander: Expander, around: Surroundings) -> None:
+    def __init__(self, expander: Expander, around: Surroundings, *, soft_bounce: bool = False) -> None:
         self._expander = expander
         self._around = around
+        self._soft_bounce = soft_bounce
 
     def deliver(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
         """The outcome of the job. `forwarded` is called before, for each recipient that became others."""
@@ -31,7 +32,7 @@ class LocalDeliverer:
         letter = Letter(job.sender, job.head, body)
         results: list[Status] = []
         for index, recipient in enumerate(job.recipients):
-            delivery = Delivery(job, index, letter, self._around.now, handed)
+            delivery = Delivery(job, index, letter, self._around.now, handed, soft_bounce=self._soft_bounce)
             self._expander.deliver(delivery, Step(recipient.address, job.sender))
             status, forwards, events = delivery.finish()
             for event in events:
@@ -70,4 +71,4 @@ def local_deliverer(
         raise ConfigError(settings.origin("default_privs", service), text)
     locker = Locker(locking, around.now, around.sleep)
     files = Files(params, around, locker, of(account))
-    return LocalDeliverer(Expander(params, around, aliases, resolver, files), around)
+    return LocalDeliverer(Expander(params, around, aliases, resolver, files), around, soft_bounce=params.soft_bounce)

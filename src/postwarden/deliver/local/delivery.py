@@ -30,13 +30,23 @@ class Delivery:
     delivered is not delivered again.
     """
 
-    def __init__(self, job: Job, index: int, letter: Letter, now: Callable[[], float], handed: float) -> None:
+    def __init__(
+        self,
+        job: Job,
+        index: int,
+        letter: Letter,
+        now: Callable[[], float],
+        handed: float,
+        *,
+        soft_bounce: bool = False,
+    ) -> None:
         self.job = job
         self.index = index
         self.recipient: Recipient = job.recipients[index]
         self.letter = letter
         self._now = now
         self._handed = handed
+        self._soft_bounce = soft_bounce
         self._seen: set[tuple[str, str, str]] = set()
         self._notes: list[tuple[Place, Status, float]] = []
         self._forwards: list[Place] = []
@@ -58,6 +68,8 @@ class Delivery:
         return True
 
     def note(self, place: Place, status: Status) -> None:
+        if self._soft_bounce:
+            status = status.softened()
         self._notes.append((place, replace(status, relay=self.job.transport), self._now()))
 
     def forward(self, place: Place) -> None:

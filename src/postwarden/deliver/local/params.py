@@ -30,6 +30,7 @@ class LocalParams(Struct, frozen=True):
     propagate_unmatched_extensions: tuple[str, ...]
     recipient_delimiter: str
     reset_owner_alias: bool
+    soft_bounce: bool
     stale_lock_time: int
     strict_mailbox_ownership: bool
 
@@ -39,6 +40,7 @@ class VirtualParams(Struct, frozen=True):
     deliver_lock_delay: int
     enable_original_recipient: bool
     recipient_delimiter: str
+    soft_bounce: bool
     stale_lock_time: int
     strict_mailbox_ownership: bool
     virtual_gid_maps: tuple[str, ...]

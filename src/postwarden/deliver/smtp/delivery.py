@@ -236,7 +236,7 @@ class Delivery:
             self._desk.log(Notice(f"{self.job.queue_id}: {status.text}"))
             return
         if soft_bounce:
-            status = Status("4" + status.code[1:], status.text, status.relay, status.remote_mta, status.remote_reply)
+            status = status.softened()
         self._record(recipients, status)
         if whole_server and not self._complete and self._fault is None and status.code[0] == "4":
             self._fault = status
