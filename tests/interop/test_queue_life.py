@@ -16,9 +16,9 @@ _TIMES = re.compile(r" delays?=[0-9./]+,|\d{4,5}")
 
 
 def told(log: str) -> list[str]:
-    """What was said of recipients and of expiry; times and ports aside."""
+    """What was said of recipients and of expiry; times, ports and the bounces themselves aside."""
     found = [match[2] for line in log.splitlines() if (match := _TOLD.search(line))]
-    return sorted({_TIMES.sub("", text) for text in found if not text.startswith("to=<joe@")})
+    return sorted({_TIMES.sub("", text) for text in found if not text.startswith(("to=<joe@", "from=<>"))})
 
 
 def send(port: int, *recipients: str) -> None:
