@@ -21,11 +21,13 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
+from postwarden.mail.envelope import Notify
 from postwarden.mail.queue import HOLD, Change, Entry, NewMessage
 from postwarden.spool import maildrop, postfix_logs
 from postwarden.spool.postfix_directory import LOGS, QUEUES, QueueFile, files, log_file
+from postwarden.spool.postfix_logs import Logged
 from postwarden.spool.postfix_queue import PostfixMessage, Unusable, read
 from postwarden.wire.submission import Malformed, Submission, whole
 
@@ -121,8 +123,7 @@ class Import:
     def _batches(self, queue: str) -> Iterator[list[Found]]:
         batch: list[Found] = []
         size = 0
-        # Each batch takes files away: the list has to be complete before.
-        for file in list(files(self._directory, queue)):
+        for file in files(self._directory, queue):
             found = self._look(file)
             if found is None:
                 continue
@@ -147,12 +148,12 @@ class Import:
         if message.filter and not self._unfiltered:
             self.tally.left.append((file.path, f"waits for the content filter {message.filter}"))
             return None
-        if message.probe or not message.envelope.recipients:
+        new = None if message.probe else self._new(file, message)
+        if new is None:
             self.tally.finished += 1
             if self._queue is not None:
                 self._set_aside([file], file.queue)
             return None
-        new = self._new(file, message)
         due = {"hold": HOLD, "deferred": changed}.get(file.queue, self._now())
         return Found(file, message, new, due)
 
@@ -164,27 +165,44 @@ class Import:
             state = os.fstat(fd)
             if not stat.S_ISREG(state.st_mode):
                 raise Unusable("no regular file")
-            bounced = postfix_logs.read(log_file(self._directory, "bounce", file.queue_id))
-            return read(source, file.queue_id, frozenset(bounced)), max(state.st_mtime, 1.0)
+            closed = frozenset(self._log("bounce", file)) | frozenset(self._log("trace", file))
+            return read(source, file.queue_id, closed), max(state.st_mtime, 1.0)
 
-    def _new(self, file: QueueFile, message: PostfixMessage) -> NewMessage:
-        """On hold. Recipients that were refused, of whom the sender has not been told, are told of with the others;
-        where there is none else they are tried once more, so that somebody tells."""
-        logs = {log: postfix_logs.read(log_file(self._directory, log, file.queue_id)) for log in ("defer", "bounce")}
+    def _log(self, log: str, file: QueueFile) -> dict[int, Logged]:
+        return postfix_logs.read(log_file(self._directory, log, file.queue_id))
+
+    def _new(self, file: QueueFile, message: PostfixMessage) -> NewMessage | None:
+        """On hold. Recipients who are done with, of whom the sender has not been told, are told of with the others;
+        where there are no others, those that were refused are tried once more, so that somebody tells. None: there is
+        nothing left to do."""
         indices = {offset: index for index, offset in enumerate(message.offsets)}
-        untold = {indices[at]: one.status for at, one in logs["bounce"].items() if at in indices}
-        if len(untold) == len(indices):
+        refused = {indices[at]: one.status for at, one in self._log("bounce", file).items() if at in indices}
+        untold = {
+            indices[at]: one.status
+            for at, one in self._log("trace", file).items()
+            if at in indices and message.closed[indices[at]] and one.action in _NOTICES
+        }
+        wanted = [n for n, one in enumerate(message.envelope.recipients) if one.notify & Notify.SUCCESS]
+        ignored = {n for n, closed in enumerate(message.closed) if closed and n not in refused and n not in untold}
+        ignored |= {n for n in untold if n not in wanted}
+        untold |= refused
+        if len(untold.keys() | ignored) == len(indices):
+            ignored |= untold.keys() - refused.keys()
             untold = {}
-        reasons = {indices[at]: one.status for at, one in logs["defer"].items() if at in indices}
+        kept = [n for n in range(len(indices)) if n not in ignored]
+        if not kept:
+            return None
+        reasons = {indices[at]: one.status for at, one in self._log("defer", file).items() if at in indices}
+        envelope = message.envelope
         return NewMessage(
-            message.envelope,
+            structs.replace(envelope, recipients=tuple([envelope.recipients[n] for n in kept])),
             message.head,
             message.body,
             due=HOLD,
             attempts=int(file.queue == "deferred" or bool(reasons)),
-            reasons={index: status for index, status in reasons.items() if index not in untold},
+            reasons={at: reasons[n] for at, n in enumerate(kept) if n in reasons and n not in untold},
             warned=message.warned,
-            untold=untold,
+            untold={at: untold[n] for at, n in enumerate(kept) if n in untold},
         )
 
     # storing

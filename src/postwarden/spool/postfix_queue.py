@@ -21,6 +21,8 @@ _PROBE = 256
 _NOTIFY = range(1, 15)
 _MESSAGE_ID = re.compile(rb"(?im)^message-id[ \t]*:[ \t]*((?:[^\r]|\r\n[ \t])*)\r\n")
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:")
+_USER = re.compile(rb"Received: by [^\r\n]* \([^\r\n]*, from userid (\d{1,10})\)\r\n")
+"""What pickup(8) puts before the mail of a local user."""
 _LINE = 998
 
 
@@ -32,11 +34,13 @@ class PostfixMessage(Struct, frozen=True):
     """A message of another queue."""
 
     envelope: Envelope
-    """Its recipients are those still to be delivered, and those of `failed`."""
+    """Its recipients are those still to be delivered, and those that `read` was asked for."""
     head: bytes
     body: bytes
     offsets: tuple[int, ...]
     """Of each recipient's record: under it the logs speak of him."""
+    closed: tuple[bool, ...]
+    """Which recipients are marked as done with."""
     delivered: int
     """Recipients who have it, or were taken off."""
     warned: bool
@@ -79,6 +83,7 @@ class _Reading:
         self._full_name = ""
         self._recipients: list[Recipient] = []
         self._offsets: list[int] = []
+        self._done: list[bool] = []
         self._delivered = 0
         self._redirect = ""
         self._filter = ""
@@ -168,6 +173,7 @@ class _Reading:
             )
         )
         self._offsets.append(record.offset)
+        self._done.append(record.kind == "D")
 
     # all of it
 
@@ -182,20 +188,26 @@ class _Reading:
         if self._line_open:
             self._parts.append(b"\r\n")
         head, body = split(b"".join(self._parts))
-        recipients, offsets = self._recipients, self._offsets
+        recipients, offsets, done = self._recipients, self._offsets, self._done
         if self._redirect and recipients:
-            first = recipients[0]
+            at = done.index(False) if False in done else 0
+            first = recipients[at]
             recipients = [Recipient(self._redirect, first.original or first.address, first.orcpt, first.notify)]
-            offsets = offsets[:1]
+            offsets, done = [offsets[at]], [done[at]]
         trace = self._attributes.get("trace_flags", b"0")
         flags = int(trace) if trace.isdigit() and len(trace) < 10 else 0
+        eight_bit = not (head.isascii() and body.isascii())
         return PostfixMessage(
-            self._envelope(head, len(head) + len(body), tuple(recipients), flags),
-            head, body, tuple(offsets), self._delivered, self._warned, self._filter, bool(flags & _PROBE),
+            self._envelope(head, len(head) + len(body), tuple(recipients), flags, eight_bit),
+            head, body, tuple(offsets), tuple(done), self._delivered, self._warned, self._filter, bool(flags & _PROBE),
         )  # fmt: skip
 
-    def _envelope(self, head: bytes, size: int, recipients: tuple[Recipient, ...], flags: int) -> Envelope:
+    def _envelope(
+        self, head: bytes, size: int, recipients: tuple[Recipient, ...], flags: int, eight_bit: bool
+    ) -> Envelope:
         known = self._attributes
+        client = _client(known)
+        user = _USER.match(head) if client is None else None
         found = _MESSAGE_ID.search(head)
         server = known.get("server_address", b"").decode("ascii", "replace")
         return Envelope(
@@ -204,13 +216,14 @@ class _Reading:
             self._sender or "",
             recipients,
             size,
-            eight_bit=known.get("encoding") == b"8bit",
+            eight_bit=known.get("encoding") == b"8bit" or eight_bit,
             smtputf8=self._utf8,
             ret=_RET.get(known.get("ret_flags", b""), ""),
             envid=to_xtext(known.get("envelope_id", b"").decode("utf-8", "surrogateescape")),
-            client=_client(known),
+            client=client,
             message_id=found[1].strip().decode("utf-8", "replace")[:_LINE] if found else "",
             context=known.get("rewrite_context", b"").decode("ascii", "replace"),
+            user=user[1].decode() if user else "",
             full_name=self._full_name,
             verp=self._verp if len(self._verp) == 2 and self._sender else "",
             trace=next((word for flag, word in _TRACE.items() if flags & flag), ""),
