@@ -5,11 +5,12 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from msgspec import Struct
 
-from postwarden.cli import listing
+from postwarden.cli import dropped, listing
 from postwarden.cli.reach import reach
 from postwarden.cli.tool import EX_UNAVAILABLE, Misuse, Refusal, Voice, configuration, may_open_directly, options
 from postwarden.config.errors import ConfigError
@@ -17,7 +18,6 @@ from postwarden.config.settings import Settings
 from postwarden.ipc.queue_client import Bad, Denied, Down, QueueClient, Unserved
 from postwarden.mail.events import Fatal, Warn
 from postwarden.mail.hostname import valid_address, valid_hostname
-from postwarden.mail.queue import Listed
 from postwarden.spool.offline import InUse
 
 USAGE = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site"
@@ -106,7 +106,7 @@ def show(settings: Settings, request: Request, voice: Voice) -> None:
     out = Output()
     try:
         with listed(settings, voice) as messages:
-            for block in text(settings, messages, voice):
+            for block in text(settings, messages):
                 out.write(block)
     except Denied as error:
         raise Refusal(str(error)) from None
@@ -119,8 +119,8 @@ def show(settings: Settings, request: Request, voice: Voice) -> None:
 
 
 @contextlib.contextmanager
-def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[Listed]]:
-    """Raises Refusal where it can't be had; Denied and Down while it is read."""
+def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[listing.Message]]:
+    """All messages; damage is said. Raises Refusal where they can't be had; Denied, Down while they are read."""
 
     def down(error: Exception) -> None:
         if not may_open_directly(settings):
@@ -135,7 +135,15 @@ def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[Listed]]:
         yield iter(())
         return
     with queue:
-        yield queue.listing()
+        yield _readable(chain(dropped.waiting(settings), listing.messages(queue.listing())), voice)
+
+
+def _readable(found: Iterable[listing.Message | listing.Unreadable], voice: Voice) -> Iterator[listing.Message]:
+    for message in found:
+        if isinstance(message, listing.Message):
+            yield message
+        else:
+            voice.say(Warn(f"{message.queue_id}: {message.reason}"))
 
 
 def reason(error: Exception) -> str:
@@ -145,13 +153,10 @@ def reason(error: Exception) -> str:
     return f"Connect to the Postfix showq service: {said or error}"
 
 
-def _traditional(settings: Settings, found: Iterator[Listed], voice: Voice) -> Iterator[str]:
+def _traditional(settings: Settings, found: Iterator[listing.Message]) -> Iterator[str]:
     columns = listing.LONG if settings.value("enable_long_queue_ids") else listing.SHORT
     count = size = 0
-    for message in listing.messages(found):
-        if isinstance(message, listing.Unreadable):
-            voice.say(Warn(f"{message.queue_id}: {message.reason}"))
-            continue
+    for message in found:
         if not count:
             yield columns.header
         count += 1
@@ -160,12 +165,8 @@ def _traditional(settings: Settings, found: Iterator[Listed], voice: Voice) -> I
     yield listing.footer(count, size)
 
 
-def _json(settings: Settings, found: Iterator[Listed], voice: Voice) -> Iterator[str]:
-    for message in listing.messages(found):
-        if isinstance(message, listing.Unreadable):
-            voice.say(Warn(f"{message.queue_id}: {message.reason}"))
-        else:
-            yield listing.json(message)
+def _json(settings: Settings, found: Iterator[listing.Message]) -> Iterator[str]:
+    return map(listing.json, found)
 
 
 class Output:

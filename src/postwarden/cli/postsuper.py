@@ -6,12 +6,13 @@ Its -p, -s and -S put directories of queue files in order. Our queue has none: t
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Protocol
 
 from msgspec import Struct, field
 
+from postwarden.cli.acts import Acts
+from postwarden.cli.dropped import QUEUE
 from postwarden.cli.reach import reach
 from postwarden.cli.tool import Misuse, Refusal, Voice, configuration, may_open_directly, options
 from postwarden.config.errors import ConfigError
@@ -27,7 +28,7 @@ USAGE = (
     " [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] [-S (redundant structure fix)]"
     "[-v (verbose)] [queue...]"
 )
-DIRECTORIES = ("maildrop", *QUEUES, "defer", "bounce", "trace", "flush")
+DIRECTORIES = (QUEUE, *QUEUES, "defer", "bounce", "trace", "flush")
 _OPERATIONS = {"d": (DELETE,), "h": (HOLD,), "H": (RELEASE,), "r": (REQUEUE,), "e": (EXPIRE,), "f": (EXPIRE, RELEASE)}
 _TEXTS = {
     REQUEUE: ("requeued", "Requeued"),
@@ -39,14 +40,6 @@ _TEXTS = {
 """What is said of one message, and of their number: in the order in which the numbers are told."""
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 _BLOCK = 1 << 16
-
-
-class Acts(Protocol):
-    """The queue, as far as it can be worked on. Each answers the ids of those it was done with."""
-
-    def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str] = ()) -> Iterator[str]: ...
-
-    def act_on_all(self, operation: str, queues: Sequence[str] = ()) -> Iterator[str]: ...
 
 
 class Request(Struct):
@@ -136,7 +129,7 @@ def _offline(queue: OfflineQueue, settings: Settings, voice: Voice) -> Acts:
 
 def perform(acts: Acts, request: Request, voice: Voice, tally: dict[str, int]) -> None:
     """Do it in the order of the command line; `tally` counts."""
-    queues = [name for name in request.queues if name in QUEUES]
+    queues = [name for name in request.queues if name in (QUEUE, *QUEUES)]
     if request.queues and not queues:
         return
     for letter, group in groupby(request.acts, lambda act: act[0]):

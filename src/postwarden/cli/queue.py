@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from postwarden.cli import queue_tables as tables
-from postwarden.cli.listing import Message, Unreadable, messages
+from postwarden.cli.dropped import QUEUE as MAILDROP
+from postwarden.cli.listing import Message
 from postwarden.cli.postqueue import Output, listed, reason
 from postwarden.cli.shape import BUCKETS, KEYS_OF, Count, Group, Oldest, Summary, addresses
 from postwarden.cli.tool import Misuse, Refusal, Voice, options
@@ -19,7 +20,6 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.ipc.queue_client import Bad, Denied, Down, QueueClient
 from postwarden.ipc.queue_records import QUEUES, Figures
-from postwarden.mail.events import Warn
 from postwarden.mail.queue import HOLD
 
 USAGE = """\
@@ -34,7 +34,7 @@ usage: postwarden queue [-j] [-n rows] [destination | sender | reason | age | ol
   next         when each destination is tried again, and what is suspended
   -j           JSON, one object a line
   -n rows      how many rows (20); 0: all
-  queue        incoming, active, deferred, hold: only messages in these
+  queue        maildrop, incoming, active, deferred, hold: only messages in these
 """
 VIEWS = ("destination", "sender", "reason", "age", "oldest", "next")
 _ROWS = 20
@@ -99,7 +99,7 @@ def parse(words: list[str]) -> Request:
     if names and names[0] in VIEWS:
         request.view = names.pop(0)
     for name in names:
-        if name not in QUEUES:
+        if name not in (MAILDROP, *QUEUES):
             raise Misuse(f"{name}: no such view or queue")
     request.queues = tuple(names)
     return request
@@ -115,11 +115,9 @@ def look(settings: Settings, request: Request, voice: Voice) -> Found:
     if request.view == "oldest":
         counters.append(found.oldest.add)
     try:
-        with listed(settings, voice) as listing:
-            for message in messages(listing):
-                if isinstance(message, Unreadable):
-                    voice.say(Warn(f"{message.queue_id}: {message.reason}"))
-                elif not request.queues or message.queue in request.queues:
+        with listed(settings, voice) as there:
+            for message in there:
+                if not request.queues or message.queue in request.queues:
                     for counter in counters:
                         counter(message)
     except (Denied, Bad) as error:
@@ -190,7 +188,7 @@ def _json(found: Found, request: Request) -> Iterator[str]:
         summary = found.summary
         yield _encode({
             "messages": summary.messages, "recipients": summary.recipients, "size": summary.size,
-            "queues": {queue: summary.queues.get(queue, 0) for queue in QUEUES},
+            "queues": {queue: summary.queues.get(queue, 0) for queue in (MAILDROP, *QUEUES)},
             "oldest_arrival": int(summary.oldest), "running": found.figures is not None,
         })  # fmt: skip
         return

@@ -58,7 +58,10 @@ def overview(summary: Summary, now: float) -> Iterator[str]:
         f"{_plural(summary.messages, 'message')} for {_plural(summary.recipients, 'recipient')},"
         f" {octets(summary.size)}; the oldest came {span(now - summary.oldest)} ago"
     )
-    yield ", ".join(f"{summary.queues.get(queue, 0)} {'on hold' if queue == 'hold' else queue}" for queue in QUEUES)
+    counts = [f"{summary.queues.get(queue, 0)} {'on hold' if queue == 'hold' else queue}" for queue in QUEUES]
+    if dropped := summary.queues.get("maildrop"):
+        counts.append(f"{dropped} in maildrop")
+    yield ", ".join(counts)
 
 
 def ages(view: str, total: Group, groups: Sequence[Group], width: int) -> Iterator[str]:

@@ -162,8 +162,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
     state: dict[str, object] = {"mail": MAIL, "figures": FIGURES}
 
     @contextlib.contextmanager
-    def listing(*_: object) -> Iterator[Iterator[Listed]]:
-        yield iter(state["mail"])  # type: ignore[call-overload]
+    def listing(*_: object) -> Iterator[Iterator[Message]]:
+        yield iter(decoded(*state["mail"]))  # type: ignore[misc]
 
     monkeypatch.setattr(queue, "listed", listing)
     monkeypatch.setattr(queue, "_figures", lambda settings: state["figures"])
@@ -229,7 +229,7 @@ def test_json_has_an_object_a_line(command, view: str, capsys: Captured) -> None
         (["-n"], "option requires an argument -- 'n'"),
         (["-n", "x"], "-n x: a number of rows is needed"),
         (["nonsense"], "nonsense: no such view or queue"),
-        (["age", "maildrop"], "maildrop: no such view or queue"),
+        (["age", "bounce"], "bounce: no such view or queue"),
     ],
 )
 def test_misuse_is_told_with_the_usage(command, words: list[str], said: str, capsys: Captured) -> None:  # type: ignore[no-untyped-def]

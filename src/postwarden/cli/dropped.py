@@ -1,0 +1,104 @@
+"""Mail of local users that waits for the mail system to run: Postfix's maildrop queue, for who may read it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+
+from postwarden.cli.acts import Acts
+from postwarden.cli.listing import Message, Unreadable
+from postwarden.config.settings import Settings
+from postwarden.ipc.queue_records import DELETE
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.queue import State
+from postwarden.spool.maildrop import Dropped, Maildrop, maildrop_directory
+from postwarden.wire.submission import Malformed, Reader, Submission
+
+QUEUE = "maildrop"
+_MOST = 1_000_000
+_BLOCK = 64 << 10
+
+
+def waiting(settings: Settings) -> Iterator[Message | Unreadable]:
+    """What is in the directory; nothing where this user can't see it."""
+    maildrop = _open(settings)
+    if maildrop is None:
+        return
+    with closing(maildrop):
+        for dropped in maildrop.complete(_MOST):
+            try:
+                fd, _ = maildrop.open(dropped.name)
+                with open(fd, "rb", buffering=0) as stream:
+                    yield _message(dropped, _submission(stream.read))
+            except FileNotFoundError:
+                continue
+            except (OSError, Malformed) as error:
+                yield Unreadable(dropped.name, str(error))
+
+
+class WithMaildrop:
+    """A queue with its maildrop, from which mail can be deleted, and nothing else."""
+
+    def __init__(self, acts: Acts, settings: Settings) -> None:
+        self._acts = acts
+        self._settings = settings
+
+    def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str] = ()) -> Iterator[str]:
+        names = list(queue_ids)
+        if _concerned(operation, queues):
+            found = self._delete(frozenset(names))
+            names = [name for name in names if name not in found]
+            yield from found
+        if others := _others(queues):
+            yield from self._acts.act(operation, names, () if not queues else others)
+
+    def act_on_all(self, operation: str, queues: Sequence[str] = ()) -> Iterator[str]:
+        if _concerned(operation, queues):
+            yield from self._delete(None)
+        if others := _others(queues):
+            yield from self._acts.act_on_all(operation, () if not queues else others)
+
+    def _delete(self, names: frozenset[str] | None) -> list[str]:
+        """None: all of them."""
+        maildrop = _open(self._settings)
+        if maildrop is None:
+            return []
+        gone = []
+        with closing(maildrop):
+            for dropped in maildrop.complete(_MOST):
+                if names is None or dropped.name in names:
+                    maildrop.remove(dropped.name)
+                    gone.append(dropped.name)
+        return gone
+
+
+def _concerned(operation: str, queues: Sequence[str]) -> bool:
+    return operation == DELETE and (not queues or QUEUE in queues)
+
+
+def _others(queues: Sequence[str]) -> list[str]:
+    """The courier's queues among these; not empty where all are meant."""
+    return [name for name in queues or ("all",) if name != QUEUE]
+
+
+def _open(settings: Settings) -> Maildrop | None:
+    directory = maildrop_directory(settings.text("queue_directory"))
+    try:
+        return Maildrop(directory) if os.access(directory, os.R_OK, effective_ids=True) else None
+    except OSError:
+        return None
+
+
+def _submission(read: Callable[[int], bytes | None]) -> Submission:
+    """What it says before its content. Raises Malformed, OSError."""
+    reader = Reader()
+    while data := read(_BLOCK):
+        for event in reader.feed(data):
+            if isinstance(event, Submission):
+                return event
+    raise Malformed("no envelope")
+
+
+def _message(dropped: Dropped, submission: Submission) -> Message:
+    recipients = submission.recipients
+    envelope = Envelope(dropped.name, dropped.when, submission.sender, recipients, dropped.size)
+    return Message(QUEUE, envelope, State(tuple(range(len(recipients)))), 0.0)

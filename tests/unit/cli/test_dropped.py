@@ -1,0 +1,106 @@
+"""Mail in maildrop, as mailq lists it and postsuper -d removes it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from postwarden.cli import listing
+from postwarden.cli.dropped import WithMaildrop, waiting
+from postwarden.cli.listing import Message, Unreadable
+from postwarden.config.settings import Settings, load
+from postwarden.ipc.queue_records import DELETE, HOLD
+from postwarden.mail.envelope import Recipient
+from postwarden.spool.maildrop import drop, maildrop_directory, make_maildrop
+from postwarden.wire.submission import Submission, opening, whole
+
+MAIL = Submission("me@example.org", (Recipient("x@dead.example"), Recipient("y z@dead.example")))
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Settings:
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}\n")
+    (tmp_path / "postwarden").mkdir()
+    make_maildrop(maildrop_directory(str(tmp_path)))
+    return load(tmp_path)
+
+
+def dropped(configured: Settings, data: Iterable[bytes]) -> str:
+    return drop(maildrop_directory(configured.text("queue_directory")), data)
+
+
+class Nothing:
+    """A queue without mail that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str] | None, tuple[str, ...]]] = []
+
+    def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str] = ()) -> Iterator[str]:
+        self.asked.append((operation, list(queue_ids), tuple(queues)))
+        return iter(())
+
+    def act_on_all(self, operation: str, queues: Sequence[str] = ()) -> Iterator[str]:
+        self.asked.append((operation, None, tuple(queues)))
+        return iter(())
+
+
+def test_it_is_listed_without_a_mark(configured: Settings) -> None:
+    name = dropped(configured, whole(MAIL, [b"Subject: x\n\nbody\n" * 9000]))
+    (found,) = waiting(configured)
+    assert isinstance(found, Message)
+    text = listing.traditional(found, listing.SHORT)
+    assert text.startswith(f"{name} ") and text.split("\n")[0].endswith("  me@example.org")
+    assert text.split("\n")[1:3] == [" " * 41 + "x@dead.example", " " * 41 + '"y z"@dead.example']
+    assert '"queue_name": "maildrop"' in listing.json(found)
+
+
+def test_what_is_no_mail_is_named(configured: Settings) -> None:
+    names = {dropped(configured, [data]) for data in (b"", b"junk", opening(MAIL)[:-1])}
+    assert {found.queue_id for found in waiting(configured) if isinstance(found, Unreadable)} == names
+
+
+def test_files_that_are_none_are_left_alone(configured: Settings) -> None:
+    directory = Path(maildrop_directory(configured.text("queue_directory")))
+    (directory / "a" / "b").mkdir(parents=True)
+    os.symlink("/etc/passwd", directory / ("0" * 32))
+    (directory / ("1" * 32)).write_bytes(opening(MAIL))
+    assert list(waiting(configured)) == []
+    assert list(WithMaildrop(Nothing(), configured).act_on_all(DELETE)) == []
+    assert (directory / ("1" * 32)).exists()
+
+
+def test_no_maildrop(tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}/none\n")
+    assert list(waiting(load(tmp_path))) == []
+    assert list(WithMaildrop(Nothing(), load(tmp_path)).act_on_all(DELETE)) == []
+
+
+def test_it_can_be_deleted_and_nothing_else(configured: Settings) -> None:
+    first, second = (dropped(configured, whole(MAIL, [b"\n"])) for _ in range(2))
+    queue = Nothing()
+    both = WithMaildrop(queue, configured)
+    assert list(both.act(HOLD, [first])) == list(both.act(DELETE, [first], ["hold"])) == []
+    assert list(both.act(DELETE, [first, "ABC"])) == [first]
+    assert list(both.act_on_all(HOLD)) == list(both.act_on_all(DELETE, ["deferred"])) == []
+    assert [found.envelope.queue_id for found in waiting(configured) if isinstance(found, Message)] == [second]
+    assert list(both.act_on_all(DELETE, ["maildrop"])) == [second]
+    assert queue.asked == [
+        (HOLD, [first], ()),
+        (DELETE, [first], ("hold",)),
+        (DELETE, ["ABC"], ()),
+        (HOLD, None, ()),
+        (DELETE, None, ("deferred",)),
+    ]
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200), st.integers(0, 60))
+def test_no_bytes_break_the_listing(configured: Settings, data: bytes, keep: int) -> None:
+    name = dropped(configured, [opening(MAIL)[:keep] + data])
+    try:
+        assert [type(found) in (Message, Unreadable) for found in waiting(configured)] == [True]
+    finally:
+        os.unlink(os.path.join(maildrop_directory(configured.text("queue_directory")), name))
