@@ -9,6 +9,8 @@ class Hello(Struct, frozen=True):
     verb: str
     """EHLO or HELO."""
     name: str
+    warning: tuple[str, str] | None = None
+    """As in `Refused`."""
 
 
 class Mail(Struct, frozen=True):

@@ -17,12 +17,12 @@ What arrived together with STARTTLS is dropped when STARTTLS is accepted: said i
 TLS (CVE-2011-0411). `early` tells of it, as of everything that was sent where a reply had to be awaited.
 """
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from postwarden.mail.reply import Reply
 from postwarden.wire.data import ChunkReader, DotReader, LineEnds, strip_line_end
 from postwarden.wire.smtp_commands import PARSERS, parse
-from postwarden.wire.smtp_events import BareLf, Chunk, ChunkEnd, Content, ContentEnd, Event, Refused, Unknown
+from postwarden.wire.smtp_events import BareLf, Chunk, ChunkEnd, Content, ContentEnd, Event, Hello, Refused, Unknown
 from postwarden.wire.smtp_states import BANNER, END, LAST, STEPS, TLS, State, after
 
 _NEED_STARTTLS = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
@@ -120,9 +120,8 @@ class Machine:
         if not end:
             return self._unfinished()
         self._pos = end
-        if self._discarded or end - pos > self._options.line_limit:
-            self._event = ""
-            return Refused("", _TOO_LONG, self._too_long(buffer[pos:end]))
+        if self._discarded or end - pos > self._options.line_limit + 1:  # Postfix does not count the LF
+            return self._cut(self._too_long(buffer[pos:end]))
         line, bare = strip_line_end(buffer[pos:end])
         if bare and self._options.line_ends is LineEnds.REJECT:
             self._event = ""
@@ -267,13 +266,24 @@ class Machine:
         self._event = ""
         return Refused("", _ENDLESS, warning, close=True)
 
+    def _cut(self, warning: tuple[str, str]) -> Event:
+        """The end of a line that was too long. A name in EHLO is for the log and the Received header, where its
+        beginning will do, as it does for Postfix; no other command is obeyed in part."""
+        line, self._beginning = self._beginning, b""
+        if line[:5].upper() in (b"EHLO ", b"HELO "):
+            event = self._command(line)
+            if isinstance(event, Hello):
+                return structs.replace(event, warning=warning)
+        self._event = ""
+        return Refused("", _TOO_LONG, warning)
+
     def _too_long(self, piece: bytes) -> tuple[str, str]:
         """`piece` is the next one of a line that is thrown away."""
         if not self._discarded:
-            self._beginning = piece[:30]
+            self._beginning = piece[: self._options.line_limit]
         if piece.endswith(b"\n"):
             self._discarded = 0
-        text = self._beginning.decode("utf-8", "replace")
+        text = self._beginning[:30].decode("utf-8", "replace")
         return "", f": request longer than {self._options.line_limit}: {text}..."
 
 

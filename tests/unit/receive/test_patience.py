@@ -1,5 +1,7 @@
 """How long a session waits: for a client that drips, and for an answer of our own side that never comes."""
 
+from collections.abc import Callable
+
 from postwarden.testing.reception import ZONE, Reception
 
 MAIN_CF = "mydestination = example.com\nlocal_recipient_maps =\n"
@@ -14,7 +16,7 @@ def test_a_commit_that_never_comes_ends_the_session_and_not_with_250() -> None:
     gateway = reception()
     peer = gateway.connect()
     peer.say(*BEGIN, "DATA")
-    never = []
+    never: list[Callable[[], None]] = []
     gateway.store.post = never.append
     assert peer.say("Subject: x", "", "text", ".") == ""
     gateway.clock.advance(1099)
@@ -39,7 +41,7 @@ def test_the_name_of_a_client_that_never_comes_ends_the_session() -> None:
 def test_a_session_that_has_waited_once_may_wait_again() -> None:
     gateway = reception()
     peer = gateway.connect()
-    late = []
+    late: list[Callable[[], None]] = []
     gateway.store.post = late.append
     for _ in range(20):
         peer.say(*BEGIN, "DATA")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def apply_hello(session: "Session", hello: Hello) -> None:
     service, facts, verb = session.service, session.facts, hello.verb
     session.where = verb
+    if hello.warning is not None:
+        session.warn(*hello.warning)
     extended = verb == "EHLO"
     client = structs.replace(facts.client, helo=safe_name(hello.name), protocol="ESMTP" if extended else "SMTP")
     facts = structs.replace(facts, client=client)
