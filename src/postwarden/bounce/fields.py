@@ -1,5 +1,7 @@
 """The fields of one recipient in the part of a report that programs read (RFC 3464 2.3)."""
 
+from msgspec.structs import replace
+
 from postwarden.bounce.text import external, fold, from_xtext
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Recipient
@@ -23,14 +25,25 @@ def told(kind: Kind, status: Status) -> str:
     return status.text
 
 
-def recipient_fields(
-    kind: Kind, recipient: Recipient, status: Status, *, verified: bool = False, until: float = 0.0
-) -> bytes:
-    """`verified`: nothing was delivered. `until`: when the message is given up, for a delay."""
+def parts(recipient: Recipient, status: Status) -> list[tuple[Recipient, Status]]:
+    """Those that a recipient became, each with what became of it."""
+    if not status.parts:
+        return [(recipient, status)]
+    found = []
+    for part in status.parts:
+        orcpt = recipient.orcpt if part.original or part.address == recipient.address else ""
+        found.append(
+            (Recipient(part.address, part.original, orcpt), replace(status, code=part.code, text=part.text, parts=()))
+        )
+    return found
+
+
+def recipient_fields(kind: Kind, recipient: Recipient, status: Status, *, until: float = 0.0) -> bytes:
+    """`until`: when the message is given up, for a delay."""
     lines = [
         f"Final-Recipient: {typed(recipient.address)}",
         f"Original-Recipient: {_original(recipient)}",
-        f"Action: {_action(kind, status, verified=verified)}",
+        f"Action: {_action(kind, status)}",
         f"Status: {status.code}",
     ]
     if status.remote_mta:
@@ -49,12 +62,12 @@ def _original(recipient: Recipient) -> str:
     return f"{kind};{from_xtext(original)}"
 
 
-def _action(kind: Kind, status: Status, *, verified: bool) -> str:
+def _action(kind: Kind, status: Status) -> str:
     """RFC 3464 2.3.3; deliverable and undeliverable are Postfix's, for `sendmail -bv`."""
     success = status.code[:1] == "2"
     if kind is Kind.DELAY:
         return "delayed"
-    if verified:
+    if status.verified:
         return "deliverable" if success else "undeliverable"
     if success:
         return {"passed": "relayed", "": "delivered"}.get(status.report, status.report)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from postwarden.bounce.deciding import Decider
 from postwarden.bounce.expansion import Texts
-from postwarden.bounce.fields import recipient_fields, told, traced, typed
+from postwarden.bounce.fields import parts, recipient_fields, told, traced, typed
 from postwarden.bounce.original import body_of, content_type, returned
 from postwarden.bounce.params import BounceParams
 from postwarden.bounce.reasons import reason
@@ -40,7 +40,8 @@ class Reports(Decider):
         now = self._now()
         message_id = f"<{time.strftime('%Y%m%d%H%M%S', time.gmtime(now))}.{queue_id}@{self._params.myhostname}>"
         known = (*envelope.recipients, *envelope.expanded)
-        named = [(known[index], status) for index, status in sorted(report.outcomes, key=_index)]
+        outcomes = sorted(report.outcomes, key=_index)
+        named = [one for index, status in outcomes for one in parts(known[index], status)]
         page = _Page(self._params, self._texts, report, envelope, now)
         head, body = page.head(queue_id, message_id), page.body(named, content)
         made = Envelope(
@@ -158,10 +159,7 @@ class _Page:
             "",
         ]
         until = envelope.arrival + params.maximal_queue_lifetime if kind is Kind.DELAY else 0.0
-        verified = envelope.trace == "verify"
-        return lines(*head) + b"".join(
-            [recipient_fields(kind, *both, verified=verified, until=until) for both in named]
-        )
+        return lines(*head) + b"".join([recipient_fields(kind, *both, until=until) for both in named])
 
     def _original(self, content: Content) -> bytes:
         limit, envelope = self._params.bounce_size_limit, self._envelope

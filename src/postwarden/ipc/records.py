@@ -97,6 +97,8 @@ class Job(Struct, frozen=True, array_like=True, tag=1):
     client: Client | None = None
     body_crc: int = 0
     """CRC-32 of the body that comes as a descriptor; 0: not known."""
+    trace: str = ""
+    """As in `Envelope`: with `verify`, find out what would become of it, and deliver nothing."""
 
 
 ToDeliverer = Job

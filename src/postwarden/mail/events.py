@@ -158,6 +158,8 @@ class Delivered(Event, frozen=True):
         use = f" conn_use={self.reused}," if self.reused > 1 else ""
         a, b, c, d = self.delays
         word = "SOFTBOUNCE" if status.soft else status.action.value
+        if status.verified:
+            word = "deliverable" if status.code[0] == "2" else "undeliverable"
         return (
             f"{self.queue_id}: to=<{printable(external(self.recipient))}>,{orig} relay={printable(status.relay)},{use}"
             f" delay={delay(a + b + c + d)}, delays={delay(a)}/{delay(b)}/{delay(c)}/{delay(d)},"

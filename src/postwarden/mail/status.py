@@ -18,6 +18,16 @@ class Action(Enum):
         return self is not Action.DEFERRED
 
 
+class Part(Struct, frozen=True, array_like=True):
+    """One of those that a recipient became on this machine: whoever traces his mail hears of each."""
+
+    address: str
+    original: str
+    """Empty where it is the recipient's own address, or a list with an owner stands between."""
+    code: str
+    text: str
+
+
 class Status(Struct, frozen=True, array_like=True):
     """`action` follows from the first digit of `code`, so that the two can never disagree."""
 
@@ -38,10 +48,16 @@ class Status(Struct, frozen=True, array_like=True):
     """Which setting or table of ours decided, for a plain sentence in reports; empty where the text says all."""
     soft: bool = False
     """It was a refusal for good; soft_bounce made it temporary."""
+    verified: bool = False
+    """Nothing was delivered: this is what would become of it (`sendmail -bv`)."""
+    parts: tuple[Part, ...] = ()
 
     @property
     def action(self) -> Action:
         return {"2": Action.SENT, "4": Action.DEFERRED, "5": Action.BOUNCED}[self.code[0]]
+
+    def foretold(self) -> "Status":
+        return replace(self, verified=True)
 
     def softened(self) -> "Status":
         """What soft_bounce makes of a refusal for good."""

@@ -1,8 +1,8 @@
 """What a deliverer is told of one delivery."""
 
 from postwarden.ipc.records import Job
-from postwarden.mail.envelope import Recipient
 from postwarden.mail.queue import Content
+from postwarden.mail.verp import verp_sender
 from postwarden.schedule.message import Delivery
 
 
@@ -32,17 +32,5 @@ def job(job_id: int, delivery: Delivery, content: Content) -> Job:
         envelope.envid,
         envelope.client,
         content.crc,
+        envelope.trace,
     )
-
-
-def verp_sender(sender: str, recipient: Recipient, delimiters: str) -> str:
-    """`owner@origin` for `user@domain` becomes `owner+user=domain@origin`: a bounce to it tells whose it is, by the
-    address that the list knows (VERP_README)."""
-    prefix, at, origin = sender.rpartition("@")
-    if not at:
-        prefix, origin = sender, ""
-    local, has_domain, domain = (recipient.original or recipient.address).rpartition("@")
-    if not has_domain:
-        local, domain = domain, ""
-    middle = f"{local}{delimiters[1]}{domain}" if has_domain else local
-    return f"{prefix}{delimiters[0]}{middle}{at}{origin}"

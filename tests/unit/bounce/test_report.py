@@ -238,7 +238,7 @@ def test_success(status: Status, action: str) -> None:
     ("code", "action"), [("2.0.0", "deliverable"), ("4.4.1", "undeliverable"), ("5.1.1", "undeliverable")]
 )
 def test_verification(code: str, action: str) -> None:
-    text = report(envelope(Recipient("a@x"), trace="verify"), Status(code, "said", "mx"), kind=Kind.VERIFY, whole=False)
+    text = report(envelope(Recipient("a@x"), trace="verify"), Status(code, "said", "mx").foretold(), kind=Kind.VERIFY, whole=False)
     assert "Subject: Mail Delivery Status Report\n" in text
     assert f"\nAction: {action}\n" in text
 

@@ -9,7 +9,7 @@ from postwarden.deliver.local.letter import Letter
 from postwarden.ipc.records import Forward, Job
 from postwarden.mail.envelope import Notify, Recipient
 from postwarden.mail.events import Delivered, Event
-from postwarden.mail.status import Status
+from postwarden.mail.status import Part, Status
 
 
 class Place(Protocol):
@@ -70,21 +70,29 @@ class Delivery:
     def note(self, place: Place, status: Status) -> None:
         if self._soft_bounce:
             status = status.softened()
+        if self.job.trace == "verify":
+            status = status.foretold()
         self._notes.append((place, replace(status, relay=self.job.transport), self._now()))
 
     def forward(self, place: Place) -> None:
-        if self.first("forward", place.sender, place.address):
+        if not self.first("forward", place.sender, place.address):
+            return
+        if self.job.trace == "verify":
+            self.note(place, Status("2.0.0", f"forwards to {place.address}"))
+        else:
             self._forwards.append(place)
 
     def finish(self) -> tuple[Status, list[Forward], list[Event]]:
         """The recipient's status, its forwards if it is final, and what is to be logged."""
-        failed = [note for note in self._notes if note[1].code[0] != "2"]
+        failed = [note for note in self._notes if note[1].code[0] != "2" and not note[1].verified]
         if failed and (self._forwards or len(failed) < len(self._notes)):
             own = self.recipient.address.lower()
             back = [note for note in failed if note[0].address.lower() != own]
             self._forwards += [note[0] for note in back]
             self._notes = [note for note in self._notes if note not in back]
         status = self._status()
+        if self.job.trace:
+            status = replace(status, parts=tuple([self._part(*note) for note in self._notes]))
         forwards = self._records() if status.code[0] != "4" else []
         return status, forwards, [self._event(*note) for note in self._notes]
 
@@ -110,15 +118,21 @@ class Delivery:
             by_sender.setdefault(place.sender, []).append(recipient)
         return [Forward(self.job.job_id, self.index, sender, tuple(to)) for sender, to in by_sender.items()]
 
+    def _part(self, place: Place, status: Status, done: float) -> Part:
+        return Part(place.address, self._original(place), status.code, status.text)
+
+    def _original(self, place: Place) -> str:
+        """What the recipient was called before he was this, for whom it concerns."""
+        original = self.recipient.original or self.recipient.address
+        return "" if place.released or original.lower() == place.address.lower() else original
+
     def _event(self, place: Place, status: Status, done: float) -> Delivered:
         address = place.address
-        job, given = self.job, self.recipient
-        original = given.original or given.address
+        job = self.job
         delays = (
             max(job.active - job.arrival, 0.0),
             max(self._handed - job.active, 0.0),
             0.0,
             max(done - self._handed, 0.0),
         )
-        shown = original if original.lower() != address.lower() else ""
-        return Delivered(job.queue_id, address, shown, status, delays)
+        return Delivered(job.queue_id, address, self._original(place), status, delays)

@@ -29,6 +29,9 @@ class Files:
     def mailbox(self, delivery: Delivery, account: Account, place: Place) -> Status:
         """Into the mailbox of a user, in his name."""
         p = self._params
+        if delivery.job.trace == "verify":
+            kind = "maildir" if (p.home_mailbox or p.mail_spool_directory).endswith("/") else "mailbox"
+            return Status("2.0.0", f"delivers to {kind}")
         rights = of(account)
         try:
             if p.home_mailbox:
@@ -45,6 +48,8 @@ class Files:
 
     def append(self, delivery: Delivery, rights: Rights, path: str, place: Place) -> Status:
         """Into a file or Maildir that an alias names."""
+        if delivery.job.trace == "verify":
+            return Status("2.0.0", "delivers to maildir" if path.endswith("/") else f"delivers to file: {path}")
         rights = self._default if rights.uid == 0 else rights
         try:
             if path.endswith("/"):

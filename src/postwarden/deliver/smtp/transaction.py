@@ -127,7 +127,8 @@ class Transaction:
             session.release()
             owner.over()
             return False
-        lines.append(("DATA", b"DATA"))
+        if job.trace != "verify":
+            lines.append(("DATA", b"DATA"))
         if profile.xforward and offered.xforward:
             lines[:0] = [("XFORWARD", line) for line in commands.xforward(job, offered)]
         self._recipients = fit
@@ -179,6 +180,9 @@ class Transaction:
     def _push(self) -> None:
         """All that was sent is answered: correct the course, or send the next burst."""
         session, lines, at = self._session, self._lines, self._at
+        if at == len(lines):  # there was nothing to send
+            self._abort()
+            return
         event, line = lines[at]
         if self._mail_refused or (event == "DATA" and not self._accepted):
             self._abort()
@@ -217,7 +221,9 @@ class Transaction:
         self._told += 1
         if self._mail_refused:
             return
-        if 200 <= reply.code < 300:
+        if 200 <= reply.code < 300 and self._owner.job.trace == "verify":
+            self._owner.delivered([index], reasons.done(self._session.host, reply, "relayed"))
+        elif 200 <= reply.code < 300:
             self._accepted.append(index)
         else:
             self._owner.refused([index], reasons.said(self._session.host, "RCPT", reply))
