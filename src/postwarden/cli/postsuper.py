@@ -12,7 +12,7 @@ from itertools import groupby
 from msgspec import Struct, field
 
 from postwarden.cli.acts import Acts
-from postwarden.cli.dropped import QUEUE
+from postwarden.cli.dropped import QUEUE, WithMaildrop
 from postwarden.cli.reach import reach
 from postwarden.cli.tool import Misuse, Refusal, Voice, configuration, may_open_directly, options
 from postwarden.config.errors import ConfigError
@@ -106,9 +106,8 @@ def _work(settings: Settings, request: Request, voice: Voice) -> None:
         queue = reach(settings, voice, lambda error: None)
         if queue is not None:
             with queue:
-                perform(
-                    queue if isinstance(queue, QueueClient) else _offline(queue, settings, voice), request, voice, tally
-                )
+                acts = queue if isinstance(queue, QueueClient) else _offline(queue, settings, voice)
+                perform(WithMaildrop(acts, settings), request, voice, tally)
     except (Denied, Bad) as error:
         raise Refusal(str(error)) from None
     except (InUse, Down, OSError, sqlite3.Error) as error:

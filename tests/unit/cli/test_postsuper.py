@@ -11,6 +11,10 @@ from postwarden.cli import postsuper
 from postwarden.cli.postsuper import Request, lines, parse, perform
 from postwarden.cli.tool import Misuse, Voice
 from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, RELEASE, REQUEUE
+from postwarden.mail.envelope import Recipient
+from postwarden.spool.files import make_spool
+from postwarden.spool.maildrop import drop, maildrop_directory, make_maildrop
+from postwarden.wire.submission import Submission, whole
 
 Captured = pytest.CaptureFixture[str]
 
@@ -165,3 +169,18 @@ def test_what_it_says_when_it_fails(tmp_path: Path, capsys: Captured) -> None:
     text = f"postsuper: fatal: chdir {tmp_path}/queue: No such file or directory\n"
     assert run(capsys, "-c", str(tmp_path), "-d", "ALL") == (1, text)
     assert "postfix/postsuper[" in (tmp_path / "log").read_text()
+
+
+def test_maildrop_belongs_to_the_queue(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}/queue\nmaillog_file = {tmp_path}/log\n")
+    spool = tmp_path / "queue" / "postwarden"
+    make_spool(str(spool))
+    make_maildrop(maildrop_directory(f"{tmp_path}/queue"))
+    mail = Submission("me@example.org", (Recipient("x@dead.example"),))
+    names = [drop(maildrop_directory(f"{tmp_path}/queue"), whole(mail, [b"\n"])) for _ in range(3)]
+    directory = str(tmp_path)
+    assert run(capsys, "-c", directory, "-h", "ALL") == (0, "postsuper: Placed on hold: 0 messages\n")
+    code, said = run(capsys, "-c", directory, "-d", names[0])
+    assert (code, said) == (0, f"postsuper: {names[0]}: removed\npostsuper: Deleted: 1 message\n")
+    assert run(capsys, "-c", directory, "-d", "ALL", "hold") == (0, "postsuper: Deleted: 0 messages\n")
+    assert run(capsys, "-c", directory, "-d", "ALL") == (0, "postsuper: Deleted: 2 messages\n")
