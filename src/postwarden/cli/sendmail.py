@@ -1,6 +1,7 @@
 """sendmail(1): the front door of programs that send mail, with the options, texts and exit codes of Postfix's. It is
 also `mailq`, and `newaliases` by -bi."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -93,30 +94,36 @@ def enqueue(settings: Settings, options: Options, voice: Voice) -> None:
     try:
         if verp and not sender:
             raise Refusal("-V option requires non-null sender address")
-        content = _content(settings, options, sender)
         recipients = [found for word in options.recipients for found in parse_addresses(word) or [""]]
-        if options.extract:
-            recipients += recipients_in(content.head())
-        if not recipients:
-            raise Refusal(_NO_HEADER if options.extract else _NO_WORDS)
-        submission = Submission(
-            sender,
-            tuple(Recipient(address, "", "", options.notify) for address in recipients),
-            full_name(uid) if options.full_name is None else options.full_name.translate({10: " ", 13: " "}),
-            options.remote,
-            options.eight_bit,
-            options.ret,
-            xtext(options.envid),
-            verp,
-            "verify" if options.verify else "record" if options.verbose == 1 else "",
-        )
-        hand_in(settings, voice, submission, content)
+        if not recipients and not options.extract:
+            raise Refusal(_NO_WORDS)
+        with contextlib.closing(_content(settings, options, sender)) as content:
+            if options.extract:
+                recipients += recipients_in(content.head())
+            if not recipients:
+                raise Refusal(_NO_HEADER)
+            hand_in(settings, voice, _submission(options, sender, recipients, verp), content)
     except Refusal as error:
         raise Refusal(f"{printable(sender)}({uid}): {error}") from None
     except OSError as error:
         raise Refusal(f"{printable(sender)}({uid}): standard input: {error.strerror or error}") from None
-    if submission.trace:
+    if options.verify or options.verbose == 1:
         print(f"Mail Delivery Status Report will be mailed to <{external(sender)}>.", flush=True)
+
+
+def _submission(options: Options, sender: str, recipients: Iterable[str], verp: str) -> Submission:
+    name = full_name(os.getuid()) if options.full_name is None else options.full_name
+    return Submission(
+        sender,
+        tuple(Recipient(address, "", "", options.notify) for address in recipients),
+        name.translate({10: " ", 13: " "}),
+        options.remote,
+        options.eight_bit,
+        options.ret,
+        xtext(options.envid),
+        verp,
+        "verify" if options.verify else "record" if options.verbose == 1 else "",
+    )
 
 
 def _sender(options: Options, uid: int, voice: Voice) -> str:

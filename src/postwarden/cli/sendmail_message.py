@@ -26,12 +26,22 @@ class Content:
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
         """`limit`: of its bytes, 0 for none. Raises Refusal for one that is too big, OSError."""
         self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+        try:
+            self._take(chunks, limit)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, chunks: Iterable[bytes], limit: int) -> None:
         size = 0
         for data in chunks:
             size += len(data)
             if 0 < limit < size:
                 raise Refusal(TOO_BIG)
             self._file.write(data)
+
+    def close(self) -> None:
+        self._file.close()
 
     def __iter__(self) -> Iterator[bytes]:
         self._file.seek(0)

@@ -257,6 +257,7 @@ class HandingDraft:
 
     def commit(self, envelope: Envelope, head: bytes, done: Callable[[Reply | None], None]) -> None:
         fault = self._store.hand_in(envelope, _Content(head, self._body))
+        self._body.close()
         self._store.later(lambda: done(fault))
 
     def abandon(self) -> None:
