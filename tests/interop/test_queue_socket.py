@@ -196,3 +196,32 @@ def test_etrn_flushes_a_domain(gateway: Gateway) -> None:
             assert smtp.docmd("ETRN", "@slow.example") == (250, b"Queuing started")
         until(lambda: len(sink.messages) == 2 and not queues(client))
         sink.close()
+
+
+def test_what_policy_holds_waits_in_the_hold_queue(gateway: Gateway) -> None:
+    sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+    gateway.write_main_cf(smtpd_sender_restrictions="check_recipient_access inline:{held@slow.example=HOLD}")
+    gateway.command("reload")
+    until(lambda: "reload -- version" in gateway.log())
+    with QueueClient(str(gateway.queue)) as client:
+
+        def held() -> bool:
+            if not queues(client):
+                send(gateway, to="held@slow.example")
+            return "hold" in queues(client)
+
+        until(held)
+        gateway.kill("courier")
+    sink.messages.clear()
+
+    def answers() -> bool:
+        try:
+            with QueueClient(str(gateway.queue)) as again:
+                return queues(again) == ["hold"] and len(list(again.act_on_all("release"))) == 1
+        except Down:
+            return False
+
+    until(answers)
+    until(lambda: len(sink.messages) == 1)
+    assert ": hold: RCPT from" in gateway.log()
+    sink.close()

@@ -89,3 +89,5 @@ class Envelope(Struct, frozen=True, array_like=True):
     """Address and port at which the SMTP client reached us."""
     created: float = 0.0
     """When it was requeued: what its lifetime is counted from; 0: from its arrival."""
+    hold: bool = False
+    """Policy or content wants it on hold; a message that was put away before was released since."""

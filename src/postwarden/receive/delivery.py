@@ -71,6 +71,7 @@ def _envelope(session: "Session", transaction: "Transaction", head_size: int) ->
         facts.client if forwarded is None else _original(facts.client, forwarded),
         context="" if forwarded is None else forwarded.context,
         server=(facts.server_address, facts.server_port),
+        hold=transaction.hold,
     )
 
 

@@ -48,7 +48,7 @@ _REPLIES = 200
 buffers of the stream."""
 _MAX_FACTS = 200
 _DENIED = Reply(554, "5.7.1", "Access denied")
-_NO_HOLD = Reply(451, "4.3.5", "Server configuration error: HOLD is not available")
+_NO_HOLD = Reply(451, "4.3.5", "Server configuration error: HOLD is not available here")
 _TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
 _SYNCHRONIZATION = Reply(554, "5.5.0", "Error: SMTP protocol synchronization")
 _REFUSING = (Verdict.REJECT, Verdict.DEFER)
@@ -208,9 +208,12 @@ class Session:
             self.refuse(stage, reply, recipient, sender)
             return reply
         if decision.verdict is Verdict.HOLD:
-            # There is no hold queue yet: what an operator wants to look at first must not go through.
-            self.refuse(stage, _NO_HOLD, recipient, sender)
-            return _NO_HOLD
+            if self.transaction is None:
+                # Before MAIL was accepted nothing could be marked: what is to be looked at first must not go through.
+                self.refuse(stage, _NO_HOLD, recipient, sender)
+                return _NO_HOLD
+            self.transaction.hold = True
+            self.refuse(stage, decision.note, recipient, sender, action="hold")
         if decision.verdict is Verdict.DISCARD and self.transaction is not None:
             self.transaction.discard = True
             self.refuse(stage, decision.note, recipient, sender, action="discard")

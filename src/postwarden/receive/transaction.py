@@ -16,8 +16,8 @@ from postwarden.wire.smtp_events import Mail
 
 class Transaction:
     __slots__ = (
-        "_base", "_paid", "arrival", "discard", "draft", "forwarded", "intake", "kept", "mail", "overshoot", "queue_id",
-        "recipients", "spoiled",
+        "_base", "_paid", "arrival", "discard", "draft", "forwarded", "hold", "intake", "kept", "mail", "overshoot",
+        "queue_id", "recipients", "spoiled",
     )  # fmt: skip
 
     def __init__(self, mail: Mail, facts: SessionFacts, arrival: float, forwarded: Forwarded | None = None) -> None:
@@ -34,6 +34,8 @@ class Transaction:
         """Bytes of its head that count against the service's budget."""
         self.discard = False
         """Policy wants it taken and thrown away."""
+        self.hold = False
+        """Policy wants it taken and put on hold."""
         self.overshoot = 0
         """Recipients over the limit."""
         self._paid = 0

@@ -186,6 +186,11 @@ class Courier:
             self._take_up(entry, sender)
 
     def _take_up(self, entry: Entry, sender: Sender | None = None) -> None:
+        if entry.envelope.hold and not entry.due:
+            self._rounds.put_on_hold(entry)
+            if sender is not None:
+                sender.released(entry.body_size)
+            return
         self._rounds.admit(entry, sender)
         self._inflow.watch(self._rounds.active, True)
 

@@ -204,6 +204,7 @@ class Operations:
             old,
             queue_id=parts.ledger.new_queue_id(),
             created=parts.clock.now(),
+            hold=False,
             recipients=tuple([old.recipients[index] for index in entry.open]),
         )
         head = parts.requeued(envelope.queue_id, envelope.created) + head

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Delivered, Notice, Queued, Removed, printable
-from postwarden.mail.queue import Change, Entry
+from postwarden.mail.queue import HOLD, Change, Entry
 from postwarden.mail.status import Status
 from postwarden.schedule import lifetimes
 from postwarden.schedule.calendar import Calendar
@@ -86,6 +86,11 @@ class Rounds:
             self._start(message, Plan([], []))
         else:
             self._plan(message)
+
+    def put_on_hold(self, entry: Entry) -> None:
+        """What came in like this. It was never taken up, and is not in the log."""
+        self.parts.ledger.settle(Change(entry.key, due=HOLD), lambda _: None)
+        entry.head = entry.body = None
 
     def _plan(self, message: Message, rounds: int = 0) -> None:
         if message.gone:

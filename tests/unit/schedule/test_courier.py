@@ -151,11 +151,16 @@ class World:
         return remote, crew
 
     def store(
-        self, *addresses: str, sender: str = "joe@example.org", body: bytes | None = b"hello\r\n", verp: str = ""
+        self,
+        *addresses: str,
+        sender: str = "joe@example.org",
+        body: bytes | None = b"hello\r\n",
+        verp: str = "",
+        hold: bool = False,
     ) -> None:
         self._stored += 1
         recipients = tuple(Recipient(address) for address in addresses)
-        envelope = Envelope(f"ID{self._stored}", self.clock.now(), sender, recipients, 100, verp=verp)
+        envelope = Envelope(f"ID{self._stored}", self.clock.now(), sender, recipients, 100, verp=verp, hold=hold)
         stored = Stored(7, self._stored * 512, 512, envelope, b"Subject: hi\r\n\r\n", body)
         self.courier.stored(self.receiver, stored)
 

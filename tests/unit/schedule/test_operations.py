@@ -227,3 +227,15 @@ def test_one_site_is_flushed() -> None:
     waiting(world)
     assert not world.courier.operations.flush_site("other.example")
     assert world.courier.operations.flush_site("Slow.Example")
+
+
+def test_what_came_in_to_be_held_waits_for_its_release() -> None:
+    world = World()
+    world.store("ann@smtp.example.com", hold=True)
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    assert where(world) == {"ID1": "hold", "ID2": "active"}
+    assert [job.queue_id for job in world.remote.jobs] == ["ID2"]
+    assert not any("ID1" in line for line in world.lines())
+    assert act(world, RELEASE, "ID1") == ["ID1"]
+    assert [job.queue_id for job in world.remote.jobs] == ["ID2", "ID1"]
