@@ -3,7 +3,9 @@ postmasters, delays, templates, threads. Reports are equal line by line but for 
 
 import re
 import smtplib
+import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.interop.test_bounces import plain
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import Gateway, Sink, running, until
+from tests.whole import PROGRAM, Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 
@@ -105,7 +107,7 @@ def reports(sinks: tuple[Remote, Remote]) -> Found:
 
 
 def both(
-    base: Path, settings: dict[str, str], work: Callable[[int, tuple[Remote, Remote]], None]
+    base: Path, settings: dict[str, str], work: Callable[[int, tuple[Remote, Remote], Path], None]
 ) -> tuple[Found, Found]:
     """What real Postfix and we report of the same."""
     found: list[Found] = []
@@ -123,19 +125,19 @@ def both(
         common = {
             "local_recipient_maps": "",
             "smtpd_discard_ehlo_keywords": "chunking",
-            "transport_maps": f"inline:{{{hosts}}}",
+            "transport_maps": f"inline:{{{hosts}, dead.example=smtp:[127.0.0.1]:1}}",
             "alias_maps": f"texthash:{here}/aliases",
             "virtual_alias_maps": f"texthash:{here}/virtual",
             "virtual_alias_domains": "virtual.example",
         } | settings
         if who == "us":
             with running(Gateway(here, sinks[0].port, postwarden_bounce_reasons="no", **common)) as gateway:
-                work(gateway.port, sinks)
+                work(gateway.port, sinks, gateway.etc)
         else:
             postfix = RealPostfix(here, sinks[0].port, **common)
             postfix.start()
             try:
-                work(postfix.port, sinks)
+                work(postfix.port, sinks, postfix.etc)
             finally:
                 postfix.stop()
         found.append(reports(sinks))
@@ -148,7 +150,9 @@ def same(theirs: Found, ours: Found) -> None:
     assert sorted(theirs) == sorted(ours)
     for key, texts in theirs.items():
         # The order of recipients is that of Postfix's deliveries, and no promise.
-        assert sorted(map(sorted, texts)) == sorted(map(sorted, ours[key])), key
+        for one, other in zip(sorted(map(sorted, texts)), sorted(map(sorted, ours[key])), strict=True):
+            missing, more = Counter(one) - Counter(other), Counter(other) - Counter(one)
+            assert (list(missing), list(more)) == ([], []), key
 
 
 def combinations() -> list[Letter]:
@@ -168,7 +172,7 @@ def combinations() -> list[Letter]:
 
 
 def test_each_combination_of_dsn_parameters(tmp_path: Path) -> None:
-    def work(port: int, sinks: tuple[Remote, Remote]) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
         send(port, combinations())
         quiet(sinks, 4)
 
@@ -178,7 +182,7 @@ def test_each_combination_of_dsn_parameters(tmp_path: Path) -> None:
 
 
 def test_copies_for_postmasters(tmp_path: Path) -> None:
-    def work(port: int, sinks: tuple[Remote, Remote]) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
         letters = []
         for sender, notify in product(("sender@sink.example", "", "double-bounce@mx.example.com"), NOTIFY[:5]):
             for recipient in ("bad@sink.example", "good@plain.example", "later@sink.example"):
@@ -198,3 +202,28 @@ def test_copies_for_postmasters(tmp_path: Path) -> None:
         "enable_threaded_bounces": "yes",
     }
     same(*both(tmp_path, settings, work))
+
+
+def test_sendmail_that_verifies_and_records(tmp_path: Path) -> None:
+    """Sorted lines, since Postfix names recipients in the order of its deliveries."""
+    recipients = [*RECIPIENTS, "refused@dead.example"]
+
+    def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
+        for option, to in (
+            ("-bv", recipients),
+            ("-v", ["good@sink.example", "bad@sink.example", "later@sink.example"]),
+        ):
+            subject = "probe" if option == "-bv" else "recorded"
+            text = f"From: sender@sink.example\nSubject: {subject}\nMessage-Id: <a@b>\n\nbody\n"
+            program = ["sendmail", "-C", etc] if etc.name == "postfix" else [PROGRAM, "sendmail", "-C", etc]
+            words = [*program, "-f", "sender@sink.example", option, *to]
+            done = subprocess.run(words, input=text, text=True, capture_output=True, timeout=30)
+            assert (done.returncode, done.stdout) == (
+                0,
+                "Mail Delivery Status Report will be mailed to <sender@sink.example>.\n",
+            ), done.stderr
+        quiet(sinks, 4)
+        for sink in sinks:
+            assert [m for m in sink.messages if b"\r\nSubject: probe" in m[2] and b"report" not in m[2]] == []
+
+    same(*both(tmp_path, {}, work))

@@ -24,7 +24,7 @@ class Message:
 
     __slots__ = (
         "active", "away", "deferred", "deliveries", "entry", "expired", "failed", "forwards", "gone", "jumps",
-        "pending", "queued", "release", "sent", "sites", "started", "then", "warn", "weight",
+        "pending", "queued", "release", "sent", "sites", "started", "then", "untold", "warn", "weight",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, active: float) -> None:
@@ -44,6 +44,8 @@ class Message:
         """At the end of the round: deferred once more, and now given up for their age."""
         self.forwards: list[tuple[int, Forward]] = []
         """(index of a sent recipient, what it became), not settled yet."""
+        self.untold: dict[int, Status] = {}
+        """Of this round: settled, and the sender is to hear of it when the round ends."""
         self.away = 0.0
         """At the end of the round: put it away until then, whatever became of its recipients; 0: as they demand."""
         self.warn = False

@@ -85,10 +85,11 @@ class Settler:
             deferred = tuple(message.deferred)
             due = message.away or (self._next_try(entry) if deferred else 0.0)
             untold = ()
+        untold = tuple([both for both in untold if both in finals])
+        message.untold.update(untold)
         change = Change(
             entry.key, tuple(finals), deferred, due, tuple([s.message for s in told.spawned]),
-            warned=told.late, sites=message.sites, untold=tuple([both for both in untold if both in finals]),
-            told=told.first,
+            warned=told.late, sites=message.sites, untold=untold, told=told.first,
         )  # fmt: skip
         self.busy += 1
         self._batch.append((entry, change, partial(self._settled, message, told, last)))
@@ -200,6 +201,7 @@ def _tells(message: Message, traced: Outcomes) -> bool:
         or message.warn
         or traced
         or entry.untold
+        or message.untold
         or ((entry.envelope.expanded or entry.envelope.trace) and not entry.told)
     )
 
@@ -216,7 +218,7 @@ def _round(message: Message, spawner: Spawner, traced: Outcomes, refused: Mappin
         tuple(failed),
         tuple(message.expired),
         tuple(late),
-        (*entry.untold.items(), *sent, *others),
+        (*{**entry.untold, **message.untold}.items(), *sent, *others),
         first=not entry.told,
     )
 
