@@ -18,7 +18,7 @@ from postwarden.mail import queue as mail_queue
 from postwarden.mail.address import external
 from postwarden.mail.decision import settle
 from postwarden.mail.events import Failure, Notice, printable
-from postwarden.mail.queue import Change, Damaged, Entry, NewMessage
+from postwarden.mail.queue import Change, Damaged, Entry, Listed, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Clerk
 from postwarden.schedule.settling import closing
@@ -43,15 +43,17 @@ class OfflineActs:
             yield from self._do(operation, [entries[one] for one in some if one in entries], queues)
 
     def act_on_all(self, operation: str, queues: Sequence[str] = ()) -> Iterator[str]:
-        """Those that are there at first: what is stored anew meanwhile is not met again."""
-        wanted = []
-        for listed in self._queue.listing():
-            try:
-                if not queues or listed.queue(listed.state()) in queues:
-                    wanted.append(listed.queue_id)
-            except MsgspecError:
-                continue
-        return self.act(operation, wanted, queues)
+        """Page by page; what is requeued meanwhile is met again, and left alone."""
+        began = time.time()
+        listing = self._queue.listing()
+        while page := list(islice(listing, PAGE)):
+            old: list[Entry] = []
+            new: list[Entry] = []
+            for entry in self._queue.pick([listed.key for listed in page if _concerned(operation, listed, queues)]):
+                (old if entry.envelope.created < began else new).append(entry)
+            for entry in new:
+                self._queue.put_back(entry)
+            yield from self._do(operation, old, queues)
 
     def _do(self, operation: str, entries: list[Entry], queues: Sequence[str]) -> list[str]:
         changes, done = [], []
@@ -116,6 +118,18 @@ class OfflineActs:
     def _uid(self) -> int:
         """Whose the queue is: whoever takes requeued mail up while the mail system runs."""
         return os.stat(spool_directory(self._settings.text("queue_directory"))).st_uid
+
+
+def _concerned(operation: str, listed: Listed, queues: Sequence[str]) -> bool:
+    """Whether it is worth taking up: to put back what is left as it was costs a commit."""
+    held = listed.due >= mail_queue.HOLD
+    if (operation == RELEASE and not held) or (operation == HOLD and held):
+        return False
+    try:
+        state = listed.state()
+    except MsgspecError:
+        return False
+    return not (operation == EXPIRE and state.expired) and (not queues or listed.queue(state) in queues)
 
 
 def _queue(entry: Entry) -> str:
