@@ -9,6 +9,10 @@ from postwarden.mail.round import Kind
 from postwarden.mail.status import Status
 
 
+_NOBODY = ";"
+"""In the place of ORCPT, which is never like this: a list with an owner stands between, so that nobody asked for this."""
+
+
 def typed(address: str) -> str:
     """Address type and address (RFC 3464 2.1.2, RFC 6533 3)."""
     return f"{'rfc822' if address.isascii() else 'utf-8'}; {external(address)}"
@@ -31,7 +35,7 @@ def parts(recipient: Recipient, status: Status) -> list[tuple[Recipient, Status]
         return [(recipient, status)]
     found = []
     for part in status.parts:
-        orcpt = recipient.orcpt if part.original or part.address == recipient.address else ""
+        orcpt = recipient.orcpt if part.original or part.address == recipient.address else _NOBODY
         found.append(
             (Recipient(part.address, part.original, orcpt), replace(status, code=part.code, text=part.text, parts=()))
         )
@@ -40,12 +44,10 @@ def parts(recipient: Recipient, status: Status) -> list[tuple[Recipient, Status]
 
 def recipient_fields(kind: Kind, recipient: Recipient, status: Status, *, until: float = 0.0) -> bytes:
     """`until`: when the message is given up, for a delay."""
-    lines = [
-        f"Final-Recipient: {typed(recipient.address)}",
-        f"Original-Recipient: {_original(recipient)}",
-        f"Action: {_action(kind, status)}",
-        f"Status: {status.code}",
-    ]
+    lines = [f"Final-Recipient: {typed(recipient.address)}"]
+    if recipient.orcpt != _NOBODY:
+        lines.append(f"Original-Recipient: {_original(recipient)}")
+    lines += [f"Action: {_action(kind, status)}", f"Status: {status.code}"]
     if status.remote_mta:
         lines.append(f"Remote-MTA: dns; {status.remote_mta}")
     diagnostic = f"smtp; {status.remote_reply}" if status.remote_reply else f"X-Postfix; {told(kind, status)}"

@@ -12,7 +12,7 @@ from postwarden.bounce.text import external, fold, from_xtext
 from postwarden.mail.envelope import Envelope, Notify, Recipient
 from postwarden.mail.queue import Content
 from postwarden.mail.round import Kind, Report
-from postwarden.mail.status import Status
+from postwarden.mail.status import Part, Status
 from postwarden.testing.config import settings as config
 
 NOW = 1795407160.0
@@ -238,7 +238,9 @@ def test_success(status: Status, action: str) -> None:
     ("code", "action"), [("2.0.0", "deliverable"), ("4.4.1", "undeliverable"), ("5.1.1", "undeliverable")]
 )
 def test_verification(code: str, action: str) -> None:
-    text = report(envelope(Recipient("a@x"), trace="verify"), Status(code, "said", "mx").foretold(), kind=Kind.VERIFY, whole=False)
+    text = report(
+        envelope(Recipient("a@x"), trace="verify"), Status(code, "said", "mx").foretold(), kind=Kind.VERIFY, whole=False
+    )
     assert "Subject: Mail Delivery Status Report\n" in text
     assert f"\nAction: {action}\n" in text
 
@@ -335,3 +337,16 @@ def test_fold_keeps_the_words(text: str) -> None:
 @given(st.text(max_size=100))
 def test_xtext_never_makes_a_line(text: str) -> None:
     assert not set(from_xtext(text + "+0D+0A+00")) & set("\r\n\0")
+
+
+def test_each_part_of_an_alias_is_named() -> None:
+    parts = (Part("joe@x", "a@x", "2.0.0", "delivers to mailbox"), Part("far@y", "", "4.4.1", "no way"))
+    status = Status("4.4.1", "no way", "local", parts=parts).foretold()
+    message = envelope(Recipient("a@x", orcpt="rfc822;o@x"), trace="verify")
+    text = report(message, status, kind=Kind.VERIFY, whole=False)
+    assert "\n<joe@x> (expanded from <a@x>): delivery via local: delivers to mailbox\n" in text
+    assert (
+        "\nFinal-Recipient: rfc822; joe@x\nOriginal-Recipient: rfc822;o@x\nAction: deliverable\nStatus: 2.0.0\n" in text
+    )
+    assert "\n<far@y>: delivery via local: no way\n" in text
+    assert "\nFinal-Recipient: rfc822; far@y\nAction: undeliverable\nStatus: 4.4.1\n" in text
