@@ -29,7 +29,7 @@ from functools import partial
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.events import Event, Failure, Warn
-from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
+from postwarden.mail.queue import HOLD, Change, Content, Entry, Key, NewMessage, SpoolError
 from postwarden.net.clock import Clock
 from postwarden.spool.files import DiskFiles, Files
 from postwarden.spool.intake import Intake
@@ -437,7 +437,7 @@ class Ledger:
         if len(entries) < _BATCH:
             unheld = list(segment.read(_BATCH - len(entries), partial(self._gap, segment)))
         for entry in unheld:
-            entry.due = now
+            entry.due = HOLD if entry.envelope.hold else now
         offsets = [entry.key[1] for entry in (*entries, *unheld)]
         for entry in (*entries, *unheld):
             self._move(segment, entry, operations)

@@ -6,6 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
+from msgspec.structs import replace
 
 from postwarden.mail.queue import HOLD, Change, Cursor, Entry, Listed, NewMessage, once
 from postwarden.mail.status import Status
@@ -87,6 +88,22 @@ def test_put_on_hold_before_its_turn(spool: Spool) -> None:
     assert names(again.due(1e14)) == [ids[0], ids[2]]
     (held,) = again.find([ids[1]])
     assert (held.due, held.attempts, held.open) == (HOLD, 0, (0, 1))
+
+
+def test_what_is_wanted_on_hold_is_so_when_a_sweep_moves_it(spool: Spool) -> None:
+    """Nobody took it up: a courier would take a due time for a release."""
+    appender = spool.appender()
+    answers: list[object] = []
+    for name, hold in (("H", True), ("S", False)):
+        draft = appender.draft()
+        draft.commit(replace(envelope(name, Spool.HEAD), hold=hold), Spool.HEAD, answers.append)
+    spool.pump.until(lambda: len(answers) == 2)
+    appender.close()
+    ledger = opened(spool)
+    spool.clock.advance(61)
+    spool.sweep(ledger)
+    assert names(ledger.due(spool.clock.now())) == ["S"]
+    assert [entry.due for entry in ledger.find(["H"])] == [HOLD]
 
 
 def test_put_back_behind_the_cursor_and_before_it(spool: Spool) -> None:
