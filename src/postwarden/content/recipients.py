@@ -76,7 +76,7 @@ class Recipients:
         if not self._virtual:
             return (self._renamed(recipient, address),)
         expanded = expand(self._aliases, address, self._limits)
-        if recipient.notify & Notify.SUCCESS and (len(expanded) > 1 or expanded[0] != address):
+        if (len(expanded) > 1 or expanded[0] != address) and recipient.notify & Notify.SUCCESS:
             # RFC 3461 5.2.7.3 (b): a list does not report each of its deliveries.
             aliases.append(self._renamed(recipient, address))
             notify = recipient.notify & ~Notify.SUCCESS or Notify.NEVER

@@ -77,13 +77,27 @@ class Transport(Generic[T]):
 
 
 class Destination(Generic[T]):
-    __slots__ = ("busy", "key", "listed", "rested", "resting", "suspended", "todo", "transport", "until", "window")
+    __slots__ = (
+        "busy",
+        "key",
+        "listed",
+        "rested",
+        "resting",
+        "suspended",
+        "todo",
+        "transport",
+        "until",
+        "waiting",
+        "window",
+    )
 
     def __init__(self, transport: Transport[T], key: str) -> None:
         self.transport = transport
         self.key = key
         self.window = Window(transport.limits.initial)
         self.todo: list[deque[T] | None] = [None] * len(_LANES)
+        self.waiting = 0
+        """Deliveries in all lanes."""
         self.busy = 0
         self.listed = 0
         """Lanes in which it is, a bit each."""
@@ -96,10 +110,6 @@ class Destination(Generic[T]):
     @property
     def room(self) -> bool:
         return not self.resting and self.busy < self.window.size
-
-    @property
-    def waiting(self) -> int:
-        return sum([len(todo) for todo in self.todo if todo])
 
 
 class Scheduler(Generic[T]):
@@ -146,6 +156,7 @@ class Scheduler(Generic[T]):
         if todo is None:
             todo = destination.todo[lane] = deque()
         todo.append(delivery)
+        destination.waiting += 1
         self.waiting += 1
         if not destination.listed >> lane & 1:
             self._list(destination)
@@ -184,6 +195,7 @@ class Scheduler(Generic[T]):
                 continue
             transport.turn = (lane + 1) % len(_LANES)
             delivery = todo.popleft()
+            destination.waiting -= 1
             self.waiting -= 1
             destination.busy += 1
             transport.busy += 1
@@ -219,6 +231,7 @@ class Scheduler(Generic[T]):
             return []
         dropped = [delivery for todo in destination.todo if todo for delivery in todo]
         destination.todo = [None] * len(_LANES)
+        destination.waiting = 0
         self.waiting -= len(dropped)
         return dropped
 
@@ -232,6 +245,7 @@ class Scheduler(Generic[T]):
             if first is None:
                 first = destination.todo[0] = deque()
             first.appendleft(delivery)
+            destination.waiting += 1
             self.waiting += 1
         self._release(destination)
         return queued
@@ -241,6 +255,7 @@ class Scheduler(Generic[T]):
         for todo in destination.todo:
             if todo and delivery in todo:
                 todo.remove(delivery)
+                destination.waiting -= 1
                 self.waiting -= 1
                 self._forget(destination)
                 return True
@@ -256,7 +271,7 @@ class Scheduler(Generic[T]):
 
     def _list(self, destination: Destination[T]) -> None:
         """In each lane where it has something to do."""
-        if not destination.room:
+        if not destination.waiting or not destination.room:
             return
         for lane, todo in enumerate(destination.todo):
             if todo and not destination.listed >> lane & 1:
@@ -278,7 +293,7 @@ class Scheduler(Generic[T]):
 
     def _forget(self, destination: Destination[T]) -> None:
         """An idle destination's window is forgotten, as in Postfix: it begins anew with the next delivery."""
-        idle = not destination.busy and not destination.resting and not any(destination.todo)
+        idle = not (destination.waiting or destination.busy or destination.resting)
         home = destination.transport.destinations
         if idle and destination.suspended is None and home.get(destination.key) is destination:
             del home[destination.key]

@@ -81,15 +81,18 @@ class Settler:
         due = 0.0
         untold: Outcomes = traced
         if last:
-            finals += message.failed + message.expired
+            if message.failed or message.expired:
+                finals += message.failed + message.expired
             deferred = tuple(message.deferred)
             due = message.away or (self._next_try(entry) if deferred else 0.0)
             untold = ()
-        untold = tuple([both for both in untold if both in finals])
-        message.untold.update(untold)
+        if untold:
+            untold = tuple([both for both in untold if both in finals])
+            message.untold.update(untold)
+        spawned = tuple([s.message for s in told.spawned]) if told.spawned else ()
         change = Change(
-            entry.key, tuple(finals), deferred, due, tuple([s.message for s in told.spawned]),
-            warned=told.late, sites=message.sites, untold=untold, told=told.first,
+            entry.key, tuple(finals), deferred, due, spawned,
+            warned=told.late, sites=message.sites, untold=tuple(untold), told=told.first,
         )  # fmt: skip
         self.busy += 1
         self._batch.append((entry, change, partial(self._settled, message, told, last)))

@@ -16,6 +16,8 @@ from postwarden.schedule.ports import Clerk, Reporter
 
 Forwards = Sequence[tuple[int, Forward]]
 """(index of the recipient in the envelope, what it became)."""
+_SUCCESS = Notify.SUCCESS.value
+"""As a plain number: `&` with a flag makes an object of each result, 3 µs for every message."""
 _SUCCESSES = (Kind.SUCCESS, Kind.VERIFY)
 
 
@@ -60,7 +62,7 @@ class Spawner:
         if not (envelope.trace or entry.warned):
             recipients = envelope.recipients
             for index, _ in outcomes:
-                if recipients[index].notify & Notify.SUCCESS:
+                if recipients[index].notify & _SUCCESS:
                     break
             else:
                 return ()
