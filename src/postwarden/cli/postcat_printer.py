@@ -41,8 +41,8 @@ class Options(Struct):
 
 
 class Printer:
-    def __init__(self, options: Options, name: str, file: BinaryIO) -> None:
-        """`file` is seekable."""
+    def __init__(self, options: Options, name: str, file: BinaryIO, out: BinaryIO | None = None) -> None:
+        """`file` is seekable; `out` is standard output, if it is not given."""
         self._options = options
         self._name = name
         self._file = file
@@ -52,7 +52,7 @@ class Printer:
         """What was printed last has no end of line yet."""
         self._size: tuple[int, int] | None = None
         """Of the content: how long it is, and where it begins."""
-        self._out = sys.stdout.buffer
+        self._out = out or sys.stdout.buffer
         self._waiting = b""
         """The first line, which comes with the first record and not without one."""
 

@@ -163,7 +163,7 @@ class _Reading:
             return
         address = record.text.decode()
         original = known.get("original", b"").decode() or address
-        notify = int(known["notify_flags"]) if known.get("notify_flags", b"").isdigit() else 0
+        notify = _number(known.get("notify_flags", b""))
         self._recipients.append(
             Recipient(
                 address,
@@ -194,8 +194,7 @@ class _Reading:
             first = recipients[at]
             recipients = [Recipient(self._redirect, first.original or first.address, first.orcpt, first.notify)]
             offsets, done = [offsets[at]], [done[at]]
-        trace = self._attributes.get("trace_flags", b"0")
-        flags = int(trace) if trace.isdigit() and len(trace) < 10 else 0
+        flags = _number(self._attributes.get("trace_flags", b""))
         eight_bit = not (head.isascii() and body.isascii())
         return PostfixMessage(
             self._envelope(head, len(head) + len(body), tuple(recipients), flags, eight_bit),
