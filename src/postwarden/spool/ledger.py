@@ -31,12 +31,13 @@ from postwarden.ipc.records import Stored
 from postwarden.mail.events import Event, Failure, Warn
 from postwarden.mail.queue import HOLD, Change, Content, Entry, Key, NewMessage, SpoolError
 from postwarden.net.clock import Clock
+from postwarden.spool.entry import change_entry, lasts, state_of
 from postwarden.spool.files import DiskFiles, Files
 from postwarden.spool.intake import Intake
 from postwarden.spool.layout import instance_of, spool_directory
 from postwarden.spool.ledgerwriter import LedgerWriter, Work
 from postwarden.spool.live import LiveSegment, plausible
-from postwarden.spool.lookup import Lookup, state_of
+from postwarden.spool.lookup import Lookup
 from postwarden.spool.params import SpoolParams
 from postwarden.spool.queuedb import GROWN, Delete, Drop, Insert, Load, Operation, Settle, Unlink, Update
 from postwarden.spool.queueid import COURIER, QueueIds
@@ -249,19 +250,7 @@ class Ledger:
             raise SpoolError(f"nobody holds message {key}")
         operations: list[Operation] = []
         spawned = tuple([self._spawn(new, entry, operations) for new in change.spawned])
-        if change.finals:
-            finals = {index for index, _ in change.finals}
-            entry.open = tuple([index for index in entry.open if index not in finals])
-        if change.deferred:
-            entry.reasons.update(change.deferred)
-        if change.due and entry.open:
-            entry.attempts += bool(change.deferred)
-            entry.due = change.due
-        entry.warned |= change.warned
-        entry.expired |= change.expired
-        if change.told:
-            entry.told, entry.untold = True, {}
-        entry.untold.update(change.untold)
+        change_entry(entry, change)
         if segment is not None:
             self._settle_record(segment, entry, change, operations)
         else:
@@ -279,12 +268,7 @@ class Ledger:
             if entry.body_file:
                 operations.append(Unlink(entry.body_file))
         elif (
-            change.due
-            or change.warned
-            or change.expired
-            or change.untold
-            or change.told
-            or (entry.body_file and any(new.body_of is not None for new in change.spawned))
+            change.due or lasts(change) or (entry.body_file and any(new.body_of is not None for new in change.spawned))
         ):
             # A body file that a forward shares has to be counted in queue.db, or it goes with the forward.
             self._move(segment, entry, operations, change.sites)
@@ -295,7 +279,7 @@ class Ledger:
         row = entry.key[1]
         if not entry.open:
             operations.append(Delete(row, entry.content))
-        elif change.due or change.finals or change.warned or change.expired or change.told:
+        elif change.due or change.finals or lasts(change):
             sites = change.sites if change.due else None
             operations.append(Update(row, entry.due, state_of(entry), self._epoch, sites))
 
@@ -394,7 +378,8 @@ class Ledger:
                 self._held.pop(row, None)
                 if gone.open:
                     self._rows.put_away(gone.due)
-        self._away([entry for entry in spawned if entry.due])
+        if spawned:
+            self._away([entry for entry in spawned if entry.due])
         done(spawned)
 
     def _away(self, entries: Sequence[Entry]) -> None:

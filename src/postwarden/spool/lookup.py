@@ -2,18 +2,14 @@
 
 from collections.abc import Collection, Iterable
 
-from postwarden.mail.queue import Content, Cursor, Entry, Key, Listed, State
+from postwarden.mail.queue import Content, Cursor, Entry, Key, Listed
+from postwarden.spool.entry import state_of
 from postwarden.spool.live import LiveSegment
 from postwarden.spool.queuerows import QueueRows
 from postwarden.spool.schema import encode_envelope, encode_state
 from postwarden.spool.shelf import Shelf
 
 _ROWS, _SEGMENTS, _NEW_ROWS = range(3)
-
-
-def state_of(entry: Entry) -> State:
-    reasons = {n: entry.reasons[n] for n in entry.open if n in entry.reasons}
-    return State(entry.open, entry.attempts, reasons, entry.warned, entry.expired, entry.untold, entry.told)
 
 
 class Lookup:
