@@ -5,6 +5,7 @@ It keeps nothing. A carrier that dies leaves jobs that the courier gives to anot
 
 import os
 import socket
+from collections.abc import Callable
 
 from postwarden import pipeline
 from postwarden.config.settings import Settings
@@ -26,7 +27,7 @@ _LINGER = 0.2
 class Carrier:
     def __init__(self, life: Life) -> None:
         self._life = life
-        self._channel: Channel[Job] | None = None
+        self._channels: list[Channel[Job]] = []
         settings = life.settings
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
         around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop))
@@ -37,9 +38,15 @@ class Carrier:
         self._watch()
 
     def link(self, link: Link, sock: socket.socket) -> None:
-        """To the courier; after its restart to the new one, which knows nothing of the old one's jobs."""
-        channel: Channel[Job] = Channel(sock, ToDeliverer, self._job, lambda _: self._unlinked(channel))
-        self._channel = channel
+        """To the courier; after its restart to the new one. There may be two: who asks for a channel while one is on
+        its way gets both. A job is answered where it came from: another courier may have given its number to another
+        job."""
+
+        def job(job: Job, fds: list[int]) -> None:
+            self._job(job, fds, channel.send)
+
+        channel: Channel[Job] = Channel(sock, ToDeliverer, job, lambda _: self._unlinked(channel))
+        self._channels.append(channel)
 
     def reconfigure(self, settings: Settings) -> None:
         """Never asked for: a reload starts new carriers."""
@@ -53,8 +60,7 @@ class Carrier:
     def flush(self) -> None:
         """The courier's affair."""
 
-    def _job(self, job: Job, fds: list[int]) -> None:
-        channel = self._channel
+    def _job(self, job: Job, fds: list[int], answer: Callable[[Outcome], None]) -> None:
         self._open += 1
         over = False
 
@@ -64,8 +70,7 @@ class Carrier:
                 return
             over = True
             self._open -= 1
-            if channel is not None:
-                channel.send(outcome)
+            answer(outcome)
             if self._draining:
                 self._life.clock.call_soon(self._end_if_idle)
 
@@ -91,14 +96,14 @@ class Carrier:
             deliverer.watch()
 
     def _unlinked(self, channel: Channel[Job]) -> None:
-        if self._channel is channel:
-            self._channel = None
-            self._life.unlinked(lambda: self._channel is None and not self._draining)
+        self._channels.remove(channel)
+        if not self._channels:
+            self._life.unlinked(lambda: not self._channels and not self._draining)
 
     def _end_if_idle(self) -> None:
         if self._open:
             return
-        if self._channel is not None and self._channel.waiting:
+        if any(channel.waiting for channel in self._channels):
             self._life.clock.call_later(0.01, self._end_if_idle)
             return
         self._life.finish()

@@ -121,3 +121,37 @@ def test_a_key_that_only_root_reads_comes_from_where_it_was_handed(tmp_path: Pat
     assert client_tls(found, "", {"/etc/ssl/private/key.pem": str(tmp_path / "handed")}) is not None
     with pytest.raises(ConfigError, match=r"key\.pem"):
         client_tls(found, "", {})
+
+
+def test_each_job_is_answered_where_it_came_from(tmp_path: Path) -> None:
+    """Who asks for a channel to the courier while one is on its way has two."""
+
+    async def run() -> list[list[int]]:
+        ours, theirs = socket.socketpair()
+        said: list[ToMaster] = []
+        answers: list[list[int]] = [[], []]
+        control: Channel[ToMaster] = Channel(ours, ToMaster, lambda r, _: said.append(r), lambda _: None)
+        life = asyncio.create_task(Life(theirs).live(Carrier))
+        log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        packed = msgspec.msgpack.encode(settings(master_cf_text=MASTER_CF))
+        control.send(Start("carrier", 0, 0, packed, "", (), "fd"), [log])
+        work: list[Channel[Outcome]] = []
+        for heard in answers:
+            here, there = socket.socketpair()
+            control.send(Link("courier", 0, 0), [there.detach()])
+            work.append(Channel(here, Outcome, lambda r, _, heard=heard: heard.append(r.job_id), lambda _: None))
+        await until(lambda: said)
+        for number, channel in enumerate((*work, work[0])):
+            channel.send(job(number, "uucp", "d.example"), [])
+        await until(lambda: sum(map(len, answers)) == 3)
+        control.send(Drain())
+        async with asyncio.timeout(30):
+            await life
+        for channel in (control, *work):
+            channel.close()
+        return answers
+
+    try:
+        assert asyncio.run(run()) == [[0, 2], [1]]
+    finally:
+        gc.unfreeze()
