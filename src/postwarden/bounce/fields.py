@@ -8,9 +8,8 @@ from postwarden.mail.envelope import Recipient
 from postwarden.mail.round import Kind
 from postwarden.mail.status import Status
 
-
 _NOBODY = ";"
-"""In the place of ORCPT, which is never like this: a list with an owner stands between, so that nobody asked for this."""
+"""In the place of ORCPT, which is never like this: a list with an owner stands between, and nobody asked for this."""
 
 
 def typed(address: str) -> str:
