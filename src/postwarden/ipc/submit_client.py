@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from postwarden.wire.submission import GREETING, Answer, Malformed, parse_answer
 
-_GREETED = 10.0
+_GREETED = 5.0
 _ANSWERED = 300.0
 _READ = 64 << 10
 
