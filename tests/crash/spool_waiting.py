@@ -112,7 +112,7 @@ class Program:
             notices = () if entry.warned else (made("N", entry),)
             change = Change(entry.key, (), ((0, LATER),), time.time(), notices, warned=True, sites=("x.example",))
             self.ledger.settle(change, self.put_away)
-        elif sort == HELD and entry.due != RELEASED:
+        elif sort == HELD and entry.due != RELEASED and not self.once:
             self.ledger.settle(Change(entry.key, due=HOLD), partial(self.held, queue_id))
         elif sort == RETURNED:
             self.ledger.settle(Change(entry.key, ((0, NEVER),), spawned=(made("R", entry),)), self.put_away)
