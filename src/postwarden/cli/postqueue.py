@@ -5,24 +5,27 @@ import os
 import re
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import IO
 
 from msgspec import Struct
 
 from postwarden.cli import dropped, listing
-from postwarden.cli.reach import reach
+from postwarden.cli.reach import connect, reach
 from postwarden.cli.tool import EX_UNAVAILABLE, Misuse, Refusal, Voice, configuration, may_open_directly, options
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
-from postwarden.ipc.queue_client import Bad, Denied, Down, QueueClient, Unserved
+from postwarden.ipc.queue_client import Bad, Denied, Down, Unserved
 from postwarden.mail.events import Fatal, Warn
 from postwarden.mail.hostname import valid_address, valid_hostname
-from postwarden.spool.offline import InUse
+from postwarden.spool.offline import InUse, OfflineQueue
 
 USAGE = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site"
 _QUEUE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 _BLOCK = 1 << 16
+_KEPT = 8 << 20
 
 
 class Request(Struct):
@@ -83,7 +86,7 @@ def flush(settings: Settings, request: Request, voice: Voice) -> None:
         cut = request.argument[:100] + ("..." if len(request.argument) > 100 else "")
         raise Refusal(f'Cannot flush queue ID - invalid name: "{cut}"')
     try:
-        with QueueClient(settings.text("queue_directory")) as queue:
+        with connect(settings) as queue:
             if request.mode == "s":
                 queue.flush_site(request.argument)
             elif request.mode == "i":
@@ -105,22 +108,30 @@ def show(settings: Settings, request: Request, voice: Voice) -> None:
     text = _json if request.mode == "j" else _traditional
     out = Output()
     try:
-        with listed(settings, voice) as messages:
-            for block in text(settings, messages):
+        with listed(settings, voice) as found:
+            if found.direct:
+                out.keep()
+            for block in text(settings, found.messages):
                 out.write(block)
     except Denied as error:
         raise Refusal(str(error)) from None
-    except Down as error:
-        raise Refusal(f"Queue report unavailable - mail system is down ({reason(error)})") from None
-    except sqlite3.Error as error:
-        raise Refusal(f"Queue report unavailable - queue.db: {error}") from None
+    except Bad as error:
+        raise Refusal(f"Queue report unavailable - {error}") from None
+    except (Down, sqlite3.Error) as error:
+        raise Refusal(f"Queue report unavailable - {error}") from None
     finally:
-        out.flush()
+        out.close()
+
+
+class Listing(Struct):
+    messages: Iterator[listing.Message]
+    direct: bool
+    """From the files: as long as it is open no courier can start."""
 
 
 @contextlib.contextmanager
-def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[listing.Message]]:
-    """All messages; damage is said. Raises Refusal where they can't be had; Denied, Down while they are read."""
+def listed(settings: Settings, voice: Voice) -> Iterator[Listing]:
+    """All messages; damage is said. Raises Refusal where they can't be had; Denied, Bad, Down while they are read."""
 
     def down(error: Exception) -> None:
         if not may_open_directly(settings):
@@ -132,10 +143,11 @@ def listed(settings: Settings, voice: Voice) -> Iterator[Iterator[listing.Messag
     except (InUse, OSError, sqlite3.Error) as error:
         raise Refusal(f"Queue report unavailable - {error}") from None
     if queue is None:
-        yield iter(())
+        yield Listing(iter(()), False)
         return
     with queue:
-        yield _readable(chain(dropped.waiting(settings), listing.messages(queue.listing())), voice)
+        found = chain(dropped.waiting(settings), listing.messages(queue.listing()))
+        yield Listing(_readable(found, voice), isinstance(queue, OfflineQueue))
 
 
 def _readable(found: Iterable[listing.Message | listing.Unreadable], voice: Voice) -> Iterator[listing.Message]:
@@ -175,16 +187,37 @@ class Output:
     def __init__(self) -> None:
         self._blocks: list[str] = []
         self._size = 0
+        self._kept: IO[bytes] | None = None
+
+    def keep(self) -> None:
+        """Write nothing before `close`: a pager that waits for its user must not hold up whoever is waited for."""
+        self._kept = tempfile.SpooledTemporaryFile(_KEPT)  # noqa: SIM115
 
     def write(self, text: str) -> None:
         self._blocks.append(text)
         self._size += len(text)
         if self._size >= _BLOCK:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
+    def close(self) -> None:
+        """Write what is left."""
+        self._flush()
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            with kept:
+                kept.seek(0)
+                while data := kept.read(_BLOCK):
+                    self._put(data)
+
+    def _flush(self) -> None:
         data = "".join(self._blocks).encode(errors="surrogateescape")
         self._blocks, self._size = [], 0
+        if self._kept is not None:
+            self._kept.write(data)
+        else:
+            self._put(data)
+
+    def _put(self, data: bytes) -> None:
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

@@ -141,7 +141,8 @@ def perform(acts: Acts, request: Request, voice: Voice, tally: dict[str, int]) -
             pending = []
             if argument == "ALL":
                 for operation in _OPERATIONS[letter]:
-                    tally[operation] += sum(1 for _ in acts.act_on_all(operation, queues))
+                    for _ in acts.act_on_all(operation, queues):
+                        tally[operation] += 1
             else:
                 for block in lines(lambda size: os.read(0, size)):
                     _named(acts, letter, block, queues, voice, tally)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from postwarden.cli import queue_tables as tables
 from postwarden.cli.dropped import QUEUE as MAILDROP
 from postwarden.cli.listing import Message
-from postwarden.cli.postqueue import Output, listed, reason
+from postwarden.cli.postqueue import Output, listed
 from postwarden.cli.shape import BUCKETS, KEYS_OF, Count, Group, Oldest, Summary, addresses
 from postwarden.cli.tool import Misuse, Refusal, Voice, options
 from postwarden.config.errors import ConfigError
@@ -71,7 +71,7 @@ def main(name: str, words: list[str]) -> int:
         lines = _json(found, request) if request.json else _text(found, request, _width())
         for line in lines:
             out.write(f"{line}\n")
-        out.flush()
+        out.close()
     except Misuse as error:
         print(f"postwarden: fatal: {error}\n{USAGE}", end="", file=sys.stderr)
         return 1
@@ -116,14 +116,14 @@ def look(settings: Settings, request: Request, voice: Voice) -> Found:
         counters.append(found.oldest.add)
     try:
         with listed(settings, voice) as there:
-            for message in there:
+            for message in there.messages:
                 if not request.queues or message.queue in request.queues:
                     for counter in counters:
                         counter(message)
     except (Denied, Bad) as error:
         raise Refusal(str(error)) from None
     except (Down, sqlite3.Error) as error:
-        raise Refusal(f"Queue report unavailable - {reason(error)}") from None
+        raise Refusal(f"Queue report unavailable - {error}") from None
     return found
 
 

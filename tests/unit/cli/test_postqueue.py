@@ -1,6 +1,8 @@
 """postqueue's options, texts and exit codes, each as Postfix 3.7 gave it for the same words."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from tests.unit.cli.test_listing import REFUSED, listed
 from postwarden.cli import postqueue, reach
 from postwarden.ipc.queue_client import Denied, Down, Unserved
 from postwarden.mail.queue import Listed
-from postwarden.spool.offline import InUse
+from postwarden.spool.offline import InUse, OfflineQueue
 
 Captured = pytest.CaptureFixture[str]
 USAGE = (
@@ -79,7 +81,6 @@ class Setting:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> Setting:
     (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}/queue\nmaillog_file = {tmp_path}/log\n")
     courier = Courier()
-    monkeypatch.setattr(postqueue, "QueueClient", courier)
     monkeypatch.setattr(reach, "QueueClient", courier)
     monkeypatch.delenv("MAIL_CONFIG", raising=False)
     monkeypatch.setenv("TZ", "UTC")
@@ -188,7 +189,7 @@ def test_a_courier_that_ends_in_the_middle(run: Setting) -> None:
     run.courier.breaks = Down("the mail system has closed the connection")
     code, out, err = run("-p")
     assert code == 69 and "A1 " in out and "Requests" not in out
-    assert err.startswith("postqueue: fatal: Queue report unavailable - mail system is down (")
+    assert err == "postqueue: fatal: Queue report unavailable - the mail system has closed the connection\n"
 
 
 def test_who_may_not_read_the_files_is_told_that_it_is_down(run: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +220,59 @@ def test_who_may_reads_the_files(run: Setting, monkeypatch: pytest.MonkeyPatch) 
     files.error = InUse("/q/courier.lock", 12)
     monkeypatch.setattr(reach, "_PATIENCE", 0.0)
     assert "Queue report unavailable - /q/courier.lock is locked by process 12\n" in run.fails("-p")
+
+
+def test_files_are_not_held_while_somebody_reads_what_was_listed(run: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A courier could not start until he has turned the last page."""
+    held: list[bool] = []
+    written: list[int] = []
+
+    class Files(OfflineQueue):
+        def __init__(self, *_: object, **__: object) -> None:
+            held.append(True)
+
+        def listing(self) -> Iterator[Listed]:
+            yield from MAIL * 5000
+
+        def close(self) -> None:
+            held.clear()
+
+    def put(self: object, data: bytes) -> None:
+        assert not held
+        written.append(len(data))
+
+    run.courier.error = refused()
+    monkeypatch.setattr(postqueue, "may_open_directly", lambda settings: True)
+    monkeypatch.setattr(reach, "OfflineQueue", Files)
+    monkeypatch.setattr(postqueue, "OfflineQueue", Files)
+    monkeypatch.setattr(postqueue.Output, "_put", put)
+    assert run("-p")[0] == 0 and sum(written) > 1_000_000 and max(written) <= 1 << 16
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written(run: Setting) -> None:
+    words = [sys.executable, "-c", "import sys; from postwarden.cli import postqueue, reach;"
+             "from tests.unit.cli.test_postqueue import Courier; reach.QueueClient = Courier();"
+             "sys.exit(postqueue.main('', sys.argv[1:]))"]  # fmt: skip
+    with open("/dev/full", "wb") as full:
+        path = os.pathsep.join(sys.path)
+        done = subprocess.run(
+            [*words, "-c", str(run.directory), "-p"],
+            stdout=full, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (69, "postqueue: fatal: output write error: No space left on device\n")
+
+
+def test_a_courier_that_is_started_again_is_waited_for(run: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pause(seconds: float) -> None:
+        run.courier.error = None
+
+    run.courier.error = refused()
+    monkeypatch.setattr(reach.time, "sleep", pause)
+    monkeypatch.setattr(reach.lock, "running", lambda directory: 12)
+    assert run("-p")[::2] == (0, "")
+    run.courier.error = refused()
+    assert run("-f") == (0, "", "")
 
 
 def test_a_courier_that_is_starting_is_waited_for(run: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from tests.unit.cli.test_listing import REFUSED, listed
 
 from postwarden.cli import queue, queue_tables, shape
 from postwarden.cli.listing import Message, Unreadable, messages
+from postwarden.cli.postqueue import Listing
 from postwarden.cli.shape import Count, Oldest, Summary
 from postwarden.ipc.queue_records import DestinationFigures, Figures
 from postwarden.mail.queue import HOLD, Listed
@@ -162,8 +163,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
     state: dict[str, object] = {"mail": MAIL, "figures": FIGURES}
 
     @contextlib.contextmanager
-    def listing(*_: object) -> Iterator[Iterator[Message]]:
-        yield iter(decoded(*state["mail"]))  # type: ignore[misc]
+    def listing(*_: object) -> Iterator[Listing]:
+        yield Listing(iter(decoded(*state["mail"])), False)  # type: ignore[misc]
 
     monkeypatch.setattr(queue, "listed", listing)
     monkeypatch.setattr(queue, "_figures", lambda settings: state["figures"])
