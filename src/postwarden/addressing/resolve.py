@@ -47,6 +47,15 @@ class AddressClass(Enum):
         return self in (AddressClass.LOCAL, AddressClass.VIRTUAL_ALIAS, AddressClass.VIRTUAL_MAILBOX)
 
 
+_DECIDES = {
+    AddressClass.LOCAL: "local_transport",
+    AddressClass.VIRTUAL_ALIAS: "virtual_alias_maps, which does not have this address",
+    AddressClass.VIRTUAL_MAILBOX: "virtual_transport",
+    AddressClass.RELAY: "relay_transport",
+    AddressClass.DEFAULT: "default_transport",
+}
+
+
 class Resolved(Struct, frozen=True):
     address_class: AddressClass
     transport: str
@@ -60,6 +69,13 @@ class Resolved(Struct, frozen=True):
     """The local part has routing operators: another host could relay by them."""
     bad: bool = False
     """The address can't be delivered to: its domain is no domain."""
+    table: str = ""
+    """Which parameter's table decided, if one did."""
+
+
+def cause(resolved: Resolved) -> str:
+    """Which parameter chose the transport, for people; empty where the address itself did."""
+    return "" if resolved.bad else resolved.table or _DECIDES[resolved.address_class]
 
 
 class _Home(Struct, frozen=True):
@@ -201,7 +217,7 @@ class AddressResolver:
 
     def _overridden(self, home: _Home, address: str, routed: bool) -> Resolved:
         """What transport_maps and relocated_maps say. A virtual alias domain has no transport to be replaced."""
-        transport, nexthop, rule = home.transport, home.nexthop, home.rule
+        transport, nexthop, rule, table = home.transport, home.nexthop, home.rule, ""
         delimiters = self._params.recipient_delimiter
         if self._transports and home.address_class is not AddressClass.VIRTUAL_ALIAS:
             found = find_transport(
@@ -209,13 +225,15 @@ class AddressResolver:
             )
             if found is not None:
                 transport, nexthop = apply_transport(found.value, transport, nexthop, address.rpartition("@")[2])
-                rule = Rule(found.table, found.key, found.origin or self._settings.origin("transport_maps"))
+                table = "transport_maps"
+                rule = Rule(found.table, found.key, found.origin or self._settings.origin(table))
         if self._relocated:
             moved = self._relocated.find_address(address, delimiters, self.local_domain)
             if moved is not None:
                 transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
-                rule = Rule(moved.table, moved.key, moved.origin or self._settings.origin("relocated_maps"))
-        return Resolved(home.address_class, transport, nexthop, address, rule, routed)
+                table = "relocated_maps"
+                rule = Rule(moved.table, moved.key, moved.origin or self._settings.origin(table))
+        return Resolved(home.address_class, transport, nexthop, address, rule, routed, table=table)
 
     def _local_domain(self, domain: str) -> bool:
         domain = without_dot(domain)

@@ -148,7 +148,7 @@ class Expander:
             return False
         if step.depth >= _DEPTH:
             self._warn(f"alias database loop for {name}")
-            delivery.note(step, Status("5.4.6", f"alias database loop for {name}"))
+            delivery.note(step, Status("5.4.6", f"alias database loop for {name}", cause="alias_maps"))
             return True
         try:
             rights = self._rights_of_table(found.table)
@@ -217,7 +217,7 @@ class Expander:
         if not delivery.first("file", str(step.rights.uid), path):
             return
         if step.source not in self._params.allow_mail_to_files:
-            delivery.note(step, Status("5.7.1", "mail to file is restricted"))
+            delivery.note(step, Status("5.7.1", "mail to file is restricted", cause="allow_mail_to_files"))
             return
         delivery.note(step, self._files.append(delivery, step.rights, path, step))
 
@@ -308,7 +308,7 @@ class Expander:
         if user in ("mailer-daemon", "postmaster"):
             self._warn(f"required alias not found: {user}")
             return Status("2.0.0", "discarded")
-        return Status("5.1.1", f'unknown user: "{user}"')
+        return Status("5.1.1", f'unknown user: "{user}"', cause="alias_maps and its accounts, which have no such name")
 
     def _account_of(self, uid: int) -> Account | None:
         try:

@@ -1,5 +1,6 @@
 """Mailboxes, and files that an alias names: where they are, and with whose rights they are written."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -105,7 +106,8 @@ class Files:
         except MailboxFault as error:
             # What an ordinary user may not do here can still be done by a gateway that is started as root.
             code = f"4{error.code[1:]}" if own and error.denied else error.code
-            return Status(code, f"cannot update mailbox {path} for user {account.name}. {error.text}")
+            cause = "mailbox_size_limit" if error.errno == errno.EFBIG else ""
+            return Status(code, f"cannot update mailbox {path} for user {account.name}. {error.text}", cause=cause)
         return Status("2.0.0", "delivered to mailbox")
 
     def _check(self, path: str, rights: Rights, state: os.stat_result) -> None:

@@ -64,7 +64,8 @@ class VirtualDeliverer:
         try:
             found = self._find(self._mailboxes, address)
             if found is None:
-                return Status("5.1.1", f'unknown user: "{address.lower()}"')
+                text = f'unknown user: "{address.lower()}"'
+                return Status("5.1.1", text, cause="virtual_mailbox_maps, which does not have this address")
             if not self._params.virtual_mailbox_base:
                 raise Misconfigured("virtual_mailbox_base is empty")
             rights = Rights(
