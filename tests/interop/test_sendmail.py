@@ -195,6 +195,15 @@ def test_what_is_said_and_the_exit_code(systems: tuple[System, System], words: t
     assert said == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("mailq", ("x",)), ("mailq", ("-t",)), ("newaliases", ("x",)), ("newaliases", ("-t",))]
+)
+def test_other_names(systems: tuple[System, System], name: str, words: tuple[str, ...]) -> None:
+    expected, said = [system.run(name, *words) for system in systems]
+    assert said == expected
+    assert said[0] == 75
+
+
 @pytest.mark.parametrize("words", WARNINGS, ids=" ".join)
 def test_warnings(systems: tuple[System, System], words: tuple[str, ...]) -> None:
     expected, said = [system.run("sendmail", *words, "w@sink.example", data=BODY) for system in systems]

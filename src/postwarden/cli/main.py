@@ -10,7 +10,7 @@ COMMANDS = {
     "queue": "queue", "import-queue": "import_queue",
     "logrotate": "logrotate", "set-permissions": "upkeep", "upgrade-configuration": "upkeep",
 }  # fmt: skip
-TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "postalias", "postconf": "postconf",
+TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "sendmail", "postconf": "postconf",
          "postqueue": "postqueue", "postsuper": "postsuper", "sendmail": "sendmail", "mailq": "sendmail",
          "postlog": "postlog", "postcat": "postcat"}  # fmt: skip
 USAGE = """\

@@ -1,5 +1,5 @@
 """sendmail(1): the front door of programs that send mail, with the options, texts and exit codes of Postfix's. It is
-also `mailq`, and `newaliases` by -bi."""
+also `mailq` and `newaliases`."""
 
 import contextlib
 import importlib
@@ -22,6 +22,7 @@ EX_TEMPFAIL = 75
 """Of every failure, as in Postfix: who calls shall try again later, and never bounce what an operator can mend."""
 _NO_HEADER = "No recipient addresses found in message header"
 _NO_WORDS = "Recipient addresses must be specified on the command line or via the -t option"
+_NAMES = {"mailq": "mailq", "newaliases": "aliases"}
 _ALONE = {"mailq": "display queue mode", "flush": "flush queue mode", "daemon": "daemon mode",
           "aliases": "alias initialization mode", "smtp": "stand-alone mode"}  # fmt: skip
 
@@ -31,7 +32,7 @@ def main(name: str, words: list[str]) -> int:
     voice = Voice(name)
     try:
         try:
-            options = parse(words, "mailq" if name == "mailq" else "enqueue", lambda text: voice.say(Warn(text)))
+            options = parse(words, _NAMES.get(name, "enqueue"), lambda text: voice.say(Warn(text)))
             check(options)
         except (Refusal, Misuse):
             _open_log(voice)
@@ -73,7 +74,7 @@ def _do(settings: Settings, options: Options, voice: Voice) -> int:
     if mode == "aliases":
         if options.alias_file:
             return _other("postalias", "postalias", ["-c", directory, options.alias_file])
-        return _other("postalias", "newaliases", ["-C", directory])
+        return _other("postalias", "newaliases", [directory])
     if mode == "smtp":
         check_user(settings, os.getuid())
         return _other("sendmail_smtp", "sendmail", [directory])

@@ -35,7 +35,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         (["postfix", "-v", "-vD", "-c/etc/other", "status"], ("service", "status", ["/etc/other"])),
         (["postwarden", "compat", "/tmp/bin"], ("compat", "compat", ["/etc/postfix", "/tmp/bin"])),
         (["/usr/sbin/postmap", "-q", "x", "hash:y"], ("postmap", "postmap", ["-q", "x", "hash:y"])),
-        (["newaliases"], ("postalias", "newaliases", [])),
+        (["newaliases"], ("sendmail", "newaliases", [])),
+        (["mailq"], ("sendmail", "mailq", [])),
         (["postwarden", "postconf", "-n"], ("postconf", "postconf", ["-n"])),
     ],
 )

@@ -262,7 +262,7 @@ def test_mailq_lists_the_queue(run: Run, monkeypatch: pytest.MonkeyPatch, settin
         ("postqueue", "postqueue", str(["-c", directory, "-p"])),
         ("postqueue", "postqueue", str(["-c", directory, "-f"])),
         ("postqueue", "postqueue", str(["-c", directory, "-s", "x.example"])),
-        ("postalias", "newaliases", str(["-C", directory])),
+        ("postalias", "newaliases", str([directory])),
         ("postalias", "postalias", str(["-c", directory, "/x"])),
         ("service", "start", str([directory])),
     ]
