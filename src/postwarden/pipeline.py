@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.addressing.params import RewriteParams
-from postwarden.addressing.resolve import open_resolver
+from postwarden.addressing.resolve import AddressResolver, cause, open_resolver
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
@@ -35,7 +35,7 @@ from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.deliver.smtp.tls import client_tls
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
-from postwarden.mail.envelope import Envelope
+from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
@@ -56,7 +56,7 @@ from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import Planner
-from postwarden.schedule.ports import Clerk, Ledger
+from postwarden.schedule.ports import Clerk, Inside, Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
 from postwarden.schedule.transports import transports
@@ -266,6 +266,7 @@ def courier(
         faults=(TableError,),
         delimiter=params.recipient_delimiter,
         deferred_transports=params.defer_transports,
+        end_of_line=partial(_end_of_line, resolver, bounce.double_bounce_sender.lower()),
     )
 
     def trace(queue_id: str, now: float) -> bytes:
@@ -277,8 +278,8 @@ def courier(
         resolver.forget()
         return problems
 
-    inside = {
-        "error": lambda name, nexthop, _: error(nexthop, "retry" if name == "retry" else "error"),
+    inside: dict[str, Inside] = {
+        "error": partial(_refused, resolver),
         "discard": lambda name, nexthop, _: discard(nexthop),
     }
     clerk = _clerk(settings, tables, resolver.local_domain, log)
@@ -306,6 +307,21 @@ def courier(
         _requeued(bounce, os.geteuid()),
         os.geteuid(),
     )
+
+
+def _end_of_line(resolver: AddressResolver, name: str, address: str) -> bool:
+    """Raises TableError."""
+    local, _, domain = address.rpartition("@")
+    return local.lower() == name and resolver.local_domain(domain)
+
+
+def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient: Recipient) -> Status:
+    """What the error transport says, and which setting sent the recipient there."""
+    status = error(nexthop, "retry" if transport == "retry" else "error")
+    try:
+        return replace(status, cause=cause(resolver.resolve(recipient.address)))
+    except (TableError, Pending):
+        return status
 
 
 def _authorized(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str, str], bool]:

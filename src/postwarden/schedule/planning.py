@@ -13,6 +13,7 @@ from postwarden.schedule.scheduler import TransportLimits
 
 RESOLVER_FAILURE = Status("4.3.0", "address resolver failure")
 UNAVAILABLE = Status("4.3.0", "mail transport unavailable")
+DISCARDED = Status("2.0.0", "undeliverable postmaster notification discarded")
 DEFERRED_TRANSPORT = Status("4.3.2", "deferred transport")
 
 
@@ -43,12 +44,16 @@ class Planner:
         faults: tuple[type[Exception], ...],
         delimiter: str = "",
         deferred_transports: Sequence[str] = (),
+        end_of_line: Callable[[str], bool] = lambda address: False,
     ) -> None:
+        """`end_of_line` tells the address to which nothing is delivered, lest postmasters' notices go round for ever;
+        only mailboxes of this machine are asked for."""
         self._resolve = resolver.resolve
         self._limits = limits
         self._faults = faults
         self._delimiter = delimiter
         self._deferred = frozenset(deferred_transports)
+        self._end_of_line = end_of_line
 
     def plan(self, entry: Entry) -> Plan:
         """Raises Pending where the resolver does."""
@@ -85,11 +90,13 @@ class Planner:
     def _route(self, recipient: Recipient) -> tuple[TransportLimits, str, Recipient] | Status:
         try:
             resolved = self._resolve(recipient.address)
+            limits = self._limits(resolved.transport)
+            if limits is None:
+                return UNAVAILABLE
+            if limits.pool == "agent" and self._end_of_line(resolved.recipient):
+                return DISCARDED
         except self._faults:
             return RESOLVER_FAILURE
-        limits = self._limits(resolved.transport)
-        if limits is None:
-            return UNAVAILABLE
         if resolved.transport in self._deferred:
             return DEFERRED_TRANSPORT
         if resolved.recipient != recipient.address:

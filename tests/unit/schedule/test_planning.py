@@ -75,3 +75,13 @@ def test_the_resolver_s_form_of_an_address_is_delivered_to() -> None:
     made = plan("old@x", "plain@x")
     assert [r.address for r in made.groups[0].recipients] == ["new@x", "plain@x"]
     assert [g.recipients[0].address for g in plan("old@x").groups] == ["new@x"]
+
+
+def test_the_end_of_the_line_is_a_mailbox_of_ours_alone() -> None:
+    planner = Planner(
+        Resolver(), LIMITS.get, faults=(LookupError,), end_of_line=lambda address: address.startswith("double-bounce@")
+    )
+    recipients = (Recipient("double-bounce@here"), Recipient("double-bounce@x"), Recipient("ann@here"))
+    made = planner.plan(Entry((1, 1), Envelope("ID", 0.0, "", recipients, 1), (0, 1, 2), 0, 0))
+    assert made.refused == [(0, Status("2.0.0", "undeliverable postmaster notification discarded"))]
+    assert [group.indices for group in made.groups] == [(1,), (2,)]
