@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import islice
 
 from msgspec import MsgspecError
-from msgspec.structs import replace
 
 from postwarden import pipeline
 from postwarden.cli.tool import Voice
@@ -21,6 +20,7 @@ from postwarden.mail.events import Failure, Notice, printable
 from postwarden.mail.queue import Change, Damaged, Entry, Listed, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Clerk
+from postwarden.schedule.requeueing import anew, requeued
 from postwarden.schedule.settling import closing
 from postwarden.spool.layout import spool_directory
 from postwarden.spool.offline import OfflineQueue
@@ -90,12 +90,7 @@ class OfflineActs:
         """As if it came in now: content is prepared again, under a new queue id. A text: why not."""
         old, now = entry.envelope, time.time()
         clerk, received = self._requeuing
-        envelope = replace(
-            old,
-            queue_id=self._queue.new_queue_id(),
-            created=now,
-            recipients=tuple([old.recipients[index] for index in entry.open]),
-        )
+        envelope = anew(entry, self._queue.new_queue_id(), now)
         try:
             with closing(self._queue.content(entry.key)) as content:
                 head = received(envelope.queue_id, now) + content.head
@@ -104,11 +99,9 @@ class OfflineActs:
             return str(error)
         if isinstance(prepared, Status):
             return prepared.text
-        envelope, head = prepared
         said = f"{envelope.queue_id}: uid={self._uid} from=<{printable(external(old.sender))}> orig_id={old.queue_id}"
         self._voice.emit("pickup", Notice(said))
-        envelope = replace(envelope, size=len(head) + entry.body_size)
-        return NewMessage(envelope, head, body_of=entry.key, due=now)
+        return requeued(entry, *prepared, now)
 
     @cached_property
     def _requeuing(self) -> tuple[Clerk, Callable[[str, float], bytes]]:

@@ -65,6 +65,12 @@ class NewMessage(Struct, frozen=True):
     untold: dict[int, Status] = {}
     """As in `Entry`: of recipients that were closed there."""
 
+    @property
+    def open(self) -> tuple[int, ...]:
+        """As in `Entry`."""
+        everyone = range(len(self.envelope.recipients))
+        return tuple([n for n in everyone if n not in self.untold]) if self.untold else tuple(everyone)
+
 
 class Change(Struct, frozen=True):
     """One transaction about one message: all of it is durable, or none.

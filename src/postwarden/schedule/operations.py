@@ -8,8 +8,6 @@ before it is said to be done.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
-from msgspec.structs import replace
-
 from postwarden.ipc import queue_records as ask
 from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
@@ -17,6 +15,7 @@ from postwarden.mail.events import Failure, Notice, printable
 from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry, Listed, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.message import Delivery
+from postwarden.schedule.requeueing import anew, requeued
 from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.settling import closing, read
@@ -199,21 +198,12 @@ class Operations:
     def _prepared(self, entry: Entry, head: bytes) -> NewMessage | str:
         """Or why content refuses it. Raises Pending."""
         parts = self._rounds.parts
-        old = entry.envelope
-        envelope = replace(
-            old,
-            queue_id=parts.ledger.new_queue_id(),
-            created=parts.clock.now(),
-            hold=False,
-            recipients=tuple([old.recipients[index] for index in entry.open]),
-        )
+        envelope = anew(entry, parts.ledger.new_queue_id(), parts.clock.now())
         head = parts.requeued(envelope.queue_id, envelope.created) + head
         prepared = parts.clerk(envelope, head)
         if isinstance(prepared, Status):
             return prepared.text
-        envelope, head = prepared
-        envelope = replace(envelope, size=len(head) + entry.body_size)
-        return NewMessage(envelope, head, body_of=entry.key, due=_AT_ONCE)
+        return requeued(entry, *prepared, _AT_ONCE)
 
     # flush
 

@@ -21,9 +21,8 @@ class Intake:
         """The message as an entry of queue.db, and what of its body goes into the row. Raises OSError."""
         envelope = new.envelope
         entry = Entry(
-            (0, row), envelope, tuple([n for n in range(len(envelope.recipients)) if n not in new.untold]),
-            len(new.head), len(new.body), new.attempts, new.due, dict(new.reasons), content=row, warned=new.warned,
-            untold=dict(new.untold),
+            (0, row), envelope, new.open, len(new.head), len(new.body), new.attempts, new.due, dict(new.reasons),
+            content=row, warned=new.warned, untold=dict(new.untold),
         )  # fmt: skip
         if len(new.body) <= _INLINE:
             return entry, new.body

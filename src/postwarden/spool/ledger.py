@@ -321,8 +321,8 @@ class Ledger:
         row = self._new_row()
         envelope = new.envelope
         entry = Entry(
-            (0, row), envelope, tuple(range(len(envelope.recipients))), len(new.head), len(new.body),
-            new.attempts, new.due, dict(new.reasons), new.head, content=row, warned=new.warned,
+            (0, row), envelope, new.open, len(new.head), len(new.body), new.attempts, new.due, dict(new.reasons),
+            new.head, content=row, warned=new.warned, untold=dict(new.untold),
         )  # fmt: skip
         if new.body_of is None:
             entry.body = new.body

@@ -194,8 +194,8 @@ class MemoryLedger:
         body = new.body if new.body_of is None else self.contents[new.body_of][1]
         self.contents[key] = (new.head, body)
         entry = Entry(
-            key, new.envelope, tuple(range(len(new.envelope.recipients))), len(new.head), len(body),
-            new.attempts, new.due, dict(new.reasons), warned=new.warned,
+            key, new.envelope, new.open, len(new.head), len(body),
+            new.attempts, new.due, dict(new.reasons), warned=new.warned, untold=dict(new.untold),
         )  # fmt: skip
         (self.away if new.due else self.held)[key] = entry
         return entry

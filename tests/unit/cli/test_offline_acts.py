@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from postwarden.cli.listing import Message, messages
 from postwarden.cli.offline_acts import OfflineActs
@@ -93,6 +94,14 @@ def test_requeue_prepares_the_content_again_under_a_new_id(queue: OfflineQueue, 
         assert content[1].head.startswith(b"Received: by mx.example.org (Postfix, from userid ")
         assert name.encode() in content[1].head and b"\r\nSubject: x\r\n" in content[1].head
         assert one.envelope.size == len(content[1].head) + 6
+
+
+def test_requeued_mail_keeps_what_its_sender_is_to_hear_of(queue: OfflineQueue, acts: OfflineActs) -> None:
+    queue.import_([structs.replace(message("DDD", recipients=3), untold={1: REASON})])
+    assert list(acts.act(REQUEUE, ["DDD"])) == ["DDD"]
+    (one,) = [one for one in there(queue).values() if len(one.envelope.recipients) == 3]
+    assert [recipient.address[:2] for recipient in one.envelope.recipients] == ["u0", "u2", "u1"]
+    assert (one.state.open, one.state.untold) == ((0, 1), {2: REASON})
 
 
 def test_more_than_a_page(queue: OfflineQueue, acts: OfflineActs) -> None:

@@ -1,10 +1,12 @@
 """What operators do with messages, those in the courier's hands and the others."""
 
 import pytest
-from tests.unit.schedule.test_courier import BOUNCED, DEFERRED, SENT, World
+from tests.unit.schedule.test_courier import BOUNCED, DEFERRED, SENT, START, World
 
 from postwarden.ipc.queue_records import DELETE, EXPIRE, FORCE_EXPIRE, HOLD, RELEASE, REQUEUE
+from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import HOLD as ON_HOLD
+from postwarden.mail.queue import NewMessage
 from postwarden.mail.status import Status
 
 
@@ -120,6 +122,22 @@ def test_requeueing_prepares_again_under_a_new_id() -> None:
     assert "pickup: NEW1: uid=8 from=<joe@example.org> orig_id=ID1" in world.lines()
     world.answer(job, SENT)
     assert where(world) == {}
+
+
+def test_what_was_delivered_before_is_told_of_after_requeueing() -> None:
+    """The courier was killed in the middle of the first round; an operator requeues before the next."""
+    world = World()
+    envelope = Envelope("ID1", START, "joe@smtp.b", (Recipient("ann@smtp.a"), Recipient("bob@smtp.a")), 17)
+    world.ledger.import_(
+        [NewMessage(envelope, b"head\r\n\r\n", b"body", due=START + 9, untold={0: SENT})], lambda: None
+    )
+    world.clock.run()
+    assert act(world, REQUEUE, "ID1") == ["ID1"]
+    (job,) = world.remote.jobs
+    assert (job.queue_id, [recipient.address for recipient in job.recipients]) == ("NEW1", ["bob@smtp.a"])
+    world.answer(job, SENT)
+    (report,) = world.remote.jobs[1:]
+    assert report.body == b"1 of 1: 250 ok"
 
 
 def test_what_content_refuses_is_not_requeued_and_not_lost() -> None:

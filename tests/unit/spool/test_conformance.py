@@ -271,3 +271,11 @@ def test_imported(side: Any) -> None:
     assert first.envelope.queue_id == "I0"
     (second,) = side.ledger.due(80.0)
     assert second.reasons == {0: LATER}
+
+
+def test_spawned_with_recipients_that_are_closed(side: Any) -> None:
+    entry = side.ledger.take(side.stored(1), -1)
+    new = NewMessage(envelope("N1", HEAD, b"own\r\n", 3), HEAD, b"own\r\n", due=70.0, untold={1: SENT})
+    settle(side, Change(entry.key, ((0, SENT),), spawned=(new,)))
+    (away,) = side.ledger.due(80.0)
+    assert (away.open, away.untold) == ((0, 2), {1: SENT})
