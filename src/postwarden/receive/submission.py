@@ -5,7 +5,9 @@ The peer's uid is the kernel's word. Who may say that a message is somebody else
 user: the agent brings what was put into the maildrop directory.
 """
 
+import contextlib
 import traceback
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import structs
@@ -45,12 +47,13 @@ from postwarden.wire.submission import (
 
 _PATIENCE = 60.0
 """Seconds without a byte. `sendmail` has all of its message before it connects."""
-_SESSIONS, _EACH = 200, 20
-"""At once: of all users, and of one. Each may hold an envelope of megabytes."""
+_SESSIONS, _EACH = 100, 20
+"""At once: of all users, and of one. Each may hold an envelope of megabytes. The others wait to be greeted, and who
+waits too long leaves his message in the maildrop directory instead."""
+_WAITING = 1000
 _ROUNDS = 200
 _OLDEST = 30 * 86400.0
 _AUTODETECT = ("sendmail", "all")
-_FULL = Answer(LATER, "too many submissions at once")
 _TROUBLE = Answer(LATER, "internal error")
 _WRITE = Answer(LATER, "queue file write error")
 _TOO_BIG = Answer(REFUSED, "message file too big")
@@ -85,14 +88,40 @@ class SubmitService:
         self.syslog_name = settings.text("syslog_name", key)
         self.dates = Dates()
         self.sessions: set[Submitting] = set()
+        self._waiting: deque[Submitting] = deque()
         found = self.params.smtputf8_autodetect_classes
         self.detects_utf8 = self.params.smtputf8_enable and any(word.lower() in _AUTODETECT for word in found)
 
-    def full(self, uid: int) -> bool:
-        if uid in (0, self.trusted):
-            return len(self.sessions) >= _SESSIONS
-        mine = sum(session.peer == uid for session in self.sessions)
-        return mine >= _EACH or len(self.sessions) >= _SESSIONS - _EACH
+    def enter(self, session: "Submitting") -> None:
+        """Admit it, now or when there is a place for its user."""
+        if self._has_place(session):
+            self.sessions.add(session)
+            session.admitted()
+        elif len(self._waiting) < _WAITING:
+            self._waiting.append(session)
+        else:
+            session.turned_away()
+
+    def leave(self, session: "Submitting") -> None:
+        """It is over, and somebody else may begin."""
+        if session not in self.sessions:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(session)
+            return
+        self.sessions.discard(session)
+        for waiting in self._waiting:
+            if self._has_place(waiting):
+                self._waiting.remove(waiting)
+                self.sessions.add(waiting)
+                # Not from within: whoever leaves is in the midst of something.
+                self.clock.call_soon(waiting.admitted)
+                return
+
+    def _has_place(self, session: "Submitting") -> bool:
+        if session.peer in (0, self.trusted):
+            return len(self.sessions) < _SESSIONS
+        mine = sum(one.peer == session.peer for one in self.sessions)
+        return mine < _EACH and len(self.sessions) < _SESSIONS - _EACH
 
     def emit(self, event: Notice | PickedUp) -> None:
         self.log.emit("pickup", event, self.syslog_name)
@@ -138,11 +167,17 @@ class Submitting:
     def opened(self, stream: Stream) -> None:
         self._stream = stream
         self._deadline.set(_PATIENCE)
-        stream.write(GREETING)
-        if self._service.full(self.uid):
-            self._say(_FULL)
-        else:
-            self._service.sessions.add(self)
+        self._service.enter(self)
+
+    def admitted(self) -> None:
+        """For the service: there is a place."""
+        if not self._over:
+            self._stream.write(GREETING)
+
+    def turned_away(self) -> None:
+        """For the service: there is not even room to wait."""
+        self._stream.close()
+        self._end()
 
     def received(self, data: bytes) -> None:
         if self._over:
@@ -343,7 +378,7 @@ class Submitting:
             return
         self._over = True
         self._deadline.clear()
-        self._service.sessions.discard(self)
+        self._service.leave(self)
         if self._draft is not None:
             self._draft.on_drained = None
             self._draft.abandon()

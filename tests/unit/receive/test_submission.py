@@ -292,10 +292,28 @@ def test_who_says_nothing_is_sent_away() -> None:
 
 def test_one_user_can_not_hold_all_places() -> None:
     door = Door()
-    callers = [door.connect() for _ in range(21)]
-    assert callers[-1].answer() == Answer("later", "too many submissions at once")
+    callers = [door.connect() for _ in range(22)]
+    greeted = [bool(caller.recorder.take()) for caller in callers]
+    assert greeted == [True] * 20 + [False] * 2
     assert door.submit(Submission("jane", TO), uid=1001).verdict == "accepted"
-    assert len(door.reception.submit.sessions) == 20
+    callers[20].stream.close()
+    callers[3].stream.close()
+    door.clock.run()
+    assert callers[21].recorder.take() == GREETING
+    callers[21].say(b"".join(whole(Submission("joe", TO), MAIL)))
+    assert parse_answer(callers[21].recorder.take()) == Answer("accepted", "", "0000000002")
+    for caller in callers:
+        caller.stream.close()
+    door.clock.run()
+    assert not door.reception.submit.sessions
+
+
+def test_who_can_not_even_wait_is_turned_away() -> None:
+    door = Door()
+    callers = [door.connect() for _ in range(1021)]
+    assert callers[-1].recorder.has_ended or callers[-1].recorder.is_closed
+    assert callers[-1].recorder.take() == b""
+    assert not callers[-2].recorder.has_ended
 
 
 def test_a_bug_is_told_to_the_log_and_not_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
