@@ -112,6 +112,7 @@ def receiver(
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     profiles = _profiles(settings, tables, addressing, around.log)
+    clerk = _clerk(settings, tables, resolver.local_domain, around.log)
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
@@ -125,7 +126,7 @@ def receiver(
         services[key] = Service(
             settings,
             key,
-            Neighbours(around.clock, around.log, names, judges[key], prepare, store, waiting, counters, files),
+            Neighbours(around.clock, around.log, names, judges[key], prepare, store, waiting, counters, files, clerk),
             tables,
         )
     submit = _submission(settings, tables, around, store, profiles, waiting=waiting, users=users or LocalUsers())

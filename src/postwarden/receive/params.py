@@ -3,6 +3,18 @@
 from msgspec import Struct
 
 
+class NoticeParams(Struct, frozen=True):
+    """Of the transcripts that a postmaster gets."""
+
+    myhostname: str
+    myorigin: str
+    mail_name: str
+    notify_classes: tuple[str, ...]
+    error_notice_recipient: str
+    bounce_notice_recipient: str
+    double_bounce_sender: str
+
+
 class SmtpdParams(Struct, frozen=True):
     myhostname: str
     mail_name: str

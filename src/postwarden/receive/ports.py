@@ -7,6 +7,7 @@ from postwarden.mail.decision import Decision
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
+from postwarden.mail.status import Status
 from postwarden.net.peername import PeerName
 
 
@@ -46,6 +47,11 @@ class Prepared(Protocol):
 class Prepare(Protocol):
     def __call__(self, envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
         """The message as it is to be stored, or the reply that refuses it. May raise Pending, and is called again."""
+
+
+class Clerk(Protocol):
+    def __call__(self, envelope: Envelope, head: bytes, /) -> tuple[Envelope, bytes] | Status:
+        """`Prepare` for what we say ourselves; Status: why it can't be said. May raise Pending."""
 
 
 class Draft(Protocol):

@@ -19,7 +19,8 @@ from postwarden.receive.clients import Clients, Standing
 from postwarden.receive.counters import Counters
 from postwarden.receive.ehlo import hello_reply, keywords
 from postwarden.receive.params import SmtpdParams
-from postwarden.receive.ports import Judge, PeerNames, Prepare, Store
+from postwarden.receive.ports import Clerk, Judge, PeerNames, Prepare, Store
+from postwarden.receive.postmaster import Postmaster
 from postwarden.receive.received import Dates, ReceivedBy
 from postwarden.receive.sites import Sites
 from postwarden.receive.verbs import Verbs
@@ -50,6 +51,8 @@ class Neighbours(Struct, frozen=True):
     """None: no limits for clients."""
     files: Mapping[str, str] | None = None
     """`Life.files`: where to open what only root may read."""
+    clerk: Clerk | None = None
+    """None: the postmaster is told of no trouble."""
 
 
 class Mode(Struct, frozen=True):
@@ -87,6 +90,9 @@ class Service:
         """The process ends: who comes now is sent away as soon as it was greeted."""
         self.delay = 0.0
         """Seconds that each new transaction waits, while the courier lags behind (in_flow_delay)."""
+        self.postmaster = Postmaster(
+            settings, key, clock=n.clock, log=n.log, store=n.store, clerk=n.clerk, waiting=n.waiting
+        )
         self.clients = Clients(settings, key, params, tables)
         self.sites = Sites(settings, key, params, tables)
         self.flush_site: Callable[[str], bool] | None = None

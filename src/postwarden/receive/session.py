@@ -26,18 +26,21 @@ from postwarden.mail.events import (
 )
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts, TlsFacts
+from postwarden.mail.transcript import Trouble
 from postwarden.net.clock import Deadline
 from postwarden.net.peername import PeerName, client_address
 from postwarden.net.stream import Stream
 from postwarden.receive.attributes import Forwarded
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
+from postwarden.receive.commands.refused import notice_early
 from postwarden.receive.commands.starttls import log_tls
 from postwarden.receive.counters import TLS_SESSIONS
 from postwarden.receive.rates import too_many, too_many_connections
 from postwarden.receive.service import Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
+from postwarden.receive.trouble import cause
 from postwarden.wire.smtp_events import Event
 from postwarden.wire.smtp_server import Machine
 from postwarden.wire.smtp_states import IN_TRANSACTION, State
@@ -50,7 +53,6 @@ _MAX_FACTS = 200
 _DENIED = Reply(554, "5.7.1", "Access denied")
 _NO_HOLD = Reply(451, "4.3.5", "Server configuration error: HOLD is not available here")
 _TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
-_SYNCHRONIZATION = Reply(554, "5.5.0", "Error: SMTP protocol synchronization")
 _REFUSING = (Verdict.REJECT, Verdict.DEFER)
 
 
@@ -58,7 +60,7 @@ class Session:
     __slots__ = (
         "_busy", "_congested", "_deadline", "_ended", "_errors", "_out", "_over", "_paused", "_rounds", "_stuck",
         "counted", "facts", "forwarded", "leaving", "machine", "mode", "opening", "params", "service", "standing",
-        "stream", "tally", "transaction", "where",
+        "stream", "tally", "transaction", "transcript", "where",
     )  # fmt: skip
 
     stream: Stream
@@ -71,6 +73,7 @@ class Session:
         self.params = self.mode.params
         self.machine = Machine(self.mode.options)
         self.tally = Tally(self.params)
+        self.transcript = service.postmaster.transcript()
         self.transaction: Transaction | None = None
         self.where = "CONNECT"
         """What the client did last, for the log."""
@@ -152,12 +155,21 @@ class Session:
         if code >= 500 and self.params.soft_bounce:
             reply = Reply(code - 100, reply.status.replace("5.", "4.", 1), reply.text)
             code -= 100
-        self._out.append(encoded or reply.encode())
+        self.say(reply, encoded)
         self.machine.answered(code)
+        if code >= 400:
+            self.tally.trouble |= cause(verb, reply)
         if verb:
             self.tally.count(verb, accepted=code < 400)
         if self.transaction is not None and self.machine.state not in IN_TRANSACTION:
             self._settle()
+
+    def say(self, reply: Reply, encoded: bytes = b"") -> None:
+        """Send it, and no more; `answer` is for commands."""
+        self._out.append(encoded or reply.encode())
+        if self.transcript is not None:
+            self.transcript.add(self.machine.line, reply)
+            self.machine.line = b""
 
     @property
     def queue_id(self) -> str:
@@ -233,10 +245,10 @@ class Session:
     def hang_up(self, code_text: tuple[str, str], what: str = "") -> None:
         """421 with our name, and close."""
         status, text = code_text
-        self._out.append(Reply(421, status, f"{self.service.hostname} {text}").encode())
+        self.say(Reply(421, status, f"{self.service.hostname} {text}"))
         if what:
             self.service.emit(LostConnection(what, self._stage(), self.facts.client))
-        self.end()
+        self.end(what)
 
     def replace_facts(self, facts: SessionFacts) -> None:
         self.facts = facts
@@ -274,12 +286,12 @@ class Session:
             self._out.clear()
             self.stream.write(data)
 
-    def end(self) -> None:
-        """Close after what was said."""
+    def end(self, what: str = "") -> None:
+        """Close after what was said. `what`: the client had not finished, and this happened."""
         if not self._over:
             self.flush()
             self.stream.close()
-            self._finish()
+            self._finish(what)
 
     def leave(self) -> None:
         """The process is to end: 421 as soon as no command and no content is at hand."""
@@ -322,7 +334,7 @@ class Session:
             return
         self._busy = False
         if self.machine.early is not None:
-            self._notice_early(*self.machine.early)
+            notice_early(self)
             if self._over:
                 return
         reply = self.judged(decision, "CONNECT")
@@ -366,7 +378,7 @@ class Session:
 
     def _apply(self, event: Event) -> None:
         if self.machine.early is not None:
-            self._notice_early(*self.machine.early)
+            notice_early(self)
             if self._over:
                 return
         try:
@@ -424,20 +436,6 @@ class Session:
         else:
             self._run()
 
-    def _notice_early(self, verb: str, data: bytes) -> None:
-        """The client sent more without waiting for a reply: once a session is enough to know."""
-        self.machine.early = None
-        if not self.facts.pipelined:
-            self.facts = structs.replace(self.facts, pipelined=True)
-            text = data[:100].decode("utf-8", "replace").replace("\r", "\\r").replace("\n", "\\n")
-            client = self.facts.client
-            self.service.emit(Notice(f"improper command pipelining after {verb} from {client}: {text}"))
-        if self.params.smtpd_forbid_unauth_pipelining:
-            self._out.append(_SYNCHRONIZATION.encode())
-            if verb != "CONNECT":
-                self.tally.count(verb, accepted=False)
-            self.end()
-
     def _settle(self) -> None:
         """The one place where a transaction ends."""
         if self.transaction is not None:
@@ -465,7 +463,7 @@ class Session:
         if self.where != "END-OF-MESSAGE" and hasattr(self, "facts"):
             self.service.emit(LostConnection(what, self._stage(), self.facts.client))
         self.stream.close()
-        self._finish()
+        self._finish(what)
 
     def _stage(self) -> str:
         transaction = self.transaction
@@ -473,7 +471,7 @@ class Session:
             return f"DATA ({transaction.intake.size} bytes)"
         return self.where
 
-    def _finish(self) -> None:
+    def _finish(self, what: str) -> None:
         self._over = True
         self._deadline.clear()
         del self._deadline
@@ -486,11 +484,14 @@ class Session:
         if self.counted and service.counters is not None:
             service.counters.disconnect(service.name, self.counted)
         if hasattr(self, "facts"):
+            if self.tally.trouble and self.transcript is not None:
+                service.postmaster.tell(self.facts.client, self.transcript, self.tally.trouble, what)
             service.emit(Disconnected(self.facts.client, self.tally.counts()))
 
     def _broken(self) -> None:
         """A bug, ours or of a stage. The client hears of trouble and nothing else; the log gets all of it."""
         text = printable(traceback.format_exc(limit=-6).replace("\n", " | "))
         self.service.emit(Failure(f"session with {self.stream.peer[0]}: {text}"))
-        self._out.append(_TROUBLE.encode())
+        self.say(_TROUBLE)
+        self.tally.trouble |= Trouble.SOFTWARE
         self.end()

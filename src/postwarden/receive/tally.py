@@ -1,5 +1,6 @@
 """What a client said in a session: counted for the disconnect line, and for the limits of errors and of idle talk."""
 
+from postwarden.mail.transcript import Trouble
 from postwarden.receive.params import SmtpdParams
 
 _ORDER = (
@@ -10,7 +11,7 @@ _IDLE_TALK = frozenset(("HELO", "EHLO", "RSET", "NOOP", "VRFY", "ETRN"))
 
 
 class Tally:
-    __slots__ = ("_accepted", "_idle_talk", "_limit", "_total", "errors")
+    __slots__ = ("_accepted", "_idle_talk", "_limit", "_total", "errors", "trouble")
 
     def __init__(self, params: SmtpdParams) -> None:
         self._limit = params.smtpd_junk_command_limit
@@ -19,6 +20,8 @@ class Tally:
         self._idle_talk = 0
         self.errors = 0
         """Since the last message that was delivered."""
+        self.trouble = Trouble.NONE
+        """What they were, for the postmaster."""
 
     def count(self, verb: str, *, accepted: bool, error: bool = True) -> None:
         """A command got its final reply. `error`: if it was refused, that counts as the client's error."""
@@ -40,6 +43,7 @@ class Tally:
     def delivered(self) -> None:
         """A message was taken: what went wrong before is forgiven."""
         self.errors = self._idle_talk = 0
+        self.trouble = Trouble.NONE
 
     def counts(self) -> tuple[tuple[str, int, int], ...]:
         """(verb in lower case, accepted, total), in Postfix's order."""

@@ -61,7 +61,7 @@ class Options(Struct, frozen=True):
 class Machine:
     __slots__ = (
         "_beginning", "_buffer", "_chunk", "_discarded", "_dots", "_event", "_left", "_lines", "_options", "_order",
-        "_pos", "early", "secure", "state", "without_chunks",
+        "_pos", "early", "line", "secure", "state", "without_chunks",
     )  # fmt: skip
 
     def __init__(self, options: Options, *, secure: bool = False) -> None:
@@ -79,6 +79,8 @@ class Machine:
         self.state = State.CONNECTED
         self.secure = secure
         """Under TLS."""
+        self.line = b""
+        """The last command, or its beginning. Whoever has used it may clear it."""
         self.without_chunks = False
         """BDAT is no command here, whatever the options say."""
         self.early: tuple[str, bytes] | None = None
@@ -123,6 +125,7 @@ class Machine:
         if self._discarded or end - pos > self._options.line_limit + 1:  # Postfix does not count the LF
             return self._cut(self._too_long(buffer[pos:end]))
         line, bare = strip_line_end(buffer[pos:end])
+        self.line = line
         if bare and self._options.line_ends is LineEnds.REJECT:
             self._event = ""
             return BareLf()
@@ -270,6 +273,7 @@ class Machine:
         """The end of a line that was too long. A name in EHLO is for the log and the Received header, where its
         beginning will do, as it does for Postfix; no other command is obeyed in part."""
         line, self._beginning = self._beginning, b""
+        self.line = line
         if line[:5].upper() in (b"EHLO ", b"HELO "):
             event = self._command(line)
             if isinstance(event, Hello):

@@ -20,8 +20,8 @@ _WORKING = """
     deliver_lock_attempts deliver_lock_delay disable_dns_lookups disable_mime_output_conversion disable_verp_bounces
     disable_vrfy_command double_bounce_sender empty_address_local_login_sender_maps_lookup_key
     empty_address_recipient enable_long_queue_ids enable_original_recipient enable_threaded_bounces
-    expand_owner_alias fast_flush_domains forward_expansion_filter forward_path frozen_delivered_to
-    header_address_token_limit header_from_format header_size_limit home_mailbox hopcount_limit
+    error_notice_recipient expand_owner_alias fast_flush_domains forward_expansion_filter forward_path
+    frozen_delivered_to header_address_token_limit header_from_format header_size_limit home_mailbox hopcount_limit
     ignore_mx_lookup_error in_flow_delay inet_interfaces inet_protocols invalid_hostname_reject_code ipc_timeout
     known_tcp_ports line_length_limit lmtp_address_preference lmtp_assume_final lmtp_balance_inet_protocols
     lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout

@@ -2,7 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
+from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
+from postwarden.mail.transcript import Trouble
 from postwarden.receive.commands.noop import OK
 from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_events import BareLf, Refused, Unknown
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from postwarden.receive.session import Session
 
 _UNKNOWN = Reply(500, "5.5.2", "Error: command not recognized")
+_SYNCHRONIZATION = Reply(554, "5.5.0", "Error: SMTP protocol synchronization")
 _FORBIDDEN = Reply(221, "2.7.0", "Error: I can break rules, too. Goodbye.")
 
 
@@ -48,6 +53,24 @@ def apply_unknown(session: "Session", unknown: Unknown) -> None:
         session.end()
         return
     session.answer(_UNKNOWN, "UNKNOWN")
+
+
+def notice_early(session: "Session") -> None:
+    """The client sent more without waiting for a reply: once a session is enough to know."""
+    machine = session.machine
+    assert machine.early is not None
+    (verb, data), machine.early = machine.early, None
+    if not session.facts.pipelined:
+        session.facts = structs.replace(session.facts, pipelined=True)
+        text = data[:100].decode("utf-8", "replace").replace("\r", "\\r").replace("\n", "\\n")
+        client = session.facts.client
+        session.service.emit(Notice(f"improper command pipelining after {verb} from {client}: {text}"))
+    if session.params.smtpd_forbid_unauth_pipelining:
+        session.say(_SYNCHRONIZATION)
+        session.tally.trouble |= Trouble.PROTOCOL
+        if verb != "CONNECT":
+            session.tally.count(verb, accepted=False)
+        session.end()
 
 
 def reports_bare_lf(session: "Session") -> bool:
