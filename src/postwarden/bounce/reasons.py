@@ -7,15 +7,19 @@ from postwarden.mail.status import Status
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def reason(kind: Kind, status: Status, params: BounceParams) -> str:
-    """Empty where the report has said it all."""
+def reason(kind: Kind, status: Status, params: BounceParams, *, age: float, null: bool) -> str:
+    """Empty where the report has said it all. `age` of the message in seconds; `null`: it has no sender."""
     if kind is Kind.DELAY:
         return (
             f"Why this report: it has waited for more than {span(params.delay_warning_time)} (delay_warning_time);"
             f" it is tried until it is {span(params.maximal_queue_lifetime)} old (maximal_queue_lifetime)."
         )
     if kind is Kind.EXPIRY:
-        return f"Why: it was given up after {span(params.maximal_queue_lifetime)} (maximal_queue_lifetime)."
+        name = "bounce_queue_lifetime" if null else "maximal_queue_lifetime"
+        lifetime = params.bounce_queue_lifetime if null else params.maximal_queue_lifetime
+        if age < lifetime:
+            return f"Why: the postmaster of {params.myhostname} had it returned before its time."
+        return f"Why: it was given up after {span(lifetime)} ({name})."
     if kind is not Kind.FAILURE:
         return ""
     if status.cause:

@@ -135,10 +135,17 @@ class _Page:
         for recipient, status in named:
             expanded = f" (expanded from <{external(recipient.original)}>)" if recipient.original else ""
             parts.append(fold(f"<{external(recipient.address)}>{expanded}: {told(kind, status)}"))
-            why = reason(kind, status, self._params) if self._params.postwarden_bounce_reasons else ""
+            why = self._why(status)
             parts.append(fold(f"    {why}") if why else b"")
             parts.append(b"\r\n")
         return b"".join(parts)
+
+    def _why(self, status: Status) -> str:
+        if not self._params.postwarden_bounce_reasons:
+            return ""
+        envelope = self._envelope
+        age = self._now - envelope.arrival
+        return reason(self._report.kind, status, self._params, age=age, null=not envelope.sender)
 
     def _delivery_status(self, named: Named) -> bytes:
         envelope, params, kind = self._envelope, self._params, self._report.kind

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.report import Reports
@@ -280,9 +281,13 @@ def test_without_smtputf8_all_is_ascii_unless_the_message_is_not() -> None:
 
 
 def test_who_decided_is_said_in_a_sentence() -> None:
-    def why(status: Status, kind: Kind = Kind.FAILURE) -> str:
+    def why(status: Status, kind: Kind = Kind.FAILURE, age: float = 0.0) -> str:
         text = report(
-            envelope(Recipient("a@x")), status, kind=kind, postwarden_bounce_reasons="yes", delay_warning_time="90m"
+            replace(envelope(Recipient("a@x")), arrival=NOW - age),
+            status,
+            kind=kind,
+            postwarden_bounce_reasons="yes",
+            delay_warning_time="90m",
         )
         part = text.split("--2626A216819.1795407160/mx.example.com\n")[1]
         assert "Why" not in text.replace(part, "")
@@ -291,7 +296,8 @@ def test_who_decided_is_said_in_a_sentence() -> None:
     assert why(REJECTED) == ": the mail server 127.0.0.1 decided this; the reply above is its own."
     assert why(NO_HOST) == ": the DNS of the recipient's domain says so."
     assert why(Status("5.1.1", "x", cause="relocated_maps")) == ": mx.example.com decided this by relocated_maps."
-    assert why(NO_HOST, Kind.EXPIRY) == ": it was given up after 5 days (maximal_queue_lifetime)."
+    assert why(NO_HOST, Kind.EXPIRY, 432000) == ": it was given up after 5 days (maximal_queue_lifetime)."
+    assert why(NO_HOST, Kind.EXPIRY, 431999) == ": the postmaster of mx.example.com had it returned before its time."
     assert "90 minutes (delay_warning_time); it is tried until it is 5 days old" in why(REJECTED, Kind.DELAY)
     assert why(Status("5.0.0", "x")) == ""
 
