@@ -99,13 +99,14 @@ class Supervisor:
             for key, _ in self._selector.select(self._patience()):
                 key.data(key.fileobj)
             self._look_after()
-        self._porter.end()
+        self._porter.end(time.monotonic())
         for hand in self._hands:
             self._kill(hand)
         until = time.monotonic() + _PAUSE
-        while self._dying and time.monotonic() < until:
+        while (self._dying or self._porter.alive) and time.monotonic() < until:
             time.sleep(0.005)
             self._reap()
+        self._porter.kill()
         self._log.close()
         return self._code
 
@@ -182,7 +183,7 @@ class Supervisor:
                 self._code = EX_CONFIG
             return
         self._settings = settings
-        self._porter.end()
+        self._porter.end(time.monotonic())
         self._hire_after = 0.0
         self._limit = float(settings.number("command_time_limit"))
         for other in self._hands:
@@ -195,7 +196,7 @@ class Supervisor:
 
     def _drain(self, *, at_once: bool) -> None:
         self._draining = True
-        self._porter.end()
+        self._porter.end(time.monotonic())
         self._end_by = time.monotonic() + _LAST_SECONDS
         if at_once:
             self._queue.clear()

@@ -35,6 +35,8 @@ _SLACK = 10 << 20
 _READ = 64 << 10
 _AGAIN = 5.0
 """Seconds between two processes: one that dies at once must not keep the supervisor busy."""
+_LAST = 5.0
+"""Seconds for one that is to end."""
 
 
 class Pickup:
@@ -47,8 +49,10 @@ class Pickup:
         identity: Identity,
         say: Callable[[Event], None],
         now: Callable[[], float] = time.time,
+        leave: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`size_limit`: bytes of content, 0 for none. `now`: seconds since the epoch."""
+        """`size_limit`: bytes of content, 0 for none. `now`: seconds since the epoch. `leave`: whether to end, after
+        this message."""
         self._queue = queue_directory
         self._directory = maildrop_directory(queue_directory)
         self._limit = size_limit + _SLACK if size_limit else 0
@@ -56,6 +60,7 @@ class Pickup:
         self._owner = (0, 0) if identity.may_act_as(0) else (os.geteuid(), os.getegid())
         self._say = say
         self._now = now
+        self._leave = leave
         self._brought: set[str] = set()
         """Files whose mail is in the queue, and that could not be removed."""
         self._wait: dict[str, float] = {}
@@ -69,7 +74,11 @@ class Pickup:
             with self._as_owner():
                 maildrop = Maildrop(self._directory)
             with contextlib.closing(maildrop):
+                # The porter of an agent that was killed may still have a message in hand: two would bring it twice.
+                maildrop.lock()
                 return self._bring(maildrop)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             self._complain(f"{self._directory}: {error.strerror or error}")
             return 0
@@ -91,6 +100,8 @@ class Pickup:
         taken = 0
         counts: dict[int, int] = {}
         for one in sorted(found, key=lambda one: one.when):
+            if self._leave():
+                break
             counts[one.uid] = counts.get(one.uid, 0) + 1
             if counts[one.uid] > _OF_ONE or self._wait.get(one.name, 0.0) > now:
                 continue
@@ -182,35 +193,54 @@ def _events(fd: int, reader: Reader) -> Iterator[Submission | bytes | End]:
 
 
 class Porter:
-    """The process, seen from the supervisor. It is killed without ceremony: each of its steps may be its last."""
+    """The process, seen from the supervisor. Each of its steps may be its last; but one that is killed between two of
+    them brings a message twice, so it is asked to end first."""
 
     def __init__(self) -> None:
         self._pid = 0
         self._after = 0.0
+        self._end_by = float("inf")
 
     def look_after(self, now: float, begin: Callable[[], int]) -> None:
         """See that it lives; `begin` forks it and gives its pid. `now` is monotonic. Raises OSError."""
-        if self._pid:
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-                    return
-            self._pid = 0
-        if now >= self._after:
+        if self.alive:
+            if now >= self._end_by:
+                self._signal(signal.SIGKILL)
+        elif now >= self._after:
             self._after = now + _AGAIN
             self._pid = begin()
 
-    def end(self) -> None:
-        """It is not to be: for ever, or until `look_after` makes one of the new configuration."""
+    @property
+    def alive(self) -> bool:
         if self._pid:
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self._pid, signal.SIGKILL)
-                os.waitpid(self._pid, 0)
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                    return True
             self._pid = 0
+            self._end_by = float("inf")
+        return False
+
+    def end(self, now: float) -> None:
+        """It is to end when it has brought what it has in hand; `look_after` makes one of the new configuration."""
+        if self.alive and self._end_by == float("inf"):
+            self._signal(signal.SIGTERM)
+            self._end_by = now + _LAST
         self._after = 0.0
+
+    def kill(self) -> None:
+        if self.alive:
+            self._signal(signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
 
 
 def work(settings: Settings, log_to: str, log_fd: int, parent: int) -> int:
-    """The life of the process: it ends with its parent."""
+    """The life of the process: it ends with its parent, or when it is asked to, and finishes what it has in hand."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     os.umask(0o077)
     log = open_log(settings, log_to, log_fd, None)
     service = settings.find_service("pickup")
@@ -220,8 +250,10 @@ def work(settings: Settings, log_to: str, log_fd: int, parent: int) -> int:
         settings.number("message_size_limit"),
         identity(settings),
         lambda event: log.emit("pickup", event, name),
+        leave=lambda: os.getppid() != parent or signal.SIGTERM in signal.sigpending(),
     )
     while os.getppid() == parent:
         pickup.round()
-        time.sleep(EVERY)
+        if signal.sigtimedwait({signal.SIGTERM}, EVERY) is not None:
+            break
     return 0

@@ -10,6 +10,7 @@ directory's reader opens only regular files with one name, never waits for one, 
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -119,6 +120,11 @@ class Maildrop:
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def lock(self) -> None:
+        """Until it is closed nobody else takes files from here. BlockingIOError where somebody does. Those who only may
+        make files can't open the directory, and so can't hold this lock."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def complete(self, limit: int) -> Iterator[Dropped]:
         """Complete files, as the directory has them, at most `limit`."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
@@ -255,7 +256,62 @@ def test_a_porter_that_died_is_followed_by_another_but_not_at_once() -> None:
     assert len(begun) == 1
     porter.look_after(6.0, begin)
     assert len(begun) == 2
-    porter.end()
+    porter.end(6.0)
     porter.look_after(6.1, begin)
     assert len(begun) == 3
-    porter.end()
+    porter.kill()
+
+
+def test_a_porter_is_asked_to_end_before_it_is_killed() -> None:
+    porter = Porter()
+
+    def begin() -> int:
+        if pid := os.fork():
+            return pid
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.kill(os.getppid(), signal.SIGUSR1)
+        signal.pause()
+        os._exit(0)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        porter.look_after(0.0, begin)
+        signal.sigwait({signal.SIGUSR1})
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    porter.end(1.0)
+    porter.end(3.0)
+    porter.look_after(5.9, begin)
+    assert porter.alive
+    porter.look_after(6.0, begin)
+    deadline = time.monotonic() + 10
+    while porter.alive:
+        assert time.monotonic() < deadline
+
+
+def test_it_leaves_between_two_messages(place: Place) -> None:
+    place.leave("a")
+    place.leave("b")
+    place.pickup = Pickup(
+        place.queue, 10_000, Me(), place.events.append, leave=lambda: len(place.receiver.messages) > 0
+    )
+    assert place.pickup.round() == 1
+    assert len(place.files) == 1
+
+
+def test_two_do_not_bring_the_same(place: Place) -> None:
+    """The agent was killed; its porter has a message in hand, and the next agent's begins."""
+    place.leave()
+    events: list[Event] = []
+    other = Pickup(place.queue, 10_000, Me(), events.append)
+    found: list[int] = []
+
+    def say(_: Submission) -> Answer:
+        found.append(other.round())
+        return Answer("accepted")
+
+    place.receiver.say = say
+    assert place.pickup.round() == 1
+    assert (found, events) == ([0], [])
+    assert len(place.receiver.messages) == 1
+    assert other.round() == 0
