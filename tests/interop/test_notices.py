@@ -215,29 +215,44 @@ def test_copies_for_postmasters(tmp_path: Path) -> None:
     same(*both(tmp_path, settings, work))
 
 
+def sendmail(etc: Path, *words: str, subject: str) -> subprocess.CompletedProcess[str]:
+    program = ["sendmail", "-C", str(etc)] if etc.name == "postfix" else [str(PROGRAM), "sendmail", "-C", str(etc)]
+    text = f"From: sender@sink.example\nSubject: {subject}\nMessage-Id: <a@b>\n\nbody\n"
+    return subprocess.run([*program, *words], input=text, text=True, capture_output=True, timeout=30)
+
+
 def test_sendmail_that_verifies_and_records(tmp_path: Path) -> None:
-    """Sorted lines, since Postfix names recipients in the order of its deliveries."""
     recipients = [*RECIPIENTS, "refused@dead.example"]
+    said = "Mail Delivery Status Report will be mailed to <sender@sink.example>.\n"
 
     def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
         for option, to in (
             ("-bv", recipients),
             ("-v", ["good@sink.example", "bad@sink.example", "later@sink.example"]),
         ):
-            subject = "probe" if option == "-bv" else "recorded"
-            text = f"From: sender@sink.example\nSubject: {subject}\nMessage-Id: <a@b>\n\nbody\n"
-            program = ["sendmail", "-C", etc] if etc.name == "postfix" else [PROGRAM, "sendmail", "-C", etc]
-            words = [*program, "-f", "sender@sink.example", option, *to]
-            done = subprocess.run(words, input=text, text=True, capture_output=True, timeout=30)
-            assert (done.returncode, done.stdout) == (
-                0,
-                "Mail Delivery Status Report will be mailed to <sender@sink.example>.\n",
-            ), done.stderr
+            done = sendmail(etc, "-f", "sender@sink.example", option, *to, subject="recorded")
+            assert (done.returncode, done.stdout) == (0, said), done.stderr
         quiet(sinks, 4)
         for sink in sinks:
             assert [m for m in sink.messages if b"\r\nSubject: probe" in m[2] and b"report" not in m[2]] == []
 
     same(*both(tmp_path, {}, work))
+
+
+def test_sendmail_with_dsn_parameters_and_verp(tmp_path: Path) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
+        to = ["bad@sink.example", "good@plain.example", "daemon@mx.example.com", "many@virtual.example"]
+        for number, words in enumerate((
+            ["-N", "success,failure"], ["-N", "never"], ["-N", "success", "-R", "hdrs", "-V", "an+id"],
+            ["-XV"], ["-XV", "-N", "success,failure,delay"], ["-N", "failure", "-R", "full"],
+        )):  # fmt: skip
+            done = sendmail(etc, "-f", "sender@sink.example", *words, *to, subject=f"letter {number}")
+            assert done.returncode == 0, done.stderr
+        quiet(sinks, 4)
+
+    theirs, ours = both(tmp_path, {}, work)
+    assert ("", "['sender+bad=sink.example@sink.example']", "Undelivered Mail Returned to Sender / letter 3") in theirs
+    same(theirs, ours)
 
 
 TEMPLATES = """\
