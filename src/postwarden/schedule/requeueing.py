@@ -1,5 +1,5 @@
-"""A message that enters the queue once more, as if it came in now (postsuper -r): content is prepared again, under a new
-queue id. What was delivered stays so, and whoever is still to hear of it will."""
+"""A message that enters the queue once more, as if it came in now (postsuper -r): content is prepared again, under a
+new queue id. What was delivered stays so, and whoever is still to hear of it will."""
 
 from msgspec.structs import replace
 
