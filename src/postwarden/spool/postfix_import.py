@@ -307,7 +307,8 @@ class Import:
         target = self._directory_of(name)
         for file in taken:
             _rename(file.path, target, file.queue_id)
-        for path in {target, os.path.dirname(target), self._aside, *(os.path.dirname(file.path) for file in taken)}:
+        above = {target, os.path.dirname(target), self._aside, self._directory}
+        for path in above.union([os.path.dirname(file.path) for file in taken]):
             _sync(path)
 
 

@@ -162,6 +162,8 @@ class _Reading:
             self._delivered += 1
             return
         address = record.text.decode()
+        if not address:
+            raise Unusable("null recipient address")
         original = known.get("original", b"").decode() or address
         notify = _number(known.get("notify_flags", b""))
         self._recipients.append(
@@ -221,7 +223,7 @@ class _Reading:
             envid=to_xtext(known.get("envelope_id", b"").decode("utf-8", "surrogateescape")),
             client=client,
             message_id=found[1].strip().decode("utf-8", "replace")[:_LINE] if found else "",
-            context=known.get("rewrite_context", b"").decode("ascii", "replace"),
+            context="remote" if known.get("rewrite_context") == b"remote" else "local",
             user=user[1].decode() if user else "",
             full_name=self._full_name,
             verp=self._verp if len(self._verp) == 2 and self._sender else "",
@@ -281,7 +283,7 @@ def _number(text: bytes) -> int:
 def _time(text: bytes) -> float:
     """`seconds microseconds`; 0 for what is none."""
     words = text.split()
-    if not words or not words[0].isdigit() or len(words[0]) > 12:
+    if not words or not words[0].isdigit() or len(words[0]) > 10:
         return 0.0
     micros = words[1] if len(words) > 1 and words[1].isdigit() and len(words[1]) < 7 else b"0"
     return int(words[0]) + int(micros) / 1e6
