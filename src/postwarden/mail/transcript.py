@@ -42,16 +42,15 @@ class Transcript:
 
     def __init__(self) -> None:
         self.entries: list[tuple[bytes, Reply | str]] = []
-        """(command, reply), either of which may be empty; `add` is for whoever does not mind the call."""
+        """(command, reply), either of which may be empty."""
         self._left_out = 0
 
     def add(self, command: bytes, reply: Reply | str) -> None:
-        self.entries.append((command[:LONGEST], reply))
+        self.entries.append((command if len(command) <= LONGEST else command[:LONGEST], reply))
         if len(self.entries) > _MOST:
-            self.shorten()
+            self._shorten()
 
-    def shorten(self) -> None:
-        """To be called when there are more than some dozens of entries."""
+    def _shorten(self) -> None:
         cut = len(self.entries) - _MOST // 2
         if cut > _BEGINNING:
             self._left_out += cut - _BEGINNING

@@ -58,7 +58,7 @@ _REFUSING = (Verdict.REJECT, Verdict.DEFER)
 
 class Session:
     __slots__ = (
-        "_busy", "_congested", "_deadline", "_ended", "_errors", "_out", "_over", "_paused", "_rounds", "_stuck",
+        "_busy", "_congested", "_deadline", "_ended", "_out", "_over", "_patient", "_paused", "_rounds", "_stuck",
         "counted", "facts", "forwarded", "leaving", "machine", "mode", "opening", "params", "service", "standing",
         "stream", "tally", "transaction", "transcript", "where",
     )  # fmt: skip
@@ -84,6 +84,7 @@ class Session:
         self._out: list[bytes] = []
         self._deadline = Deadline(service.clock, self._timed_out)
         self._busy = self._over = self._ended = self._paused = self._congested = False
+        self._patient = not self.params.smtpd_per_request_deadline
         self.counted = ""
         """The address under which the client's connection is counted; empty where it is not."""
         self.forwarded: Forwarded | None = None
@@ -151,25 +152,27 @@ class Session:
     def answer(self, reply: Reply, verb: str = "", encoded: bytes = b"") -> None:
         """Send `reply` to the command that is at hand. `verb` names it for the count of the disconnect line; `encoded`
         is the reply as sent, where that is known already."""
-        code = reply.code
+        code, machine, transcript = reply.code, self.machine, self.transcript
         if code >= 500 and self.params.soft_bounce:
             reply = Reply(code - 100, reply.status.replace("5.", "4.", 1), reply.text)
             code -= 100
-        self.say(reply, encoded)
-        self.machine.answered(code)
+        self._out.append(encoded or reply.encode())
+        if transcript is not None:
+            transcript.add(machine.line, reply)
+            machine.line = b""
+        machine.answered(code)
         if code >= 400:
             self.tally.trouble |= cause(verb, reply)
         if verb:
             self.tally.count(verb, accepted=code < 400)
-        if self.transaction is not None and self.machine.state not in IN_TRANSACTION:
+        if self.transaction is not None and machine.state not in IN_TRANSACTION:
             self._settle()
 
-    def say(self, reply: Reply, encoded: bytes = b"") -> None:
+    def say(self, reply: Reply) -> None:
         """Send it, and no more; `answer` is for commands."""
-        self._out.append(encoded or reply.encode())
+        self._out.append(reply.encode())
         if self.transcript is not None:
             self.transcript.add(self.machine.line, reply)
-            self.machine.line = b""
 
     @property
     def queue_id(self) -> str:
@@ -233,9 +236,8 @@ class Session:
 
     def offers(self, keyword: str) -> bool:
         """Of EHLO, in lower case."""
-        if keyword == "smtputf8" and not self.params.smtputf8_enable:
-            return False
-        return keyword not in (self.standing.discarded or ())
+        there = keyword != "smtputf8" or self.params.smtputf8_enable
+        return there and keyword not in (self.standing.discarded or ())
 
     def hang_up_after(self, reply: Reply) -> None:
         """421 and 521 end the connection (RFC 5321 3.8, RFC 7504 3)."""
@@ -258,9 +260,10 @@ class Session:
         """`facts` name another client: what is it exempt from?"""
         client = self.facts.client
         self.standing = self.service.clients.standing(client.name, client.address)
-        exempt = self.standing.bare_newline
-        self.machine.set_options(self.mode.exempt_options if exempt else self.mode.options)
-        self.machine.without_chunks = "chunking" in (self.standing.discarded or ())
+        options = self.mode.exempt_options if self.standing.bare_newline else self.mode.options
+        if not self.offers("chunking"):
+            options = structs.replace(options, absent=options.absent | {"BDAT"})
+        self.machine.set_options(options)
 
     def shorten(self, seconds: int) -> None:
         """What is awaited now must come within `seconds`."""
@@ -356,7 +359,7 @@ class Session:
                 self.flush()
         if self._over:
             return
-        heard = bool(self._out) or not self.params.smtpd_per_request_deadline
+        heard = self._patient or bool(self._out)
         self.flush()
         if self._busy:
             return

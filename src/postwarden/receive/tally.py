@@ -7,6 +7,7 @@ _ORDER = (
     "HELO", "EHLO", "XCLIENT", "XFORWARD", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY",
     "ETRN", "QUIT", "UNKNOWN",
 )  # fmt: skip
+_NO_TROUBLE = Trouble.NONE
 _IDLE_TALK = frozenset(("HELO", "EHLO", "RSET", "NOOP", "VRFY", "ETRN"))
 
 
@@ -20,7 +21,7 @@ class Tally:
         self._idle_talk = 0
         self.errors = 0
         """Since the last message that was delivered."""
-        self.trouble = Trouble.NONE
+        self.trouble = _NO_TROUBLE
         """What they were, for the postmaster."""
 
     def count(self, verb: str, *, accepted: bool, error: bool = True) -> None:
@@ -43,7 +44,7 @@ class Tally:
     def delivered(self) -> None:
         """A message was taken: what went wrong before is forgiven."""
         self.errors = self._idle_talk = 0
-        self.trouble = Trouble.NONE
+        self.trouble = _NO_TROUBLE
 
     def counts(self) -> tuple[tuple[str, int, int], ...]:
         """(verb in lower case, accepted, total), in Postfix's order."""

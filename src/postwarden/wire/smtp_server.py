@@ -61,7 +61,7 @@ class Options(Struct, frozen=True):
 class Machine:
     __slots__ = (
         "_beginning", "_buffer", "_chunk", "_discarded", "_dots", "_event", "_left", "_lines", "_options", "_order",
-        "_pos", "early", "line", "secure", "state", "without_chunks",
+        "_pos", "early", "line", "secure", "state",
     )  # fmt: skip
 
     def __init__(self, options: Options, *, secure: bool = False) -> None:
@@ -81,8 +81,6 @@ class Machine:
         """Under TLS."""
         self.line = b""
         """The last command, or its beginning. Whoever has used it may clear it."""
-        self.without_chunks = False
-        """BDAT is no command here, whatever the options say."""
         self.early: tuple[str, bytes] | None = None
         """After which command the client sent what, though it should have waited for the reply. CONNECT: before the
         banner."""
@@ -165,7 +163,7 @@ class Machine:
             self._event = ""
             return Refused("", _BAD_SYNTAX)
         known = PARSERS.get(words[0]) or PARSERS.get(words[0].upper())
-        if known is None or known[0] in self._options.absent or (known[0] == "BDAT" and self.without_chunks):
+        if known is None or known[0] in self._options.absent:
             self._event = ""
             if known is not None and known[0] == "BDAT":
                 # Its content follows all the same, and must not be read as commands.
