@@ -235,6 +235,20 @@ def test_while_it_is_down_the_lists_are_asked_here(
     assert len(dropped(setting)) == 1
 
 
+def test_a_full_disk_is_no_success(
+    setting: Setting, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting.answer = Down("nobody")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert run("you") == 75
+    assert capsys.readouterr().err.endswith(f"sendmail: fatal: {ME}({UID}): queue file write error\n")
+    assert not os.listdir(maildrop_directory(str(setting.queue)))
+
+
 def test_where_no_mail_system_was_ever_started(setting: Setting, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     setting.answer = Down("nobody")
     Path(maildrop_directory(str(setting.queue))).rmdir()

@@ -20,3 +20,15 @@ def test_a_client_that_could_not_start(name: str, value: str) -> None:
     found = pipeline.problems(settings(f"{name} = {value}\n", master_cf))
     assert [problem.origin.line for problem in found if problem.severity == "error"] == [1], found
     assert pipeline.problems(settings("", master_cf)) == []
+
+
+@pytest.mark.parametrize("parameter", ["authorized_submit_users = nosuch:x", "local_login_sender_maps = nosuch:x"])
+def test_what_is_wrong_with_local_submission_is_found_before_the_start(parameter: str) -> None:
+    found = [str(problem) for problem in pipeline.problems(settings(f"{parameter}\n"))]
+    assert any("nosuch" in problem for problem in found), found
+
+
+def test_the_pickup_service_may_not_name_a_profile_that_is_not_there() -> None:
+    master_cf = "pickup unix n - n 60 1 pickup\n  -o cleanup_service_name=none\n"
+    found = [str(problem) for problem in pipeline.problems(settings("", master_cf))]
+    assert any("no cleanup service none in master.cf" in problem for problem in found), found
