@@ -9,7 +9,7 @@ A stage never imports another: what it needs it declares as a Protocol, and gets
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -132,20 +132,17 @@ def receiver(
     submit = _submission(settings, tables, around, store, profiles, waiting=waiting, users=users or LocalUsers())
 
     def refresh() -> list[Problem]:
-        problems = tables.refresh()
-        for look in (
-            resolver.forget,
-            submit.users.refresh,
-            *(judge.refresh for judge in judges.values()),
-            *(local.refresh for local in locals_.values()),
-            *(profile.refresh for profile in profiles.values()),
-            *(s.clients.refresh for s in services.values()),
-        ):
-            try:
-                look()
-            except ConfigError as error:
-                problems.append(Problem(error.origin, "error", error.text))
-        return problems
+        return _looked(
+            tables,
+            (
+                resolver.forget,
+                submit.users.refresh,
+                *(judge.refresh for judge in judges.values()),
+                *(local.refresh for local in locals_.values()),
+                *(profile.refresh for profile in profiles.values()),
+                *(s.clients.refresh for s in services.values()),
+            ),
+        )
 
     return Reception(services, submit, refresh)
 
@@ -274,10 +271,10 @@ def courier(
         lines = f"Received: by {bounce.myhostname} ({bounce.mail_name})\r\n\tid {queue_id}; {mail_date(now)}\r\n"
         return lines.encode()
 
+    reports = open_reports(settings, clock.now, lambda text: log.emit("bounce", Warn(text)))
+
     def refresh() -> list[Problem]:
-        problems = tables.refresh()
-        resolver.forget()
-        return problems
+        return _looked(tables, (resolver.forget, reports.refresh))
 
     inside: dict[str, Inside] = {
         "error": partial(_refused, resolver),
@@ -286,7 +283,7 @@ def courier(
     clerk = _clerk(settings, tables, resolver.local_domain, log)
     served = _served(settings, params, tables)
     spawner = Spawner(
-        open_reports(settings, clock.now, lambda text: log.emit("bounce", Warn(text))),
+        reports,
         clerk,
         new_queue_id=ledger.new_queue_id,
         now=clock.now,
@@ -308,6 +305,17 @@ def courier(
         _requeued(bounce, os.geteuid()),
         os.geteuid(),
     )
+
+
+def _looked(tables: Tables, looks: Iterable[Callable[[], None]]) -> list[Problem]:
+    """What is wrong with files that have changed; who has one keeps what he had."""
+    problems = tables.refresh()
+    for look in looks:
+        try:
+            look()
+        except ConfigError as error:
+            problems.append(Problem(error.origin, "error", error.text))
+    return problems
 
 
 def _end_of_line(resolver: AddressResolver, name: str, address: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from postwarden.bounce.expansion import open_texts
+from postwarden.bounce.expansion import Texts, open_texts
 from postwarden.bounce.params import BounceParams
 from postwarden.bounce.report import Reports
 from postwarden.config.errors import ConfigError
@@ -20,11 +20,15 @@ def open_reports(settings: Settings, now: Callable[[], float], warn: Callable[[s
     for word in params.notify_classes:
         if word.lower() not in CLASSES:
             raise ConfigError(settings.origin("notify_classes", key), f'notify_classes: unknown class "{word}"')
-    found = open_texts(settings, params.bounce_template_file, settings.origin("bounce_template_file", key))
-    for warning in found.warnings:
-        warn(warning)
+
+    def texts() -> Texts:
+        found = open_texts(settings, params.bounce_template_file, settings.origin("bounce_template_file", key))
+        for warning in found.warnings:
+            warn(warning)
+        return found
+
     double = settings.text("2bounce_notice_recipient", key)
-    return Reports(params, found, now, double_bounce_recipient=double)
+    return Reports(params, texts, now, double_bounce_recipient=double)
 
 
 def service(settings: Settings) -> str:

@@ -19,20 +19,36 @@ from postwarden.mail.envelope import Envelope, Notify, Recipient
 from postwarden.mail.queue import Content, NewMessage
 from postwarden.mail.round import Kind, Report
 from postwarden.mail.status import Status
+from postwarden.tables.source import mark
 
 _TEMPLATES = {kind: "failure" if kind is Kind.EXPIRY else kind.value for kind in Kind}
 Named = Sequence[tuple[Recipient, Status]]
 
 
 class Reports(Decider):
-    """`now` gives seconds since the epoch. `double_bounce_recipient` is 2bounce_notice_recipient."""
+    """`texts` reads the templates; `now` gives seconds since the epoch; `double_bounce_recipient` is
+    2bounce_notice_recipient. Raises ConfigError."""
 
     def __init__(
-        self, params: BounceParams, texts: Texts, now: Callable[[], float], *, double_bounce_recipient: str
+        self,
+        params: BounceParams,
+        texts: Callable[[], Texts],
+        now: Callable[[], float],
+        *,
+        double_bounce_recipient: str,
     ) -> None:
         super().__init__(params, double_bounce_recipient)
-        self._texts = texts
+        self._read = texts
+        self._mark = mark(params.bounce_template_file) if params.bounce_template_file else None
+        self._texts = texts()
         self._now = now
+
+    def refresh(self) -> None:
+        """A template file that has changed is read anew. Raises ConfigError, and then keeps what it had."""
+        found = mark(self._params.bounce_template_file) if self._params.bounce_template_file else None
+        if found != self._mark:
+            self._mark = found
+            self._texts = self._read()
 
     def compose(self, report: Report, envelope: Envelope, content: Content, queue_id: str) -> NewMessage:
         """The report as a message with `queue_id`. `content` is that of the message that it is about; its descriptor

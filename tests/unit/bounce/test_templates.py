@@ -6,9 +6,14 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from postwarden.bounce.expansion import Texts, open_texts
+from postwarden.bounce.opening import open_reports
 from postwarden.bounce.templates import KINDS, TemplateError, built_in, parse
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
+from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.mail.queue import Content
+from postwarden.mail.round import Kind, Report
+from postwarden.mail.status import Status
 from postwarden.testing.config import settings
 
 FILE = "/etc/postfix/bounce.cf"
@@ -173,3 +178,34 @@ def test_whatever_the_file_has(data: bytes) -> None:
         assert template.author.isprintable()
         assert template.subject.isprintable()
         assert template.subject
+
+
+def test_a_file_that_changes_is_read_and_one_that_is_wrong_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "bounce.cf"
+    file.write_text("failure_template = <<E\nSubject: first\n\nx\nE\n")
+    warned: list[str] = []
+    reports = open_reports(settings(bounce_template_file=str(file)), lambda: 0.0, warned.append)
+
+    def subject() -> str:
+        wanted = Report(Kind.FAILURE, "joe@x", ((0, Status("5.0.0", "no")),), "")
+        message = Envelope("ID", 0.0, "joe@x", (Recipient("a@x"),), 1)
+        head = reports.compose(wanted, message, Content(b"\r\n", b""), "NEW").head.decode()
+        return head.partition("Subject: ")[2].partition("\r\n")[0]
+
+    assert subject() == "first"
+    file.write_text("failure_template = <<E\nSubject: second\n\nxy\nE\n")
+    reports.refresh()
+    assert subject() == "second"
+    file.write_text("no template\n")
+    with pytest.raises(ConfigError, match="missing '='"):
+        reports.refresh()
+    reports.refresh()  # said once
+    assert subject() == "second"
+    file.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        reports.refresh()
+    assert subject() == "second"
+    file.write_text("failure_template = <<E\nSubject: third\n\nü\nE\n")
+    reports.refresh()
+    assert subject() == "Undelivered Mail Returned to Sender"
+    assert len(warned) == 1
