@@ -23,7 +23,8 @@ from postwarden.spool.maildrop import Dropped, Maildrop, maildrop_directory
 from postwarden.wire.submission import ACCEPTED, DENIED, REFUSED, End, Malformed, Reader, Submission, whole
 
 EVERY = 1.0
-_AT_ONCE = 1000
+_SEEN = 20_000
+"""Files that a round looks at: 60 ms."""
 _OF_ONE = 100
 """Files of one user in a round: who leaves a thousand must not hold up the others."""
 _RETRY = 60.0
@@ -92,19 +93,10 @@ class Pickup:
             self._swept = now
             with self._as_owner():
                 self._sweep(maildrop, now)
-        with self._as_owner():
-            found = list(maildrop.complete(_AT_ONCE + len(self._wait)))
-        names = {one.name for one in found}
-        self._wait = {name: due for name, due in self._wait.items() if name in names}
-        self._brought &= names
         taken = 0
-        counts: dict[int, int] = {}
-        for one in sorted(found, key=lambda one: one.when):
+        for one in self._due(maildrop, now):
             if self._leave():
                 break
-            counts[one.uid] = counts.get(one.uid, 0) + 1
-            if counts[one.uid] > _OF_ONE or self._wait.get(one.name, 0.0) > now:
-                continue
             try:
                 taken += self._bring_one(maildrop, one.name)
             except Down as error:
@@ -116,6 +108,21 @@ class Pickup:
         else:
             self._fault = ""
         return taken
+
+    def _due(self, maildrop: Maildrop, now: float) -> list[Dropped]:
+        """What is to be brought in this round, the oldest first, and not too many of one user."""
+        names: set[str] = set()
+        due: dict[int, list[Dropped]] = {}
+        with self._as_owner():
+            for one in maildrop.complete(_SEEN):
+                names.add(one.name)
+                mine = due.setdefault(one.uid, [])
+                if len(mine) < _OF_ONE and self._wait.get(one.name, 0.0) <= now:
+                    mine.append(one)
+        if len(names) < _SEEN:
+            self._wait = {name: due for name, due in self._wait.items() if name in names}
+            self._brought &= names
+        return sorted((one for mine in due.values() for one in mine), key=lambda one: one.when)
 
     def _bring_one(self, maildrop: Maildrop, name: str) -> bool:
         if name in self._brought:

@@ -203,6 +203,16 @@ def test_one_user_does_not_hold_up_the_others(place: Place) -> None:
     assert place.pickup.round() == 20
 
 
+def test_files_that_wait_take_nobodys_place(place: Place) -> None:
+    for _ in range(100):
+        place.leave("slow")
+    place.receiver.say = lambda one: Answer("later" if one.recipients[0].address == "slow" else "accepted", "quota")
+    assert place.pickup.round() == 0
+    place.leave("quick")
+    assert place.pickup.round() == 1
+    assert len(place.files) == 100
+
+
 def test_what_can_not_be_removed_is_not_brought_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.leave()
 
