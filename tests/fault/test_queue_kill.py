@@ -1,0 +1,74 @@
+"""kill -9 of every role while mail is delivered, deferred, returned, handed in by local users and handled by operators:
+whoever is owed a message or a report has it in the end, and nobody is told twice of one failure."""
+
+import time
+from pathlib import Path
+
+import pytest
+from tests.fault.test_kill import kill
+from tests.mixed import Ends, Load, World, settled
+
+pytestmark = pytest.mark.slow
+
+ROLES = ("receiver", "courier", "carrier", "agent", "master")
+OPEN = 60
+"""Deliveries that a kill repeats at most: 20 to each of two destinations, a few to mailboxes, one commit group."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kills(tmp_path: Path, role: str) -> None:
+    loop(tmp_path, role, 3.0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("role", ROLES)
+def test_many_kills(tmp_path: Path, role: str) -> None:
+    loop(tmp_path, role, 60.0)
+
+
+def loop(tmp_path: Path, role: str, seconds: float) -> None:
+    world = World(tmp_path)
+    load = Load(world)
+    world.gateway.start()
+    kills = 0
+    try:
+        load.start()
+        begin = time.monotonic()
+        while time.monotonic() < begin + seconds or (kills < 3 and time.monotonic() < begin + 60):
+            time.sleep(0.7)
+            kills += kill(world.gateway, role)
+        load.stop()
+        ends = settled(world, load.book, 60 + seconds)
+    finally:
+        load.stop()
+        world.gateway.abort()
+        world.close()
+    assert kills >= 3
+    print(figures(role, kills, load, ends))
+    check(role, kills, load, ends)
+
+
+def figures(role: str, kills: int, load: Load, ends: Ends) -> str:
+    kinds = ("smtp", "user", "sendmail")
+    accepted = {who: sum(name.startswith(who) for name in load.book.accepted) for who in kinds}
+    return (
+        f"{role}: {kills} kills, accepted {accepted}, operations {dict(load.operations)}, delivered again "
+        f"{ {who: ends.doubles(who) for who in kinds} }, reports {len(ends.failed)}, delivered again "
+        f"{ends.reports_again()}, more than one {ends.reports_more('smtp', 'user')}/{ends.reports_more('sendmail')}"
+    )
+
+
+def check(role: str, kills: int, load: Load, ends: Ends) -> None:
+    assert len(load.book.accepted) > 30
+    missing = ends.missing(load.book)
+    assert not missing, f"{len(missing)} of {len(load.book.accepted)}: {missing[:20]}"
+    assert not ends.told_twice
+    assert ends.reports_more("smtp", "user") == 0
+    if role in ("receiver", "master"):
+        assert ends.doubles("smtp", "user") == 0 and ends.reports_again() == 0
+    assert ends.doubles("smtp", "user") <= kills * OPEN
+    assert ends.reports_again() <= kills * OPEN
+    # One that sendmail handed in when nobody was left to answer it, and one that was being brought from maildrop.
+    assert ends.doubles("sendmail") <= kills * 2 * 3 + ends.doubles("smtp", "user")
+    assert ends.reports_more("sendmail") <= kills * 2 * 3
