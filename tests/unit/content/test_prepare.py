@@ -103,6 +103,34 @@ def test_aliases_keep_what_the_client_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("notify", "left", "told"),
+    [
+        (0, 0, False),
+        (Notify.NEVER, Notify.NEVER, False),
+        (Notify.SUCCESS, Notify.NEVER, True),
+        (Notify.SUCCESS | Notify.DELAY, Notify.DELAY, True),
+        (Notify.FAILURE, Notify.FAILURE, False),
+    ],
+)
+@pytest.mark.parametrize("targets", ["ann@far.example", "ann@far.example, bob@far.example"])
+def test_of_success_the_sender_hears_that_an_alias_was_expanded(
+    targets: str, notify: int, left: int, told: bool
+) -> None:
+    cleanup = Cleanup(virtual_alias_maps=f"inline:{{ {{joe@mx.example.com={targets}}} }}")
+    given = Recipient("joe", "", "rfc822;joe", int(notify))
+    envelope = cleanup.stored(recipients=(given,)).envelope
+    assert {one.notify for one in envelope.recipients} == {int(left)}
+    assert envelope.expanded == ((Recipient("joe@mx.example.com", "joe", "rfc822;joe", int(notify)),) if told else ())
+
+
+def test_an_alias_of_itself_is_no_alias() -> None:
+    cleanup = Cleanup(virtual_alias_maps="inline:{joe@mx.example.com=joe@mx.example.com}")
+    given = Recipient("joe@mx.example.com", notify=int(Notify.SUCCESS))
+    envelope = cleanup.stored(recipients=(given,)).envelope
+    assert (envelope.recipients, envelope.expanded) == ((given,), ())
+
+
 def test_the_same_recipient_twice_gets_one_copy() -> None:
     twice = (Recipient("joe@far.example"), Recipient("JOE@far.example"), Recipient("joe@far.example", notify=1))
     assert Cleanup().stored(recipients=twice).envelope.recipients == (twice[0], twice[2])

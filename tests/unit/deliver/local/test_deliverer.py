@@ -17,8 +17,8 @@ from postwarden.deliver.local.lists import AliasTables
 from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account
 from postwarden.ipc.records import Forward, Job, Outcome
-from postwarden.mail.envelope import Recipient
-from postwarden.mail.status import Status
+from postwarden.mail.envelope import Notify, Recipient
+from postwarden.mail.status import Part, Status
 from postwarden.tables.opening import Tables
 from postwarden.testing.config import settings
 from postwarden.testing.local import LocalMachine
@@ -78,6 +78,7 @@ class World:
         }
         self.settings = settings(**(given | parameters))
         self.forwards: list[Forward] = []
+        self.trace = ""
         self.deliverer = self.build()
 
     def build(self) -> LocalDeliverer:
@@ -90,7 +91,9 @@ class World:
     def deliver(self, *recipients: str | Recipient, sender: str = "s@x.example", head: bytes = HEAD) -> Outcome:
         to = tuple(r if isinstance(r, Recipient) else Recipient(f"{r}@mx.example.com") for r in recipients)
         now = self.machine.time
-        job = Job(7, "local", "mx.example.com", "QID", now - 3, now - 1, sender, to, 0, head, b"hello\r\n")
+        job = Job(
+            7, "local", "mx.example.com", "QID", now - 3, now - 1, sender, to, 0, head, b"hello\r\n", trace=self.trace
+        )
         return self.deliverer.deliver(job, b"hello\r\n", self.forwards.append)
 
     def one(self, recipient: str) -> tuple[str, str]:
@@ -501,3 +504,60 @@ def test_an_address_is_never_a_place(hostile: World, address: str, sender: str) 
     assert status.code[0] in "245"
     assert {path for path in hostile.base.rglob("*") if path.parent != hostile.mail} == before
     assert set(os.listdir(hostile.mail)) <= {"joe", "ann"}
+
+
+@pytest.mark.parametrize(
+    ("recipient", "status"),
+    [
+        ("joe", Status("2.0.0", "delivered to mailbox", "local")),
+        ("both", Status("2.0.0", "alias expanded", "local", report="expanded")),
+        ("away", Status("2.0.0", "alias expanded", "local", report="expanded")),
+        ("owned", Status("2.0.0", "alias expanded", "local")),
+    ],
+)
+def test_whoever_asks_for_success_hears_of_the_alias_alone(world: World, recipient: str, status: Status) -> None:
+    notify = int(Notify.SUCCESS | Notify.FAILURE)
+    (found,) = world.deliver(Recipient(f"{recipient}@mx.example.com", notify=notify)).results
+    assert found == status
+    assert {one.notify for forward in world.forwards for one in forward.recipients} <= {int(Notify.FAILURE)}
+
+
+def test_success_alone_becomes_nothing_further_on(world: World) -> None:
+    world.deliver(Recipient("owned@mx.example.com", notify=int(Notify.SUCCESS)))
+    (forward,) = world.forwards
+    assert [(one.original, one.notify) for one in forward.recipients] == [("", int(Notify.NEVER))] * 2
+
+
+@pytest.mark.parametrize(
+    ("recipient", "parts"),
+    [
+        ("joe", [("joe", "", "2.0.0", "delivers to mailbox")]),
+        ("nosuch", [("nosuch", "", "5.1.1", 'unknown user: "nosuch"')]),
+        ("mix", [("joe", "mix", "2.0.0", "delivers to mailbox"), ("nosuch", "mix", "5.1.1", 'unknown user: "nosuch"')]),
+        ("away", [("x@elsewhere.example", "away", "2.0.0", "forwards to x@elsewhere.example")]),
+        ("maildir", [("maildir", "", "2.0.0", "delivers to maildir")]),
+    ],
+)
+def test_verification_writes_nothing(world: World, recipient: str, parts: list[tuple[str, ...]]) -> None:
+    def full(name: str) -> str:
+        return name if "@" in name or not name else f"{name}@mx.example.com"
+
+    world.trace = "verify"
+    (status,) = world.deliver(recipient).results
+    assert status.verified
+    assert status.parts == tuple(Part(full(a), full(o), code, text) for a, o, code, text in parts)
+    assert world.forwards == []
+    assert list(world.mail.iterdir()) == []
+    assert not (world.base / "maildir").exists()
+    assert all("deliverable (" in line for line in world.machine.log)
+
+
+def test_a_record_names_each_part(world: World) -> None:
+    world.trace = "record"
+    (status,) = world.deliver("both").results
+    assert [(part.address, part.text) for part in status.parts] == [
+        ("joe@mx.example.com", "delivered to mailbox"),
+        ("ann@mx.example.com", "delivered to mailbox"),
+    ]
+    assert not status.verified
+    assert world.box("joe") == 1

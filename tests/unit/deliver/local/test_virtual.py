@@ -116,3 +116,16 @@ def test_a_user_that_we_may_not_be(tmp_path: Path) -> None:
     world.machine.identity.forbidden.add(ME)
     assert world.one("bob@v.example")[0] == "4.3.5"
     assert world.one("ann@v.example")[0] == "4.3.5"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("ann@v.example", "delivers to maildir"), ("bob@v.example", "delivers to mailbox"), ("no@v.example", "unknown")],
+)
+def test_verification_writes_nothing(tmp_path: Path, address: str, said: str) -> None:
+    world = World(tmp_path)
+    job = Job(1, "virtual", "v.example", "QID", 0, 0, "s@x", (Recipient(address),), 0, b"\r\n", b"", trace="verify")
+    (status,) = world.deliverer.deliver(job, b"hello\r\n", lambda _: None).results
+    assert status.text.startswith(said)
+    assert status.verified
+    assert list(world.base.iterdir()) == []

@@ -48,6 +48,34 @@ def test_xforward() -> None:
     assert "said: 501 5.5.4 Bad (in reply to XFORWARD" in bench.log.lines[0]
 
 
+def test_verification_says_nothing_of_content() -> None:
+    refusing = Script({"RCPT": (b"250 2.1.5 Fine\r\n", b"550 5.1.1 No\r\n", b"450 4.2.0 Later\r\n")})
+    bench = Bench(refusing)
+    outcome = bench.deliver(job("a@x.example", "b@x.example", "c@x.example", trace="verify"))
+    assert [(status.code, status.verified) for status in outcome.results] == [
+        ("2.1.5", True), ("5.1.1", True), ("4.2.0", True),
+    ]  # fmt: skip
+    verbs = [line.split(b" ")[0] for line in bench.remotes[0].commands]
+    assert verbs[:6] == [b"EHLO", b"MAIL", b"RCPT", b"RCPT", b"RCPT", b"RSET"]
+    assert bench.remotes[0].messages == []
+    assert [line.partition("status=")[2].split(" ")[0] for line in bench.log.lines if "status=" in line] == [
+        "deliverable", "undeliverable", "undeliverable",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [b"550 5.7.1 No\r\n", b"421 4.3.0 Bye\r\n"])
+def test_verification_of_a_sender_who_is_refused(answer: bytes) -> None:
+    bench = Bench(Script({"MAIL": answer}))
+    outcome = bench.deliver(job("a@x.example", "b@x.example", trace="verify"))
+    assert [status.code[0] for status in outcome.results] == [answer[4:5].decode()] * 2
+
+
+@pytest.mark.parametrize(("offer", "report"), [(OFFER, "relayed"), ((*OFFER, "DSN"), "passed")])
+def test_who_reports_success(offer: tuple[str, ...], report: str) -> None:
+    bench = Bench(Script(offer=tuple(word for word in offer if word != "DSN" or report == "passed")))
+    assert bench.deliver(job()).results[0].report == report
+
+
 def test_an_address_with_control_characters_goes_nowhere() -> None:
     bench = Bench()
     outcome = bench.deliver(job("a\r\nRSET@x.example", "b@x.example"))
