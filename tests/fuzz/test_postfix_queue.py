@@ -4,6 +4,7 @@ is said why not; nothing else happens, no message has a line that ends by itself
 
 import contextlib
 import io
+from typing import BinaryIO, cast
 
 import msgspec
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from postwarden.cli.postcat_printer import Options, Printer, Refusal
 from postwarden.mail.envelope import Envelope
 from postwarden.spool.postfix_logs import parse
-from postwarden.spool.postfix_queue import Unusable, read
+from postwarden.spool.postfix_queue import PostfixMessage, Unusable, read
 from postwarden.spool.postfix_records import record
 
 WORDS = (
@@ -23,11 +24,12 @@ WORDS = (
 )  # fmt: skip
 texts = st.one_of(st.sampled_from(WORDS), st.binary(max_size=40))
 attributes = st.tuples(st.just("A"), st.sampled_from([word for word in WORDS if b"=" in word]))
+lines = st.tuples(st.just("N"), texts | st.sampled_from([b"x" * 127, b"x" * 128]))
 parts = st.tuples(st.sampled_from("CTSRDO/WVA>KLNMXEpwFIfrePion\x00\xff"), texts)
 files = st.one_of(
     st.binary(max_size=200),
     st.lists(parts, max_size=12).map(lambda found: b"".join(record(*part) for part in found)),
-    st.tuples(st.lists(st.one_of(parts, attributes), max_size=6), st.lists(parts, max_size=6)).map(
+    st.tuples(st.lists(st.one_of(parts, attributes), max_size=6), st.lists(lines | parts, max_size=9)).map(
         lambda both: b"".join([
             record("C", b"1 1 1 0 1 0"), record("T", b"1700000000 5"), record("S", b"a@x"),
             *[record(*part) for part in both[0]], record("M", b""),
@@ -37,13 +39,20 @@ files = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
-@given(files, st.frozensets(st.integers(0, 100), max_size=3))
-def test_any_file(data: bytes, closed: frozenset[int]) -> None:
+def taken(file: BinaryIO, closed: frozenset[int]) -> PostfixMessage | str:
     try:
-        message = read(io.BytesIO(data), "ABC", closed)
+        return read(file, "ABC", closed)
     except Unusable as error:
-        assert str(error)
+        return str(error) or "?"
+
+
+@settings(max_examples=300, deadline=None)
+@given(files, st.frozensets(st.integers(0, 100), max_size=3), st.integers(1, 50))
+def test_any_file(data: bytes, closed: frozenset[int], buffer: int) -> None:
+    message = taken(io.BytesIO(data), closed)
+    # Lines that are read many at a time are the same lines.
+    assert taken(cast(BinaryIO, io.BufferedReader(io.BytesIO(data), buffer)), closed) == message
+    if isinstance(message, str):
         return
     assert message.envelope.size == len(message.head) + len(message.body)
     assert message.head.count(b"\n") == message.head.count(b"\r\n")

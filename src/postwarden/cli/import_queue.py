@@ -13,7 +13,9 @@ from postwarden.cli.service import Stop, mail_owner, make_directories
 from postwarden.cli.tool import Refusal, Voice
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
-from postwarden.mail.events import Fatal, Notice, Warn
+from postwarden.mail.address import external
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.events import Fatal, Notice, Warn, printable
 from postwarden.roles import lock
 from postwarden.spool.maildrop import maildrop_directory
 from postwarden.spool.offline import InUse, OfflineQueue
@@ -103,7 +105,7 @@ def run(settings: Settings, request: Request, voice: Voice) -> int:
                 queue,
                 maildrop_directory(ours),
                 unfiltered=request.unfiltered,
-                progress=_progress if sys.stderr.isatty() else lambda count: None,
+                stored=(lambda queue, envelope: None) if request.dry_run else _Told(voice),
             )
             try:
                 importing.run()
@@ -122,8 +124,21 @@ def run(settings: Settings, request: Request, voice: Voice) -> int:
     return 1 if tally.left else 0
 
 
-def _progress(count: int) -> None:
-    print(f"\r{count} messages", end="", file=sys.stderr, flush=True)
+class _Told:
+    """Says each message in the log, and their number on a terminal."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._count = 0
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, queue: str, envelope: Envelope) -> None:
+        sender = printable(external(envelope.sender))
+        text = f"{envelope.queue_id}: from=<{sender}>, size={envelope.size}, nrcpt={len(envelope.recipients)}"
+        self._voice.emit("import-queue", Notice(f"{text} (taken over from {queue})"))
+        self._count += 1
+        if self._terminal and not self._count % 100:
+            print(f"\r{self._count} messages\r", end="", file=sys.stderr, flush=True)
 
 
 def _say(tally: Tally, request: Request) -> None:

@@ -67,8 +67,11 @@ def _files(directory: str, queue: str, depth: int) -> Iterator[QueueFile]:
 
 def log_file(directory: str, log: str, queue_id: str) -> str:
     """A message's log; empty if it has none."""
-    for depth in range(4):
-        path = os.path.join(directory, hashed(log, queue_id, depth))
-        if os.path.isfile(path) and not os.path.islink(path):
-            return path
+    for depth in (1, 0, 2, 3):
+        path = f"{directory}/{hashed(log, queue_id, depth)}"
+        try:
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                return path
+        except OSError:
+            continue
     return ""

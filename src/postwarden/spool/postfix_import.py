@@ -23,7 +23,7 @@ from typing import Protocol
 
 from msgspec import Struct, field, structs
 
-from postwarden.mail.envelope import Notify
+from postwarden.mail.envelope import Envelope, Notify
 from postwarden.mail.queue import HOLD, Change, Entry, NewMessage
 from postwarden.spool import maildrop, postfix_logs
 from postwarden.spool.postfix_directory import LOGS, QUEUES, QueueFile, files, log_file
@@ -34,6 +34,7 @@ from postwarden.wire.submission import Malformed, Submission, whole
 ASIDE = "imported-by-postwarden"
 _MOVING = "moving"
 _BATCH, _BATCH_BYTES = 200, 16 << 20
+_BUFFER = 256 << 10
 _DAMAGED = ("corrupt", "saved")
 _NOTICES = ("delivered", "relayed")
 
@@ -90,15 +91,16 @@ class Import:
         *,
         unfiltered: bool = False,
         now: Callable[[], float] = time.time,
-        progress: Callable[[int], None] = lambda count: None,
+        stored: Callable[[str, Envelope], None] = lambda queue, envelope: None,
     ) -> None:
-        """`queue` None: only look. `unfiltered`: also take mail that a content filter should have seen first."""
+        """`queue` None: only look. `unfiltered`: also take mail that a content filter should have seen first. `stored`
+        is told of each message that was taken over, and from which of Postfix's queues."""
         self._directory = directory
         self._queue = queue
         self._drop_directory = drop_directory
         self._unfiltered = unfiltered
         self._now = now
-        self._progress = progress
+        self._stored = stored
         self._aside = os.path.join(directory, ASIDE)
         self.tally = Tally()
 
@@ -111,8 +113,9 @@ class Import:
             for batch in self._batches(queue):
                 self._store(queue, batch)
                 self.tally.stored[queue] += len(batch)
-                self.tally.recipients += sum(len(one.new.envelope.recipients) for one in batch)
-                self._progress(self.tally.total)
+                for one in batch:
+                    self.tally.recipients += len(one.new.envelope.recipients)
+                    self._stored(queue, one.new.envelope)
         self._take_maildrop()
         for queue in _DAMAGED:
             for file in files(self._directory, queue):
@@ -161,7 +164,7 @@ class Import:
         """The message, and the time of the file's last change, which is that of the next attempt. Raises Unusable,
         OSError."""
         fd = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as source:
+        with os.fdopen(fd, "rb", _BUFFER) as source:
             state = os.fstat(fd)
             if not stat.S_ISREG(state.st_mode):
                 raise Unusable("no regular file")
@@ -288,6 +291,7 @@ class Import:
                 maildrop.drop(self._drop_directory, parts, name)
                 self._set_aside([file], "maildrop")
                 maildrop.release(self._drop_directory, name)
+                self._stored("maildrop", message.envelope)
         if self._queue is not None:
             # Sources of these have been moved: their run ended in between.
             for name in maildrop.staged(self._drop_directory):

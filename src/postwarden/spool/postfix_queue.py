@@ -55,9 +55,12 @@ def read(file: BinaryIO, queue_id: str, closed: frozenset[int] = frozenset()) ->
     reading = _Reading(queue_id, closed)
     try:
         ended = False
-        for record in RecordReader(file):
+        reader = RecordReader(file)
+        for record in reader:
             reading.take(record)
             ended = record.kind == "E"
+            while reading.content and (lines := reader.lines()):
+                reading.take_lines(lines)
     except BadRecord as error:
         raise Unusable(str(error)) from None
     except UnicodeDecodeError as error:
@@ -73,7 +76,8 @@ class _Reading:
     def __init__(self, queue_id: str, closed: frozenset[int]) -> None:
         self._queue_id = queue_id
         self._closed = closed
-        self._content = False
+        self.content = False
+        """It stands in the midst of the message."""
         self._seen_content = False
         self._parts: list[bytes] = []
         self._line_open = False
@@ -96,7 +100,7 @@ class _Reading:
 
     def take(self, record: Record) -> None:
         """Raises UnicodeDecodeError, Unusable."""
-        if self._content:
+        if self.content:
             self._take_content(record)
         elif record.kind in "RD/":
             self._take_recipient(record)
@@ -105,15 +109,20 @@ class _Reading:
         else:
             self._take_envelope(record.kind, record.text)
 
+    def take_lines(self, lines: list[bytes]) -> None:
+        """Content, whole lines of it."""
+        text = b"\r\n".join(lines)
+        if text.count(b"\n") >= len(lines):
+            text = b"\r\n".join(map(_mended, lines))
+        self._parts += (text, b"\r\n")
+        self._line_open = False
+
     def _take_content(self, record: Record) -> None:
         kind, data = record.kind, record.data
         if kind == "X":
-            self._content = False
+            self.content = False
         elif kind in "NL":
-            if b"\n" in data:
-                # A line end that is none of ours could be taken for the end of the message by some server.
-                data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-            self._parts.append(data)
+            self._parts.append(_mended(data) if b"\n" in data else data)
             if kind == "N":
                 self._parts.append(b"\r\n")
             self._line_open = kind == "L"
@@ -124,7 +133,7 @@ class _Reading:
         if kind == "M":
             if self._seen_content:
                 raise Unusable("two messages in one file")
-            self._content = self._seen_content = True
+            self.content = self._seen_content = True
         elif kind == "C":
             figures = text.split()
             self._sized = len(figures) >= 3
@@ -185,7 +194,7 @@ class _Reading:
             raise Unusable("missing arrival time record")
         if self._sender is None:
             raise Unusable("missing sender record")
-        if not self._seen_content or self._content:
+        if not self._seen_content or self.content:
             raise Unusable("envelope records out of order")
         if self._line_open:
             self._parts.append(b"\r\n")
@@ -245,6 +254,11 @@ def split(content: bytes) -> tuple[bytes, bytes]:
         if not (_HEADER.match(content, at) or (at and content[at : at + 1] in (b" ", b"\t"))):
             return content[:at] + b"\r\n", content[at:]
         at = end + 2
+
+
+def _mended(data: bytes) -> bytes:
+    """A line end that is none of ours could be taken for the end of the message by some server."""
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def _orcpt(given: str, original: str) -> str:

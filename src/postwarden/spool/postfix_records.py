@@ -10,6 +10,7 @@ A file that a filter has edited holds what was added behind its end, and pointer
 """
 
 from collections.abc import Iterator
+from io import BufferedReader
 from typing import BinaryIO, NamedTuple
 
 ENVELOPE = frozenset("MCTcFILSDRO/WVA>K<ion")
@@ -25,6 +26,7 @@ _NAMES = {
 }  # fmt: skip
 _LENGTH_BITS = 32
 _PIECE = 1 << 20
+_NORMAL, _LONG = ord("N"), 0x80
 BACKWARDS = 10_000
 """Jumps to an earlier place that a file may make: each added header needs one, and a file with a loop has no end."""
 
@@ -102,6 +104,23 @@ class RecordReader:
             pieces.append(piece)
             length -= len(piece)
         return b"".join(pieces)
+
+    def lines(self) -> list[bytes]:
+        """The records of whole, short lines that follow, as far as they are in memory already: most of a message, at a
+        tenth of the cost of `next`. Raises OSError."""
+        if not isinstance(self._file, BufferedReader):
+            return []
+        data, at, found = self._file.peek(1), 0, []
+        size = len(data)
+        while at + 1 < size and data[at] == _NORMAL and (length := data[at + 1]) < _LONG:
+            end = at + 2 + length
+            if end > size:
+                break
+            found.append(data[at + 2 : end])
+            at = end
+        self._file.read(at)
+        self.offset += at
+        return found
 
     def seek(self, offset: int) -> None:
         """Raises OSError."""

@@ -50,7 +50,9 @@ def test_all_is_taken_over_and_said(etc: Path, capsys: pytest.CaptureFixture[str
     assert "deferred          1\n" in out and "1 messages with 2 recipients taken over from " in out
     assert f"are kept in {etc}/theirs/{ASIDE}: " in out
     assert queue_ids(etc) == ["ABC"]
-    assert "1 messages taken over from " in (etc / "log").read_text()
+    log = (etc / "log").read_text()
+    assert "import-queue" in log and ": ABC: from=<from@x>, size=14, nrcpt=2 (taken over from deferred)\n" in log
+    assert "1 messages taken over from " in log
     assert call(etc, str(etc / "theirs")) == 0
     assert "0 messages with 0 recipients" in capsys.readouterr().out
 
