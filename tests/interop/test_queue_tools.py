@@ -52,8 +52,9 @@ class Remote(Sink):
 class Side:
     """One of the two systems, with the names of its queue ids."""
 
-    def __init__(self, system: Gateway | RealPostfix, log_file: Path) -> None:
+    def __init__(self, system: Gateway | RealPostfix, log_file: Path, width: int) -> None:
         self.system = system
+        self.width = width
         self.ids: dict[str, str] = {}
         self._own: dict[str, int] = {}
         """Characters in Received lines of a message that can't be the other side's: ids, and the uid of the queue."""
@@ -153,12 +154,8 @@ class Side:
             column = len(self.ids[name] + mark + blanks + size)
             # The width of an id moves what is behind it only where it does not fit its column.
             column -= max(len(self.ids[name] + mark) - self.width, 0)
-            messages[name] = [f"{mark} {int(size) - self._own[name]} {column} {gap}{sender}", *sorted(lines)]
+            messages[name] = [f"{mark} {int(size) - self._own[name]} {column} {gap}{sender}", *under_reasons(lines)]
         return heading, messages, re.sub(r"^-- \d+", "-- N", last)
-
-    @property
-    def width(self) -> int:
-        return 17 if len(self.ids["one"]) > 13 else 11
 
     def json(self) -> list[dict[str, object]]:
         code, out, err = self.answer("postqueue -j")
@@ -180,6 +177,17 @@ class Side:
             value["recipients"].sort(key=lambda recipient: recipient["address"])
             found.append(value)
         return sorted(found, key=lambda value: value["queue_id"])
+
+
+def under_reasons(lines: list[str]) -> list[str]:
+    """Each recipient's line behind that of its reason: Postfix has them in the order in which deliveries ended."""
+    found, reason = [], ""
+    for line in lines:
+        if line.endswith(")"):
+            reason = line
+        else:
+            found.append(f"{reason}\n{line}")
+    return sorted(found)
 
 
 class Both:
@@ -221,7 +229,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     try:
         gateway.start()
         postfix.start()
-        found = Both(Side(gateway, gateway.log_file), Side(postfix, postfix.log_file))
+        width = 17 if request.param == "yes" else 11
+        found = Both(Side(gateway, gateway.log_file, width), Side(postfix, postfix.log_file, width))
         for side in (found.ours, found.real):
             assert side.answer("postqueue -p") == (0, "Mail queue is empty\n", "")
             assert side.answer("postqueue -j") == (0, "", "")
