@@ -17,7 +17,7 @@ from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles import lock
 from postwarden.roles.handover import LogTarget
 from postwarden.roles.privileges import NoSuchUser, look_up, raise_open_files
-from postwarden.spool.files import make_spool
+from postwarden.spool.files import make_spool, strange_file
 from postwarden.spool.layout import spool_directory
 from postwarden.spool.maildrop import maildrop_directory, make_maildrop
 from postwarden.tables.check import problems
@@ -214,10 +214,17 @@ def prepare(settings: Settings, voice: Voice) -> None:
     if lock.running(settings.text("queue_directory")):
         raise Stop("the Postfix mail system is already running")
     complain(settings, voice)
+    owner = mail_owner(settings)
     try:
-        make_directories(settings, mail_owner(settings))
+        make_directories(settings, owner)
+        strange = owner and strange_file(spool_directory(settings.text("queue_directory")), owner)
     except OSError as error:
         raise Stop(f"queue_directory or data_directory: {error}") from None
+    if strange:
+        user = settings.text("mail_owner")
+        raise Stop(
+            f"{strange} does not belong to {user}; `postfix set-permissions` gives a queue that was copied to him"
+        )
     left = unsent(settings.text("queue_directory"))
     if left:
         voice.say(Warn(left))

@@ -9,6 +9,8 @@ from postwarden.cli.service import Stop, Voice, mail_owner, make_directories
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import load
 from postwarden.mail.events import Fatal, Notice
+from postwarden.spool.files import give_spool
+from postwarden.spool.layout import spool_directory
 
 _OVERRIDE = re.compile(r"([a-z0-9_]+)=(.*)", re.DOTALL)
 _USAGE = "usage: postfix {} [name=value ...]"
@@ -34,7 +36,12 @@ def main(name: str, words: list[str]) -> int:
         if os.geteuid() != 0 and name == "set-permissions":
             raise Stop("set-permissions: to be run by root")
         try:
-            make_directories(settings, mail_owner(settings))
+            owner = mail_owner(settings)
+            make_directories(settings, owner)
+            if name == "set-permissions" and owner is not None:
+                given = give_spool(spool_directory(settings.text("queue_directory")), owner)
+                if given:
+                    voice.say(Notice(f"{given} files of the queue given to {settings.text('mail_owner')}"))
         except OSError as error:
             raise Stop(f"queue_directory or data_directory: {error}") from None
     except Stop as error:

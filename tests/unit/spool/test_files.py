@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from postwarden.spool.files import DiskFiles, give_spool, locked, make_spool
+from postwarden.spool.files import DiskFiles, give_spool, locked, make_spool, strange_file
 
 
 def test_write_more_buffers_than_one_call_takes(tmp_path: Path) -> None:
@@ -78,7 +78,12 @@ def test_a_queue_that_root_copied_is_given_to_its_owner(tmp_path: Path) -> None:
     os.link(elsewhere, spool / "incoming" / "1" / "named-twice")
     os.mkfifo(spool / "incoming" / "1" / "pipe")
     owner = (65534, 65533)
+    assert strange_file(str(spool), owner) == str(spool / "courier.lock")
     assert give_spool(str(spool), owner) == 6
+    assert strange_file(str(spool), owner) == ""
+    (spool / "incoming" / "2").mkdir()
+    assert strange_file(str(spool), owner) == str(spool / "incoming" / "2")
+    (spool / "incoming" / "2").rmdir()
     assert give_spool(str(spool), owner) == 0
     given = [spool, spool / "incoming", spool / "incoming" / "1", *mine]
     assert {(path.stat().st_uid, path.stat().st_gid) for path in given} == {owner}
