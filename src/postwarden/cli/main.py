@@ -41,6 +41,8 @@ def main() -> int:
         return run(TOOLS[name], name, sys.argv[1:])
     directory, words = options(sys.argv[1:])
     if words and words[0] in TOOLS:
+        if directory != options([])[0]:
+            os.environ["MAIL_CONFIG"] = directory
         return run(TOOLS[words[0]], words[0], words[1:])
     if not words or words[0] in ("help", "--help", "-h"):
         print(USAGE, end="", file=sys.stdout if words else sys.stderr)

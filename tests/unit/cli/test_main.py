@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,12 @@ def test_mail_config_names_the_directory(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MAIL_CONFIG", "/etc/postfix-out")
     assert options(["start"]) == ("/etc/postfix-out", ["start"])
     assert options(["-c", "/etc/other", "start"]) == ("/etc/other", ["start"])
+
+
+def test_a_tool_gets_the_directory_too(monkeypatch: pytest.MonkeyPatch, called: list[object]) -> None:
+    monkeypatch.setenv("MAIL_CONFIG", "")
+    assert call(monkeypatch, "postwarden", "-c", "/etc/other", "postsuper", "-d", "ALL") == 7
+    assert os.environ["MAIL_CONFIG"] == "/etc/other"
 
 
 def test_an_unknown_command_is_refused_in_postfixs_words(
