@@ -16,6 +16,8 @@ import pytest
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import OWNER, PROGRAM, Gateway, Sink, until
 
+from postwarden.cli.shape import BUCKETS
+
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 
 FULL = 'mailbox full, quoted "x" and \\ back\tTab'
@@ -289,6 +291,29 @@ def test_words(both: Both, words: str) -> None:
 def test_ids_from_standard_input(both: Both) -> None:
     code, _, said = both.same("postsuper -d - -h -", "\n\nABCDEF\nfoo bar\n  \nd\r\nlast")
     assert code == 0 and said.count("invalid mail queue id") == 5
+
+
+@pytest.mark.parametrize(
+    ("option", "view", "counted"), [((), "destination", "recipients"), (("-s",), "sender", "messages")]
+)
+def test_counts_are_those_of_qshape(both: Both, option: tuple[str, ...], view: str, counted: str) -> None:
+    done = subprocess.run(
+        ["qshape", *option, "-c", both.real.system.etc, "deferred"], capture_output=True, text=True, check=True
+    )
+    heading, *rows = [line.split() for line in done.stdout.splitlines()]
+    assert heading == ["T", *BUCKETS]
+    wanted = {row[0]: [int(cell) for cell in row[1:]] for row in rows}
+    ours = subprocess.run(
+        [PROGRAM, "-c", both.ours.system.etc, "queue", "-j", "-n", "0", view, "deferred"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = {}
+    for line in ours.stdout.splitlines():
+        value = json.loads(line)
+        found[value[view]] = [value[counted], *value["age_minutes"].values()]
+    total = wanted.pop("TOTAL")
+    assert [sum(column) for column in zip(*found.values(), strict=True)] == total
+    assert found == wanted
 
 
 def test_the_life_of_a_queue(both: Both) -> None:
