@@ -4,18 +4,12 @@ directory."""
 import os
 import pwd
 from collections.abc import Iterable
-from pathlib import Path
 
 from postwarden.cli.tool import Refusal, Voice
 from postwarden.config.settings import Settings
-from postwarden.config.view import view
 from postwarden.ipc.submit_client import Down, submit
 from postwarden.mail.events import Warn
-from postwarden.receive.params import SubmitParams
-from postwarden.receive.users import Users
 from postwarden.spool.maildrop import drop, maildrop_directory
-from postwarden.tables.opening import Tables
-from postwarden.tables.table import TableError
 from postwarden.wire.submission import ACCEPTED, DENIED, Malformed, Submission, whole
 
 
@@ -44,6 +38,13 @@ def hand_in(settings: Settings, voice: Voice, submission: Submission, content: I
 
 def check_user(settings: Settings, uid: int, sender: str | None = None) -> None:
     """What the mail system will judge again when it has the message. Raises NotAllowed, Refusal."""
+    # Tables take as long to import as all that a message needs while the mail system is up.
+    from postwarden.config.view import view
+    from postwarden.receive.params import SubmitParams
+    from postwarden.receive.users import Users
+    from postwarden.tables.opening import Tables
+    from postwarden.tables.table import TableError
+
     service = settings.find_service("pickup")
     key = service.key if service is not None else ""
     users = Users(settings, key, view(SubmitParams, settings, key), Tables.of(settings), login_name)
@@ -63,7 +64,7 @@ def _leave(settings: Settings, voice: Voice, submission: Submission, content: It
         drop(directory, whole(submission, content))
     except FileNotFoundError as error:
         missing = error.filename or directory
-        if not Path(directory).exists():
+        if not os.path.exists(directory):
             raise Refusal(f"{missing}: the mail system has never been started") from None
         raise Refusal(f"queue file write error: {error}") from None
     except OSError as error:

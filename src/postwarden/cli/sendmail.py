@@ -15,7 +15,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.mail.address import external
 from postwarden.mail.envelope import Recipient
-from postwarden.mail.events import Fatal, Warn, printable
+from postwarden.mail.events import Event, Fatal, Warn, printable
 from postwarden.wire.submission import Submission
 
 EX_TEMPFAIL = 75
@@ -29,7 +29,7 @@ _ALONE = {"mailq": "display queue mode", "flush": "flush queue mode", "daemon": 
 
 def main(name: str, words: list[str]) -> int:
     """Exit code 0, that of the command that does the work, or 75 with the reason on standard error and in the log."""
-    voice = Voice(name)
+    voice = LateVoice(name)
     try:
         try:
             options = parse(words, _NAMES.get(name, "enqueue"), lambda text: voice.say(Warn(text)))
@@ -48,6 +48,21 @@ def main(name: str, words: list[str]) -> int:
     except (Refusal, NotAllowed, ConfigError) as error:
         voice.say(Fatal(str(error)))
     return EX_TEMPFAIL
+
+
+class LateVoice(Voice):
+    """Opens the log when there is something to say: as a rule there is not, and `sendmail` is run often."""
+
+    _settings: Settings | None = None
+
+    def open(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def say(self, event: Event) -> None:
+        if self._settings is not None:
+            super().open(self._settings)
+            self._settings = None
+        super().say(event)
 
 
 def _open_log(voice: Voice) -> None:

@@ -4,7 +4,8 @@ header name."""
 import os
 import re
 from collections.abc import Iterable, Iterator
-from tempfile import SpooledTemporaryFile
+from io import BytesIO
+from typing import BinaryIO
 
 from postwarden.cli.tool import Refusal
 from postwarden.content.addresses import addresses_in
@@ -25,7 +26,7 @@ class Content:
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
         """`limit`: of its bytes, 0 for none. Raises Refusal for one that is too big, OSError."""
-        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+        self._file: BinaryIO = BytesIO()
         try:
             self._take(chunks, limit)
         except BaseException:
@@ -35,9 +36,20 @@ class Content:
     def _take(self, chunks: Iterable[bytes], limit: int) -> None:
         size = 0
         for data in chunks:
+            if size <= _IN_MEMORY < size + len(data):
+                self._to_disk()
             size += len(data)
             if 0 < limit < size:
                 raise Refusal(TOO_BIG)
+            self._file.write(data)
+
+    def _to_disk(self) -> None:
+        # Few messages are so large, and each start would pay for it.
+        from tempfile import TemporaryFile
+
+        memory, self._file = self._file, TemporaryFile()  # noqa: SIM115
+        memory.seek(0)
+        while data := memory.read(_READ):
             self._file.write(data)
 
     def close(self) -> None:

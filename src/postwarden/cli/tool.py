@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from postwarden.config.settings import Settings, load
 from postwarden.mail.events import Event
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
-from postwarden.roles.handover import LogTarget
 from postwarden.spool.layout import spool_directory
 
 EX_UNAVAILABLE = 69
@@ -52,6 +51,8 @@ class Voice:
 
     def open(self, settings: Settings) -> None:
         """A log that this user may not write is left alone."""
+        from postwarden.roles.handover import LogTarget
+
         try:
             target = LogTarget(settings)
         except OSError:

@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -64,7 +63,7 @@ def drop(directory: str, parts: Iterable[bytes], staged: str = "") -> str:
         state = os.fstat(above)
         if stat.S_IMODE(state.st_mode) != _MODE:
             raise PermissionError(errno.EPERM, "not a maildrop directory", directory)
-        name = STAGED + staged if staged else secrets.token_hex(16)
+        name = STAGED + staged if staged else os.urandom(16).hex()
         if staged:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=above)
