@@ -178,6 +178,16 @@ SCRIPTS = st.builds(
 )
 
 
+def answers_twice(script: Script) -> bool:
+    """It says 3xx where nobody said DATA: a second reply to one command, which can't be told from the reply to the
+    next. Such a server does not know itself what it has taken."""
+    for verb, acts in script.acts.items():
+        said = [act.say if isinstance(act, Act) else act for act in (acts if isinstance(acts, tuple) else (acts,))]
+        if verb != "DATA" and any(line[:1] == b"3" for text in said for line in text.splitlines()):
+            return True
+    return False
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.lists(SCRIPTS, min_size=1, max_size=3), st.integers(1, 3), st.sampled_from([0, 1]))
 def test_any_server_at_all(scripts: list[Script], count: int, chunk: int) -> None:
@@ -191,7 +201,7 @@ def test_any_server_at_all(scripts: list[Script], count: int, chunk: int) -> Non
         assert len(outcome.results) == count
         got = [message for remote in bench.remotes for message in remote.messages]
         for index, status in enumerate(outcome.results):
-            if status.action is Action.SENT:
+            if status.action is Action.SENT and not any(map(answers_twice, scripts)):
                 rcpt = b"RCPT TO:<" + names[index].encode()
                 assert any(
                     message.content.endswith(body) and any(line.startswith(rcpt) for line in message.rcpts)
