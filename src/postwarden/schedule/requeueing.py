@@ -17,6 +17,7 @@ def anew(entry: Entry, queue_id: str, now: float) -> Envelope:
         hold=False,
         recipients=tuple([old.recipients[index] for index in entry.open]),
         expanded=() if entry.told else old.expanded,
+        trace="" if entry.told else old.trace,
     )
 
 
