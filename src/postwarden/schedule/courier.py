@@ -8,13 +8,14 @@ to one message is in `rounds`, what operators do with messages in `operations`.
 from collections.abc import Callable
 
 from postwarden.ipc.queue_records import Figures
-from postwarden.ipc.records import Forward, Outcome, SegmentSealed, Stored
+from postwarden.ipc.records import Forward, Outcome, SegmentSealed, Stored, Troubled
 from postwarden.mail.events import Failure
 from postwarden.mail.queue import Damaged, Entry
 from postwarden.mail.status import Status
 from postwarden.net.clock import Timer
 from postwarden.schedule.jobs import job
 from postwarden.schedule.message import Delivery
+from postwarden.schedule.notices import Notices
 from postwarden.schedule.operations import Operations
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
@@ -31,6 +32,8 @@ _CLASSES = frozenset("245")
 _DEATHS = 2
 """Workers that a delivery may take down before it is deferred: it might be what kills them."""
 _PAGE = 500
+_PARKED = 100
+"""Messages of many recipients that may wait in memory for the end of others, so that those of few can pass them."""
 _SWEEP = 5.0
 
 
@@ -47,6 +50,7 @@ class Courier:
         self._params = params
         self._rounds = Rounds(parts, scheduler, params, lag=lag, changed=self._changed, soon=self._soon)
         self.operations = Operations(self._rounds, scheduler, self._look)
+        self._notices = Notices(self._look)
         self._inflow = Inflow(params.qmgr_message_active_limit, float(params.in_flow_delay))
         self._pools = {name: Pool(name, limit) for name, limit in (("carrier", 500), ("agent", 100))}
         self._deserted: dict[str, float] = {}
@@ -158,17 +162,11 @@ class Courier:
         self._ledger.orphan(sender.instance)
         self._look()
 
-    @property
-    def _full(self) -> bool:
-        """One message is taken up in any case, however many recipients it has."""
-        rounds, params = self._rounds, self._params
-        if rounds.active >= params.qmgr_message_active_limit:
-            return True
-        return rounds.recipients >= params.qmgr_message_recipient_limit and rounds.active > 0
-
     def stored(self, sender: Sender, stored: Stored) -> None:
         """A receiver's message. Raises SpoolError for one that can't be that receiver's."""
-        if self._full:
+        rounds = self._rounds
+        full = rounds.active >= self._params.qmgr_message_active_limit
+        if full or not rounds.room_for(len(stored.envelope.recipients)):
             self._ledger.set_aside(stored, sender.instance)
             if stored.body is not None:
                 sender.released(len(stored.body))
@@ -234,6 +232,10 @@ class Courier:
         if delivery is not None and 0 <= forward.recipient_index < len(delivery.indices):
             delivery.forwards.append(forward)
 
+    def troubled(self, record: Troubled) -> None:
+        """The postmaster wants to hear of a server."""
+        self._notices.troubled(self._parts, self._params, record)
+
     def outcome(self, crew: Crew, outcome: Outcome) -> None:
         delivery = crew.jobs.pop(outcome.job_id, None)
         if delivery is None:
@@ -293,6 +295,9 @@ class Courier:
             if wake <= now:
                 self._scheduler.wake(now)
             self._arm(now)
+        if self._rounds.parked:
+            for entry in self._rounds.unpark():
+                self._take_up(entry)
         if self._more:
             self._refill()
         if self._draining is not None:
@@ -313,12 +318,15 @@ class Courier:
     def _refill(self) -> None:
         limit = self._params.qmgr_message_active_limit
         room = min(limit - self._rounds.active, _PAGE)
-        if room < min(_PAGE, max(limit // 8, 1)) or self._draining is not None or self._full:
+        if room < min(_PAGE, max(limit // 8, 1)) or self._draining is not None or len(self._rounds.parked) >= _PARKED:
             return  # a page at a time: each look into the ledger costs a query
         entries = self._ledger.due(self._scanned, room)
         self._more = len(entries) == room
         for entry in entries:
-            self._take_up(entry)
+            if self._rounds.room_for(len(entry.open)):
+                self._take_up(entry)
+            else:
+                self._rounds.park(entry)
         if self._more:
             self._soon()
 

@@ -98,6 +98,9 @@ class Operations:
         rounds = self._rounds
         message = rounds.messages.get(queue_id)
         if message is None:
+            entry = rounds.parked.pop(queue_id, None)
+            if entry is not None:
+                rounds.parts.ledger.put_back(entry)
             return False
         operation = acting.operation
         if not acting.wanted("active") or operation == ask.RELEASE:
@@ -223,7 +226,8 @@ class Operations:
         if queue_id in rounds.messages:
             return
         self._scheduler.flush()
-        for entry in rounds.parts.ledger.find((queue_id,)):
+        parked = rounds.parked.pop(queue_id, None)
+        for entry in [parked] if parked is not None else rounds.parts.ledger.find((queue_id,)):
             if entry.due >= HOLD:
                 rounds.parts.ledger.put_back(entry)
             else:

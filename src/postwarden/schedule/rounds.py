@@ -63,6 +63,8 @@ class Rounds:
         self.active = 0
         self.recipients = 0
         """Open ones of all messages, when they were taken up."""
+        self.parked: dict[str, Entry] = {}
+        """Held, and not taken up: there are too many recipients in memory."""
         self._scheduler = scheduler
         self._clock = parts.clock
         self._emit = parts.log.emit
@@ -86,6 +88,22 @@ class Rounds:
             self._start(message, Plan([], []))
         else:
             self._plan(message)
+
+    def room_for(self, recipients: int) -> bool:
+        """Messages of few recipients pass those of many."""
+        params = self.params
+        few = recipients <= params.qmgr_message_recipient_minimum
+        return few or self.recipients < params.qmgr_message_recipient_limit
+
+    def park(self, entry: Entry) -> None:
+        entry.head = entry.body = None
+        self.parked[entry.envelope.queue_id] = entry
+
+    def unpark(self) -> list[Entry]:
+        """The next, when there is room."""
+        if not self.parked or self.recipients >= self.params.qmgr_message_recipient_limit:
+            return []
+        return [self.parked.pop(next(iter(self.parked)))]
 
     def put_on_hold(self, entry: Entry) -> None:
         """What came in like this. It was never taken up, and is not in the log."""

@@ -41,7 +41,8 @@ _WORKING = """
     non_fqdn_reject_code notify_classes owner_request_special parent_domain_matches_subdomains plaintext_reject_code
     postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
     postwarden_submit_limit prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces
-    qmgr_message_active_limit qmgr_message_recipient_limit queue_directory queue_minfree queue_run_delay
+    qmgr_message_active_limit qmgr_message_recipient_limit qmgr_message_recipient_minimum queue_directory
+    queue_minfree queue_run_delay
     recipient_bcc_maps recipient_canonical_classes recipient_canonical_maps recipient_delimiter reject_code
     relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost relocated_maps
     remote_header_rewrite_domain reset_owner_alias resolve_dequoted_address resolve_null_domain
@@ -152,7 +153,6 @@ _REASONS = (
     ("the kernel's random numbers are used", "tls_random_source"),
     ("comsat is not told of new mail", "biff"),
     ("for tests of Postfix itself", "fault_injection_code destination_concurrency_feedback_debug"),
-    (_WHOLE, "qmgr_message_recipient_minimum"),
     ("the queue is sorted by due time: nothing is skipped", "qmgr_fudge_factor"),
     ("what waits for a site is noted with the message", "fast_flush_purge_time fast_flush_refresh_time"),
     ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file tls_export_cipherlist"),
