@@ -88,7 +88,7 @@ class Queued:
     def _write(self, listed: Listed, content: Content, file: BinaryIO) -> str:
         try:
             envelope, state = listed.envelope(), listed.state()
-            stored = Stored(envelope, frozenset(state.open), state.warned)
+            stored = Stored(envelope, frozenset(state.open), state.warned, state.told)
             write(file, stored, content.head, _body(content), self._style())
         finally:
             if content.fd >= 0:

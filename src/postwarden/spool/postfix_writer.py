@@ -4,6 +4,7 @@ What Postfix writes and we don't store is left out: whether a recipient was name
 the login method. The file is for reading: it tells the same of the message, and Postfix could deliver it.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import BinaryIO
@@ -19,6 +20,7 @@ _SIZE_RECORD = 97
 _INET, _INET6 = 2, 10
 _RET = {"FULL": 1, "HDRS": 2}
 _TRACE = {"verify": 512, "record": 1024}
+_EIGHT_BIT = re.compile(rb"(?im)^content-transfer-encoding[ \t]*:[ \t]*(?:8bit|binary)\b")
 _UTF8, _UTF8_HEADER, _UTF8_SENDER = 1, 2, 4
 
 
@@ -37,6 +39,8 @@ class Stored(Struct, frozen=True):
     open: frozenset[int]
     """Indices of the recipients without a final outcome."""
     warned: bool = False
+    told: bool = False
+    """As in `mail.queue.Entry`."""
 
 
 def write(file: BinaryIO, stored: Stored, head: bytes, body: Iterable[bytes], style: Style) -> None:
@@ -51,7 +55,7 @@ def write(file: BinaryIO, stored: Stored, head: bytes, body: Iterable[bytes], st
         file.write(part)
     size = file.tell() - begin
     file.write(record("X", b""))
-    if envelope.eight_bit:
+    if _declared(envelope) or _EIGHT_BIT.search(head):
         file.write(_attribute("encoding", "8bit"))
     file.write(record("E", b""))
     file.seek(0)
@@ -70,19 +74,27 @@ def _envelope(stored: Stored, style: Style) -> Iterator[bytes]:
         yield _record("F", envelope.full_name)
     yield _record("S", envelope.sender)
     if envelope.client is not None:
-        # Who sends 8bit content says so, with hardly an exception.
-        if envelope.eight_bit:
+        if _declared(envelope):
             yield _attribute("encoding", "8bit")
         yield from _client(envelope, envelope.client)
     elif envelope.trace:
-        yield _attribute("trace_flags", str(_TRACE.get(envelope.trace, 0)))
+        flags = f"trace_flags={_TRACE.get(envelope.trace, 0)}"
+        yield _record("K" if stored.told else "A", flags)
     if envelope.verp:
         yield _record("V", envelope.verp)
     if style.delay_warning_time and envelope.sender:
         when = 0 if stored.warned else int(envelope.arrival) + style.delay_warning_time
         yield record("W", b"%15d" % when)
     for index, recipient in enumerate(envelope.recipients):
-        yield from _recipient(recipient, "R" if index in stored.open else "D", style)
+        # A report asks for none of its own; Postfix knows that by the null sender.
+        notify = recipient.notify if _submitted(envelope) else 0
+        yield from _recipient(recipient, notify, "R" if index in stored.open else "D", style)
+
+
+def _declared(envelope: Envelope) -> bool:
+    """The client said BODY=8BITMIME: whose content is 8bit says so, with hardly an exception, and users of sendmail do
+    not."""
+    return envelope.eight_bit and envelope.client is not None
 
 
 def _submitted(envelope: Envelope) -> bool:
@@ -125,11 +137,11 @@ def _client(envelope: Envelope, client: Client) -> Iterator[bytes]:
     yield _attribute("client_address_type", str(_INET6 if ":" in client.address else _INET))
 
 
-def _recipient(recipient: Recipient, kind: str, style: Style) -> Iterator[bytes]:
+def _recipient(recipient: Recipient, notify: int, kind: str, style: Style) -> Iterator[bytes]:
     original = recipient.original or recipient.address
     kind_given, address = from_orcpt(recipient.orcpt)
-    if recipient.notify:
-        yield _attribute("notify_flags", str(recipient.notify))
+    if notify:
+        yield _attribute("notify_flags", str(notify))
     yield _attribute("dsn_orig_rcpt", f"{kind_given or 'rfc822'};{address or external(original)}")
     if style.enable_original_recipient:
         yield _record("O", original)
@@ -138,7 +150,7 @@ def _recipient(recipient: Recipient, kind: str, style: Style) -> Iterator[bytes]
 
 def _notices(envelope: Envelope) -> int:
     wanted = 0
-    for recipient in envelope.recipients:
+    for recipient in envelope.recipients if _submitted(envelope) else ():
         wanted |= recipient.notify
     return wanted << 1
 

@@ -1,6 +1,7 @@
 """Queue files as Postfix writes them -> our envelope; and our messages as queue files."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -153,9 +154,15 @@ envelopes = st.builds(
 bodies = st.lists(st.binary(max_size=20).map(lambda d: d.replace(b"\r", b"").replace(b"\n", b"")), max_size=5)
 
 
-def without_own_original(recipient: Recipient) -> Recipient:
-    same = recipient.original == recipient.address
-    return Recipient(recipient.address, "" if same else recipient.original, recipient.orcpt, recipient.notify)
+def told(envelope: Envelope) -> tuple[Recipient, ...]:
+    """A report asks for no report, which Postfix does not write down; nor does it tell an original from none."""
+    report = envelope.client is None and not envelope.sender
+    return tuple(
+        Recipient(
+            one.address, "" if one.original == one.address else one.original, one.orcpt, 0 if report else one.notify
+        )
+        for one in envelope.recipients
+    )
 
 
 @given(envelopes, bodies, st.integers(1, 30), st.booleans())
@@ -170,12 +177,38 @@ def test_what_we_write_is_what_we_read(envelope: Envelope, lines: list[bytes], l
     message = read(target, "ABC")
     assert (message.head, message.body) == (head, body)
     found = message.envelope
-    assert found.recipients == tuple(map(without_own_original, envelope.recipients))
+    assert found.recipients == told(envelope)
     assert (found.arrival, found.sender, found.smtputf8) == (envelope.arrival, envelope.sender, envelope.smtputf8)
     assert found.client == envelope.client and found.message_id == "<x@y>"
     if envelope.client is not None:
         assert (found.ret, found.envid, found.context) == (envelope.ret, envelope.envid, envelope.context)
     assert message.warned is (warned and bool(envelope.sender))
+
+
+@pytest.mark.parametrize(
+    ("client", "eight_bit", "head", "kinds"),
+    [
+        (Client("a", "1.2.3.4"), True, b"A: b\r\n\r\n", ["8bit", "8bit"]),
+        (Client("a", "1.2.3.4"), False, b"A: b\r\n\r\n", []),
+        (None, True, b"A: b\r\n\r\n", []),
+        (None, True, b"A: b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", ["8bit"]),
+        (Client("a", "1.2.3.4"), False, b"Content-Transfer-Encoding: 7bit\r\n\r\n", []),
+    ],
+)
+def test_encoding(client: Client | None, eight_bit: bool, head: bytes, kinds: list[str]) -> None:
+    target = io.BytesIO()
+    envelope = Envelope("A", 5.0, "me@x", (Recipient("a@x"),), 0, eight_bit, client=client)
+    write(target, Stored(envelope, frozenset({0})), head, [], Style())
+    assert re.findall(rb"\x0dencoding=(.bit)", target.getvalue()) == [kind.encode() for kind in kinds]
+
+
+@pytest.mark.parametrize(("told_of", "kind"), [(False, "A"), (True, "K")])
+def test_a_trace_that_was_told_of_counts_no_more(told_of: bool, kind: str) -> None:
+    target = io.BytesIO()
+    envelope = Envelope("A", 5.0, "me@x", (Recipient("a@x"),), 0, user="0", trace="record")
+    write(target, Stored(envelope, frozenset({0}), told=told_of), b"\r\n", [], Style())
+    assert record(kind, b"trace_flags=1024") in target.getvalue()
+    assert read(target, "A").envelope.trace == ("" if told_of else "record")
 
 
 def test_a_message_without_client_that_has_a_sender_is_a_user_s() -> None:
