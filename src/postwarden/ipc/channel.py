@@ -96,7 +96,7 @@ class Decoder(Generic[R]):
         with payload:
             try:
                 record = self._decode(payload)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:  # msgspec raises all three
                 raise ChannelError(f"record: {error}") from error
         return record, [self._fds.popleft() for _ in range(count)]
 

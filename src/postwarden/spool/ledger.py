@@ -127,7 +127,8 @@ class Ledger:
         number = stored.segment
         if instance >= 0 and instance_of(number) != instance:
             raise SpoolError(f"receiver {instance} speaks of segment {number:016x}, which is not its own")
-        if stored.length <= 0 or not plausible(stored.envelope, stored.body_file, stored.body_size):
+        body = stored.body_file, stored.body_size, stored.body_crc
+        if stored.length <= 0 or not plausible(stored.envelope, *body):
             raise SpoolError(f"receiver {instance} tells of a message that can't be")
         segment = self._shelf.segments.get(number) or self._shelf.find(number)
         if segment is None and not self._shelf.done_with(number):

@@ -17,10 +17,12 @@ _MAX_SIZE = 1 << 53
 Finals = dict[int, tuple[int, ...] | None]
 
 
-def plausible(envelope: Envelope, body_file: str, body_size: int) -> bool:
+def plausible(envelope: Envelope, body_file: str, body_size: int, body_crc: int) -> bool:
     """Nothing in a record of a receiver may lead out of its directory or stop the courier: whoever owns a receiver can
     write any, and it would still be there after the receiver is gone."""
     if body_file and not is_body(body_file):
+        return False
+    if not 0 <= body_crc < 1 << 32:
         return False
     return 0 <= body_size < _MAX_SIZE and 0 <= envelope.size < _MAX_SIZE and 0 <= envelope.arrival < _MAX_SIZE
 
@@ -158,7 +160,7 @@ class LiveSegment:
 
     def _entry(self, record: Record, finals: tuple[int, ...]) -> Entry | None:
         meta = record.meta
-        if not plausible(meta.envelope, meta.body_file, meta.body_size):
+        if not plausible(meta.envelope, meta.body_file, meta.body_size, meta.body_crc):
             return None
         count = len(meta.envelope.recipients)
         return Entry(

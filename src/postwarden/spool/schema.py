@@ -105,5 +105,5 @@ def read_settled(blob: object, row: int) -> Settled:
 def _read(decode: Callable[[bytes], T], blob: object, what: str) -> T:
     try:
         return decode(unseal(blob, what))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:  # msgspec raises all three
         raise Damaged(f"queue.db: {what}: {error}") from error

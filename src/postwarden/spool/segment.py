@@ -117,7 +117,7 @@ class Segment:
             return None
         try:
             meta = _decode(encoded)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # msgspec raises all three
             return None
         head_at = offset + _FIXED_SIZE + meta_size
         length = head_at + head_size + body_size - offset

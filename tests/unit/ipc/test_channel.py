@@ -37,6 +37,12 @@ def test_nonsense_is_a_channel_error_and_nothing_else(data: bytes) -> None:
         decoder.close()
 
 
+def test_text_that_is_no_utf8_is_a_channel_error() -> None:
+    decoder: Decoder[Stored] = Decoder(Stored)
+    with pytest.raises(ChannelError):
+        decoder.feed(HELLO + frame(stored(b"x")).replace(b"a@b", b"\xff\xfe\x80"))
+
+
 def test_another_version_is_refused() -> None:
     with pytest.raises(ChannelError, match="version"):
         Decoder(ToReceiver).feed(b"PWff....")
