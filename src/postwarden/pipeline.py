@@ -171,6 +171,8 @@ class LocalUsers(Struct, frozen=True):
     """The mail system's own uid."""
     hourly: Counters | None = None
     """Counts by the hour."""
+    relay: Callable[[str, str], None] = lambda level, text: None
+    """Puts a line of a user's command into the log."""
 
 
 def _submission(
@@ -199,6 +201,7 @@ def _submission(
         counters=users.hourly,
         login=users.login,
         trusted=users.trusted,
+        relay=users.relay,
     )
 
 

@@ -175,6 +175,21 @@ def test_an_ordinary_user_up_and_down(system: tuple[Gateway, Sink], account: str
 
 
 @pytest.mark.root
+def test_what_an_ordinary_users_commands_say_is_in_the_log(system: tuple[Gateway, Sink], account: str) -> None:
+    gateway, _ = system
+    assert sendmail(gateway, user=account).returncode == 75
+    env = {**os.environ, "MAIL_CONFIG": str(gateway.etc)}
+    said = [*dropped(), PROGRAM, "postlog", "-t", "mytag", "-p", "warn", "hello"]
+    assert subprocess.run(said, env=env, timeout=60).returncode == 0
+    until(lambda: "]: warning: hello\n" in gateway.log())
+    fatal = rf"postfix/sendmail\[\d+\]: fatal: {account}\(\d+\): Recipient addresses must be specified"
+    assert re.search(fatal, gateway.log())
+    assert re.search(r"mytag\[\d+\]: warning: hello\n", gateway.log())
+    gateway.stop()
+    assert subprocess.run(said, env=env, timeout=60, capture_output=True).returncode == 1
+
+
+@pytest.mark.root
 def test_who_may_not_can_not_by_the_way_of_maildrop(system: tuple[Gateway, Sink], account: str) -> None:
     """The command asks first, but it is the user's: what he leaves in its place is judged again."""
     gateway, sink = system

@@ -5,7 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postwarden.mail.envelope import Recipient
-from postwarden.wire.submission import MAGIC, End, Malformed, Reader, Submission, answer, frame, parse_answer, whole
+from postwarden.wire.submission import (
+    MAGIC,
+    End,
+    Line,
+    Malformed,
+    Reader,
+    Submission,
+    answer,
+    frame,
+    log_lines,
+    parse_answer,
+    whole,
+)
 from postwarden.wire.submission import Answer as Said
 
 texts = st.one_of(st.text(max_size=30), st.sampled_from(["", "me", "a\nb", "HDRS", "verify", "+="]))
@@ -13,18 +25,19 @@ recipients = st.lists(st.builds(Recipient, texts, texts, texts, st.integers(-1, 
 submissions = st.builds(
     Submission, texts, recipients, texts, st.booleans(), st.booleans(), texts, texts, texts, texts, st.integers(-1, 9)
 )
-frames = st.builds(frame, st.sampled_from([b"E", b"D", b"Z", b"A", b"x"]), st.binary(max_size=40))
+frames = st.builds(frame, st.sampled_from([b"E", b"D", b"Z", b"A", b"L", b"x"]), st.binary(max_size=40))
 streams = st.one_of(
     st.binary(max_size=200),
     st.lists(frames, max_size=6).map(lambda parts: MAGIC + b"".join(parts)),
     st.builds(lambda one, data: b"".join(whole(one, data)), submissions, st.lists(st.binary(max_size=50), max_size=4)),
+    st.lists(st.builds(Line, st.sampled_from(["info", "fatal", "x"]), texts), max_size=4).map(log_lines),
     st.builds(
         lambda one, rest: MAGIC + frame(b"E", msgspec.msgpack.encode(one)) + rest, submissions, st.binary(max_size=60)
     ),
 )
 
 
-def read(data: bytes, step: int) -> tuple[list[Submission | bytes | End], str]:
+def read(data: bytes, step: int) -> tuple[list[Submission | bytes | End | Line], str]:
     reader, found = Reader(), []
     try:
         for at in range(0, len(data), step):

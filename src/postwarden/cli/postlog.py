@@ -6,12 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from postwarden.cli.tool import Misuse, Refusal, configuration, options
+from postwarden.cli.tool import Misuse, Refusal, configuration, log_sink, options
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.mail.events import Event, Failure, Fatal, Notice, Warn
-from postwarden.net.log import FileSink, Sink, SyslogSink
-from postwarden.roles.handover import LogTarget
 
 _USAGE = "usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]"
 _PAUSE = 1.0
@@ -58,17 +56,14 @@ def main(name: str, words: list[str]) -> int:
 
 def write(settings: Settings, tag: str, events: Iterable[Event]) -> None:
     """Each event, to the log, and to standard error if it is a terminal. Raises OSError."""
-    target = LogTarget(settings)
+    sink = log_sink(settings)
     terminal = sys.stderr.isatty()
-    sink: Sink = SyslogSink(target.to, settings.text("syslog_facility"))
-    if target.to == "fd":
-        sink = FileSink(target.fd, settings.text("myhostname"))
     for event in events:
         text = str(event) if event.level == "info" else f"{event.level}: {event}"
         if terminal:
             print(f"{tag}: {text}", file=sys.stderr)
         if not sink.write([(event.level, f"{tag}[{os.getpid()}]: {text}")]):
-            raise OSError(f"the mail log {target.path or target.to} can't be written")
+            raise OSError(f"the mail log {settings.text('maillog_file')} can't be written")
         if event.level in ("fatal", "panic"):
             time.sleep(_PAUSE)
     sink.close()

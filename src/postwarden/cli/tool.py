@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 from postwarden.config.settings import Settings, load
+from postwarden.ipc.submit_client import LogSink
 from postwarden.mail.events import Event
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.spool.layout import spool_directory
@@ -50,20 +51,7 @@ class Voice:
         self._log: MailLog | None = None
 
     def open(self, settings: Settings) -> None:
-        """A log that this user may not write is left alone."""
-        from postwarden.roles.handover import LogTarget
-
-        try:
-            target = LogTarget(settings)
-        except OSError:
-            return
-        if target.path in ("/dev/stdout", "/dev/stderr"):
-            target.close()
-            return
-        sink: Sink = SyslogSink(target.to, settings.text("syslog_facility"))
-        if target.to == "fd":
-            sink = FileSink(target.fd, settings.text("myhostname"))
-        self._log = MailLog(sink, settings.text("syslog_name"))
+        self._log = MailLog(log_sink(settings), settings.text("syslog_name"))
 
     def say(self, event: Event) -> None:
         level = "" if event.level == "info" else f"{event.level}: "
@@ -80,6 +68,24 @@ class Voice:
         """On standard error alone."""
         sys.stderr.buffer.write(f"{self._name}: {text}\n".encode(errors="surrogateescape"))
         sys.stderr.flush()
+
+
+def log_sink(settings: Settings) -> Sink:
+    """Where lines for the mail log go. The mail system writes them for who may not, and where the log is its own
+    standard output."""
+    from postwarden.roles.handover import LogTarget
+
+    relay = LogSink(settings.text("queue_directory"))
+    try:
+        target = LogTarget(settings)
+    except OSError:
+        return relay
+    if target.path in ("/dev/stdout", "/dev/stderr"):
+        target.close()
+        return relay
+    if target.to == "fd":
+        return FileSink(target.fd, settings.text("myhostname"))
+    return SyslogSink(target.to, settings.text("syslog_facility"))
 
 
 def configuration(directory: str) -> Settings:

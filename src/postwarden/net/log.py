@@ -72,6 +72,13 @@ class MailLog:
         self._size += len(text)
         self._soon()
 
+    def relay(self, level: str, text: str) -> None:
+        """A line of another process, `program[pid]: text`; dropped while too many wait."""
+        if self._size <= _KEEP:
+            self._lines.append((level, text[:_LONGEST]))
+            self._size += len(text)
+            self._soon()
+
     def _soon(self) -> None:
         if self._later is None:
             self.flush()

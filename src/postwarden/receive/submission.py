@@ -39,6 +39,7 @@ from postwarden.wire.submission import (
     REFUSED,
     Answer,
     End,
+    Line,
     Malformed,
     Reader,
     Submission,
@@ -51,6 +52,8 @@ _SESSIONS, _EACH = 100, 20
 """At once: of all users, and of one. Each may hold an envelope of megabytes. The others wait to be greeted, and who
 waits too long leaves his message in the maildrop directory instead."""
 _WAITING = 1000
+_LINES = 10_000
+"""Of the log, in an hour, by one user's commands."""
 _ROUNDS = 200
 _OLDEST = 30 * 86400.0
 _AUTODETECT = ("sendmail", "all")
@@ -75,14 +78,16 @@ class SubmitService:
         counters: Counters | None,
         login: Callable[[int], str],
         trusted: int,
+        relay: Callable[[str, str], None],
     ) -> None:
         """`counters` counts by the hour; `login` gives the name of a uid, or an empty one; `trusted` is the uid of the
-        mail system. Raises ConfigError."""
+        mail system; `relay` puts a line (level, text) of a user's command into the log. Raises ConfigError."""
         service = settings.find_service("pickup")
         key = service.key if service is not None else ""
         self.params = view(SubmitParams, settings, key)
         self.clock, self.log, self.store, self.prepare = clock, log, store, prepare
         self.waiting, self.counters, self.trusted = waiting, counters, trusted
+        self._relay = relay
         self.users = Users(settings, key, self.params, tables, login)
         self.profile = self.params.cleanup_service_name
         self.syslog_name = settings.text("syslog_name", key)
@@ -125,6 +130,16 @@ class SubmitService:
 
     def emit(self, event: Notice | PickedUp) -> None:
         self.log.emit("pickup", event, self.syslog_name)
+
+    def log_line(self, uid: int, line: Line) -> None:
+        """What a command of that user has to say, so that the operator sees it; not without end."""
+        if self.counters is not None and uid:
+            count = self.counters.count("log", str(uid), self.clock.now(), MESSAGES)
+            if count == _LINES + 1:
+                self.emit(Warn(f"uid={uid}: more than {_LINES} log lines in an hour: the others are dropped"))
+            if count > _LINES:
+                return
+        self._relay(line.level, printable(line.text))
 
     def over_quota(self, uid: int) -> str:
         """Counts a message. Why it may not come now; empty: it may. Root has no quota, since nothing keeps root in."""
@@ -190,6 +205,8 @@ class Submitting:
                         self._begin(event)
                     case End():
                         self._finish()
+                    case Line():
+                        self._service.log_line(self.uid, event)
                     case _:
                         self._content(event)
                 if self._over:
@@ -202,6 +219,7 @@ class Submitting:
 
     def ended(self) -> None:
         if not self._reader.ended:
+            self._stream.close()
             self._end()
 
     def secured(self, tls: object) -> None:

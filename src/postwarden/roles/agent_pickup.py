@@ -20,7 +20,7 @@ from postwarden.ipc.submit_client import Down, submit
 from postwarden.mail.events import Event, Notice, Warn
 from postwarden.roles.agent_worker import identity, open_log
 from postwarden.spool.maildrop import Dropped, Maildrop, maildrop_directory
-from postwarden.wire.submission import ACCEPTED, DENIED, REFUSED, End, Malformed, Reader, Submission, whole
+from postwarden.wire.submission import ACCEPTED, DENIED, REFUSED, End, Line, Malformed, Reader, Submission, whole
 
 EVERY = 1.0
 _SEEN = 20_000
@@ -194,7 +194,7 @@ def read(fd: int, one: Dropped) -> tuple[Submission, Iterator[bytes]]:
     return submission, content()
 
 
-def _events(fd: int, reader: Reader) -> Iterator[Submission | bytes | End]:
+def _events(fd: int, reader: Reader) -> Iterator[Submission | bytes | End | Line]:
     while data := os.read(fd, _READ):
         yield from reader.feed(data)
 

@@ -118,7 +118,7 @@ class Receiver:
             waiting=LoopWaiting(life.loop),
             counters=self._counters,
             files=life.files,
-            users=pipeline.LocalUsers(login_name, os.geteuid(), hourly),
+            users=pipeline.LocalUsers(login_name, os.geteuid(), hourly, life.log.relay),
         )
         self._gates = {key: Handshakes(service) for key, service in self._reception.services.items()}
         for service in self._reception.services.values():

@@ -5,6 +5,7 @@ listens there. Both hold the same bytes, so that what was put into a file is lat
     E  the envelope, msgpack of `Submission`: once, first
     D  content, lines ended by LF or CRLF: any number
     Z  the end: bytes of content (8) and their CRC-32 (4); nothing follows
+    L  a line for the mail log, msgpack of `Line`, instead of an envelope: any number, and nothing else
 
 The receiver greets with `GREETING` before it is sent anything, and at the end, or as soon as it knows better, says one
 frame `A`, an `Answer`. A message without its end is no message.
@@ -28,7 +29,10 @@ ENVELOPE = 8 << 20
 ANSWER = 64 << 10
 _XTEXT = re.compile(r"[!-~]*\Z")
 _FRAME = 5
-_LIMITS = {b"E": ENVELOPE, b"D": CHUNK, b"Z": 12}
+_LINE = 16 << 10
+_LIMITS = {b"E": ENVELOPE, b"D": CHUNK, b"Z": 12, b"L": _LINE}
+_FIRST, _CONTENT, _LINES = (b"E", b"L"), (b"D", b"Z"), (b"L",)
+_LEVELS = ("info", "warning", "error", "fatal", "panic")
 
 ACCEPTED, DENIED, REFUSED, LATER = "accepted", "denied", "refused", "later"
 
@@ -62,6 +66,13 @@ class Answer(Struct, frozen=True, array_like=True):
     queue_id: str = ""
 
 
+class Line(Struct, frozen=True, array_like=True):
+    """`level` is one of Postfix's words, `text` begins with `program[pid]: `."""
+
+    level: str
+    text: str
+
+
 class Malformed(Exception):
     """These bytes are no submission; the text says why."""
 
@@ -76,6 +87,12 @@ def opening(submission: Submission) -> bytes:
     if len(payload) > ENVELOPE:
         raise Malformed("too many recipients")
     return MAGIC + frame(b"E", payload)
+
+
+def log_lines(lines: Iterable[Line]) -> bytes:
+    """Lines for the mail log; a long one is cut."""
+    cut = (Line(line.level, line.text[: _LINE // 8]) for line in lines)
+    return MAGIC + b"".join(frame(b"L", _encode(line)) for line in cut)
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -97,7 +114,7 @@ def parse_answer(data: bytes) -> Answer | None:
         return None
     try:
         return msgspec.msgpack.decode(data[_FRAME : _FRAME + length], type=Answer)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Malformed(f"answer: {error}") from None
 
 
@@ -128,7 +145,7 @@ def whole(submission: Submission, content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Reader:
-    """Bytes in, `Submission`, content and `End` out. Raises Malformed; then nothing of it may be used."""
+    """Bytes in, `Submission`, content and `End` out, or `Line`s. Raises Malformed; then nothing of it may be used."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -140,7 +157,7 @@ class Reader:
     def ended(self) -> bool:
         return self._state == "ended"
 
-    def feed(self, data: bytes) -> Iterator[Submission | bytes | End]:
+    def feed(self, data: bytes) -> Iterator[Submission | bytes | End | Line]:
         """Each event once it is complete. At most an envelope, or a chunk, is kept."""
         self._buffer += data
         if self._state == "magic":
@@ -161,7 +178,7 @@ class Reader:
         if self.ended or len(buffer) < _FRAME:
             return None
         kind, length = bytes(buffer[:1]), int.from_bytes(buffer[1:_FRAME])
-        wanted = (b"E",) if self._state == "envelope" else (b"D", b"Z")
+        wanted = _FIRST if self._state == "envelope" else _LINES if self._state == "lines" else _CONTENT
         if kind not in wanted:
             raise Malformed(f"unexpected frame {kind!r}")
         if length > _LIMITS[kind]:
@@ -172,10 +189,13 @@ class Reader:
         del buffer[: _FRAME + length]
         return kind, payload
 
-    def _event(self, kind: bytes, payload: bytes) -> Submission | bytes | End:
+    def _event(self, kind: bytes, payload: bytes) -> Submission | bytes | End | Line:
         if kind == b"E":
             self._state = "content"
             return _submission(payload)
+        if kind == b"L":
+            self._state = "lines"
+            return _line(payload)
         if kind == b"D":
             self._crc = crc32(payload, self._crc)
             self._size += len(payload)
@@ -189,7 +209,7 @@ class Reader:
 def _submission(payload: bytes) -> Submission:
     try:
         found = msgspec.msgpack.decode(payload, type=Submission)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"envelope: {error}") from None
     texts = [found.sender, found.full_name, found.ret, found.envid, found.verp, found.trace]
     for recipient in found.recipients:
@@ -204,6 +224,16 @@ def _submission(payload: bytes) -> Submission:
         raise Malformed("envelope: no xtext")
     if len(found.verp) not in (0, 2) or any(not 0 <= recipient.notify <= 15 for recipient in found.recipients):
         raise Malformed("envelope: no such value")
+    return found
+
+
+def _line(payload: bytes) -> Line:
+    try:
+        found = msgspec.msgpack.decode(payload, type=Line)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Malformed(f"line: {error}") from None
+    if found.level not in _LEVELS:
+        raise Malformed("line: no such level")
     return found
 
 

@@ -19,7 +19,7 @@ from postwarden.testing.remote import MemoryDial
 from postwarden.testing.resolver import FakeResolver
 from postwarden.testing.spool import MemoryStore
 from postwarden.testing.stream import Recorder, connect
-from postwarden.wire.submission import GREETING, MAGIC, Answer, Submission, frame, parse_answer, whole
+from postwarden.wire.submission import GREETING, MAGIC, Answer, Line, Submission, frame, log_lines, parse_answer, whole
 
 LOGINS = {0: "root", 1000: "joe", 1001: "jane"}
 TRUSTED = 8
@@ -32,6 +32,7 @@ class Door:
 
     def __init__(self, main_cf: str = "", master_cf: str = "smtp inet n - n - - smtpd\n", **parameters: str) -> None:
         self.clock = VirtualClock()
+        self.relayed: list[tuple[str, str]] = []
         self._sink = MemorySink()
         self.store = MemoryStore(self.clock.call_soon)
         names = FakeResolver("", self.clock)
@@ -47,7 +48,10 @@ class Door:
             counters=Counters(Counters.create().fileno(), 0),
             files={},
             users=pipeline.LocalUsers(
-                lambda uid: LOGINS.get(uid, ""), TRUSTED, Counters(Counters.create().fileno(), 0, 3600)
+                lambda uid: LOGINS.get(uid, ""),
+                TRUSTED,
+                Counters(Counters.create().fileno(), 0, 3600),
+                lambda level, text: self.relayed.append((level, text)),
             ),
         )
 
@@ -69,7 +73,7 @@ class Caller:
         self._clock = door.clock
         self.recorder = Recorder()
         self.session = Submitting(door.reception.submit, uid)
-        self.stream, _ = connect(self.recorder, self.session, door.clock, chunk=chunk)
+        self.stream, self.server = connect(self.recorder, self.session, door.clock, chunk=chunk)
         door.clock.run()
 
     def say(self, data: bytes) -> None:
@@ -280,6 +284,7 @@ def test_half_a_message_is_none() -> None:
     assert not door.store.messages
     assert door.store.abandoned == 1
     assert not door.reception.submit.sessions
+    assert caller.server.gone
 
 
 def test_who_says_nothing_is_sent_away() -> None:
@@ -337,3 +342,20 @@ def test_the_lists_are_looked_at_again(tmp_path: Path) -> None:
     os.utime(users, (1, 1))
     assert door.reception.refresh() == []
     assert door.submit(Submission("jane", TO), uid=1001).verdict == "accepted"
+
+
+def test_what_a_users_command_has_to_say_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postwarden.receive.submission._LINES", 3)
+    door = Door()
+    said = [Line("fatal", "postfix/sendmail[5]: fatal: a\nb"), Line("info", "postfix/postlog[5]: x")]
+    caller = door.connect()
+    caller.say(log_lines(said))
+    caller.stream.close()
+    door.clock.run()
+    assert door.relayed == [("fatal", "postfix/sendmail[5]: fatal: a?b"), ("info", "postfix/postlog[5]: x")]
+    assert not door.reception.submit.sessions
+    assert caller.server.gone
+    for uid, count in ((1000, 3), (0, 5)):
+        door.connect(uid).say(log_lines(said))
+        assert len(door.relayed) == count
+    assert door.log == ["pickup: warning: uid=1000: more than 3 log lines in an hour: the others are dropped"]

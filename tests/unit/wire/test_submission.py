@@ -11,11 +11,13 @@ from postwarden.wire.submission import (
     Answer,
     ContentWriter,
     End,
+    Line,
     Malformed,
     Reader,
     Submission,
     answer,
     frame,
+    log_lines,
     opening,
     parse_answer,
     whole,
@@ -24,7 +26,7 @@ from postwarden.wire.submission import (
 ONE = Submission("me", (Recipient("you@example.com"),), full_name="Me")
 
 
-def events(data: bytes, step: int = 0) -> list[Submission | bytes | End]:
+def events(data: bytes, step: int = 0) -> list[Submission | bytes | End | Line]:
     reader = Reader()
     step = step or len(data)
     return [event for at in range(0, len(data), step) for event in reader.feed(data[at : at + step])]
@@ -60,6 +62,7 @@ def tampered() -> Iterator[tuple[str, bytes]]:
     yield "an envelope too long", MAGIC + b"E" + (ENVELOPE + 1).to_bytes(4)
     yield "no msgpack", MAGIC + frame(b"E", b"\xc1")
     yield "another type", MAGIC + frame(b"E", msgspec.msgpack.encode(["me"]))
+    yield "no UTF-8", MAGIC + frame(b"E", b"\x91\xa2\xff\x80")
 
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in tampered()])
@@ -109,3 +112,28 @@ def test_answers() -> None:
 
 def test_an_end_counts_from_nothing() -> None:
     assert events(opening(ONE) + ContentWriter().end()) == [ONE, End()]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_lines_for_the_log(step: int) -> None:
+    lines = [Line("info", "postfix/postlog[1]: x"), Line("fatal", "postfix/sendmail[2]: fatal: y")]
+    assert events(log_lines(lines), step) == lines
+    (cut,) = events(log_lines([Line("info", "x" * 100_000)]))
+    assert isinstance(cut, Line)
+    assert len(cut.text) == 2048
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MAGIC + frame(b"L", b"\xc1"),
+        log_lines([Line("debug", "x")]),
+        log_lines([Line("info", "x")]) + frame(b"E", msgspec.msgpack.encode(ONE)),
+        log_lines([Line("info", "x")]) + frame(b"Z", bytes(12)),
+        opening(ONE) + frame(b"L", msgspec.msgpack.encode(Line("info", "x"))),
+        MAGIC + b"L" + (1 << 20).to_bytes(4),
+    ],
+)
+def test_lines_and_mail_are_not_mixed(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        events(data)
