@@ -22,7 +22,7 @@ def plausible(envelope: Envelope, body_file: str, body_size: int, body_crc: int)
     write any, and it would still be there after the receiver is gone."""
     if body_file and not is_body(body_file):
         return False
-    if not 0 <= body_crc < 1 << 32:
+    if not 0 <= body_crc < 1 << 32 or len(envelope.verp) not in (0, 2):
         return False
     return 0 <= body_size < _MAX_SIZE and 0 <= envelope.size < _MAX_SIZE and 0 <= envelope.arrival < _MAX_SIZE
 

@@ -8,7 +8,7 @@ from zlib import crc32
 import pytest
 from msgspec.structs import replace
 
-from postwarden.mail.queue import HOLD, Change, Cursor, Entry, Listed, NewMessage, once
+from postwarden.mail.queue import HOLD, Change, Cursor, Entry, Listed, NewMessage, SpoolError, once
 from postwarden.mail.status import Status
 from postwarden.spool import ledger as ledger_module
 from postwarden.spool import queuerows
@@ -340,3 +340,18 @@ def test_a_queue_of_the_first_layout(spool: Spool, tmp_path: Path, damaged: bool
     (again,) = spool_again(spool).find(["Q0"])
     assert again.reasons == {0: LATER}
     assert ("rebuilt with 50 messages" in spool.texts) is damaged
+
+
+@pytest.mark.parametrize("verp", ["+", "+=+"])
+def test_delimiters_that_can_not_be(spool: Spool, verp: str) -> None:
+    """A receiver that somebody has taken over must not stop the courier, told or found on disk."""
+    appender = spool.appender()
+    answers: list[object] = []
+    appender.draft().commit(replace(envelope("Q"), verp=verp), Spool.HEAD, answers.append)
+    spool.pump.until(lambda: answers)
+    ledger = spool.ledger()
+    ledger.recover()
+    with pytest.raises(SpoolError):
+        ledger.take(spool.stored[0], 1)
+    assert ledger.due(0.0) == ()
+    assert "are damaged" in spool.texts
