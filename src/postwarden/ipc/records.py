@@ -126,7 +126,18 @@ class Forward(Struct, frozen=True, array_like=True, tag=2):
     recipients: tuple[Recipient, ...]
 
 
-FromDeliverer = Outcome | Forward
+class Troubled(Struct, frozen=True, array_like=True, tag=3):
+    """A server said what no server should, and the postmaster wants to hear of it: mail to be sent."""
+
+    server: str
+    """`name[address]:port`."""
+    protocol: str
+    """SMTP or LMTP."""
+    transcript: tuple[str, ...]
+    """Lines, as they stand in the message."""
+
+
+FromDeliverer = Outcome | Forward | Troubled
 
 # master -> role
 

@@ -12,7 +12,7 @@ from postwarden.config.settings import Settings
 from postwarden.deliver.body import FileBody
 from postwarden.deliver.smtp.tls import client_tls
 from postwarden.ipc.channel import Channel
-from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer
+from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer, Troubled
 from postwarden.mail.events import Failure
 from postwarden.mail.status import Status, Timing
 from postwarden.net.dial import SocketDial
@@ -32,6 +32,8 @@ class Carrier:
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
         around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop))
         self._deliverers = pipeline.carrier(settings, around, lambda service: client_tls(settings, service, life.files))
+        for deliverer in self._deliverers.values():
+            deliverer.troubled = self._troubled
         self._open = 0
         self._draining = False
         life.ready()
@@ -88,6 +90,11 @@ class Carrier:
         except Exception as error:  # a bug of ours: the job must not stay open for ever
             self._life.log.emit("smtp", Failure(f"{job.queue_id}: internal error: {error!r}"))
             done(_put_off(job, Status("4.3.0", "internal error in the mail transport"), self._life.clock.now()))
+
+    def _troubled(self, record: Troubled) -> None:
+        """For the courier's next one, if there are two."""
+        if self._channels:
+            self._channels[-1].send(record)
 
     def _watch(self) -> None:
         """Also while it drains: a job that is stuck would keep the process for ever."""

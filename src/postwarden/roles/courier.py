@@ -27,6 +27,7 @@ from postwarden.ipc.records import (
     Outcome,
     SiteWanted,
     Stored,
+    Troubled,
 )
 from postwarden.mail.events import Event, Failure, Fatal
 from postwarden.mail.queue import SpoolError
@@ -151,6 +152,8 @@ class CourierRole:
         def record(record: FromDeliverer, fds: list[int]) -> None:
             if isinstance(record, Outcome):
                 courier.outcome(crew, record)
+            elif isinstance(record, Troubled):
+                courier.troubled(record)
             else:
                 courier.forwarded(crew, record)
 

@@ -10,12 +10,27 @@ takes a reply that came unasked for the answer to a command that is yet to be se
 """
 
 from collections import deque
+from types import MappingProxyType
 
+from postwarden.mail.transcript import Transcript
 from postwarden.wire.smtp_replies import RemoteReply, ReplyReader
-from postwarden.wire.smtp_states import BANNER, STEPS, TLS, State, after
+from postwarden.wire.smtp_states import BANNER, END, STEPS, TLS, State, after
 
 _GROUP_ENDS = frozenset(("EHLO", "HELO", "LHLO", "DATA", "STARTTLS", "AUTH", "VRFY", "EXPN", "NOOP", "QUIT", "XCLIENT"))
 """RFC 2920 3.1: nothing may be sent behind these before they are answered."""
+_JUDGED = MappingProxyType(
+    {
+        BANNER: (State.CONNECTED,),
+        "HELO": (State.GREETED,),
+        "LHLO": (State.GREETED,),
+        "MAIL": (State.READY,),
+        "RCPT": (State.MAIL, State.RCPT),
+        "DATA": (State.RCPT,),
+        END: (State.DATA,),
+    }
+)
+"""Commands that a message depends on, and where it does: nothing depends on RCPT once the sender was refused. After
+EHLO comes HELO; whether STARTTLS matters, its caller knows."""
 
 
 class UsageError(RuntimeError):
@@ -23,13 +38,17 @@ class UsageError(RuntimeError):
 
 
 class SmtpClient:
-    __slots__ = ("_ahead", "_asked", "_reader", "garbled", "state")
+    __slots__ = ("_ahead", "_asked", "_reader", "garbled", "state", "transcript", "troubled")
 
     def __init__(self) -> None:
         self.state = State.CONNECTED
         """By the replies read so far."""
         self.garbled = False
         """The server has sent lines that are no reply: not to be trusted with another message."""
+        self.transcript: Transcript | None = None
+        """Where what is said is to be remembered."""
+        self.troubled = False
+        """The server has said, as far as the transcript goes, what no server should."""
         self._ahead = State.CONNECTED
         self._asked: deque[str] = deque((BANNER,))
         self._reader = ReplyReader()
@@ -62,8 +81,33 @@ class SmtpClient:
         event = self._asked.popleft()
         if reply.garbled:
             self.garbled = True
+        if self.transcript is not None:
+            self._remember(self.transcript, event, reply)
         self._move(event, reply.code)
         return event, reply
+
+    def _remember(self, transcript: Transcript, event: str, reply: RemoteReply) -> None:
+        """Codes x0z are for syntax errors and commands that do not exist (RFC 5321 4.2.2): a hint that we say something
+        wrong, or that the server does."""
+        transcript.add(b"", reply.text)
+        code = reply.code
+        if code // 100 != (3 if event == "DATA" else 2) and self.state in _JUDGED.get(event, ()):
+            self.doubt(code)
+        self.troubled = self.troubled or reply.garbled
+
+    def doubt(self, code: int) -> None:
+        """A command that matters was refused so."""
+        self.troubled = self.troubled or not 400 <= code < 600 or code == 555 or 500 <= code < 510
+
+    def close_transcript(self) -> Transcript | None:
+        """What was said since the last call, if that was trouble; it goes on with an empty one."""
+        transcript, reader = self.transcript, self._reader
+        if transcript is None or not (self.troubled or reader.garbled):
+            return None
+        if reader.unfinished:
+            transcript.add(b"", "\n".join(reader.unfinished))
+        self.transcript, self.troubled = Transcript(), False
+        return transcript
 
     def _move(self, event: str, code: int) -> None:
         # 421 says that the server is about to close; until it has, Postfix goes on as after any 4xx, and so do we:
@@ -101,6 +145,8 @@ class SmtpClient:
         asked.append(event)
         if replies > 1:
             asked.extend((event,) * (replies - 1))
+        if self.transcript is not None:
+            self.transcript.add(line, "")
         return line + b"\r\n"
 
     def secured(self) -> None:

@@ -59,6 +59,16 @@ class ReplyReader:
         """Nothing is left of what was fed."""
         return self._at == len(self._buffer) and not self._lines and not self._skipping
 
+    @property
+    def unfinished(self) -> list[str]:
+        """Lines that are no reply, or not a whole one yet."""
+        return self._lines
+
+    @property
+    def garbled(self) -> bool:
+        """There are lines that are no reply, and none has come behind them."""
+        return self._garbled
+
     def clear(self) -> None:
         """Forget what was read and not yet given out: what came in clear before TLS must not count under it."""
         self.__init__()  # type: ignore[misc]

@@ -1,5 +1,7 @@
 """Connections that rest between two messages."""
 
+from collections.abc import Callable
+
 from postwarden.deliver.smtp.session import Session
 
 
@@ -11,6 +13,8 @@ class SessionCache:
         self._idle: dict[str, list[Session]] = {}
         self._open: dict[Session, str] = {}
         self._closing = False
+        self.on_gone: Callable[[Session], None] = lambda session: None
+        """Hears of each session that is gone."""
 
     def begin(self, session: Session, nexthop: str) -> None:
         """A new connection; under this name it will rest."""
@@ -49,6 +53,7 @@ class SessionCache:
         nexthop = self._open.pop(session, None)
         if nexthop is None:
             return
+        self.on_gone(session)
         idle = self._idle.get(nexthop)
         if idle is not None and session in idle:
             idle.remove(session)

@@ -4,15 +4,17 @@ import os
 from collections.abc import Callable
 
 from postwarden.deliver.body import Body
+from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.cache import SessionCache
 from postwarden.deliver.smtp.delivery import Delivery, Done
 from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log
 from postwarden.deliver.smtp.session import Session
-from postwarden.ipc.records import Job
+from postwarden.ipc.records import Job, Troubled
 from postwarden.mail.events import Event, Failure, Warn
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
+from postwarden.mail.transcript import Transcript
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial, SourceError
 
@@ -48,6 +50,10 @@ class SmtpDeliverer:
         self._program = "lmtp" if profile.lmtp else "smtp"
         self._log_name = log_name
         self._cache = SessionCache()
+        if profile.tells:
+            self._cache.on_gone = self._tell
+        self.troubled: Callable[[Troubled], None] | None = None
+        """Who passes on what a postmaster wants to hear of."""
         self._running: set[Delivery] = set()
         self._signs: dict[Delivery, tuple[tuple[object, ...], float]] = {}
         longest = max((*profile.timeouts.values(), profile.transfer_timeout, profile.connect_timeout))
@@ -94,6 +100,8 @@ class SmtpDeliverer:
     def dial(self, host: Host, nexthop: str, failed: Callable[[OSError], None]) -> Session:
         profile = self.profile
         session = Session(host, profile, self.clock, self._cache)
+        if profile.tells:
+            session.client.transcript = Transcript()
         self._cache.begin(session, nexthop)
         source = profile.bind[":" in host.address]
         timeout = profile.connect_timeout
@@ -113,6 +121,14 @@ class SmtpDeliverer:
 
     def log(self, event: Event) -> None:
         self._log.emit(self._program, event, self._log_name)
+
+    def _tell(self, session: Session) -> None:
+        """It is over. A message about our own mail to the postmaster would lead to the next one."""
+        transcript, sender = session.client.close_transcript(), session.sender.lower()
+        if transcript is None or self.troubled is None or sender in ("", self.profile.double_bounce):
+            return
+        lines = tuple(transcript.lines("Out", "In"))
+        self.troubled(Troubled(reasons.relay(session.host), self._program.upper(), lines))
 
     def settled(self, delivery: Delivery) -> None:
         self._running.discard(delivery)

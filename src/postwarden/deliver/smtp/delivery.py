@@ -150,6 +150,7 @@ class Delivery:
         self._final = not self._hosts
         self._session = self._desk.dial(host, self.job.nexthop, self._not_connected)
         self._session.others = self._hosts
+        self._session.sender = self.job.sender
         self._shake(self._session)
 
     def _leave_destination(self) -> None:
@@ -216,6 +217,7 @@ class Delivery:
 
     def _transact(self, session: Session) -> None:
         self._session = session
+        session.sender = self.job.sender
         self._final = not self._hosts
         self._connected = self._desk.clock.now()
         Transaction(session, self).begin()

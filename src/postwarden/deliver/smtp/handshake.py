@@ -145,6 +145,7 @@ class Handshake:
         elif self._level == "may":
             self._ready()
         else:
+            self._session.client.doubt(reply.code)
             self._refused(reasons.refused_tls(self._session.host, reply))
 
     def _start_tls(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from postwarden.mail.transcript import Trouble, trouble_of
 from postwarden.wire.smtp_states import BANNER, END
 
 
@@ -15,6 +16,9 @@ class SmtpParams(Struct, frozen=True):
     soft_bounce: bool
     disable_mime_output_conversion: bool
     minimal_backoff_time: int
+    notify_classes: tuple[str, ...]
+    double_bounce_sender: str
+    myorigin: str
     mime_nesting_limit: int
     smtp_helo_name: str
     smtp_always_send_ehlo: bool
@@ -63,6 +67,9 @@ class LmtpParams(Struct, frozen=True):
     soft_bounce: bool
     disable_mime_output_conversion: bool
     minimal_backoff_time: int
+    notify_classes: tuple[str, ...]
+    double_bounce_sender: str
+    myorigin: str
     mime_nesting_limit: int
     lmtp_lhlo_name: str
     lmtp_skip_5xx_greeting: bool
@@ -148,6 +155,10 @@ class Profile(Struct, frozen=True):
     """How long a message must have waited before TLS that does not work is given up for it."""
     final: bool
     """A server without DSN is taken for one that delivers to mailboxes (lmtp_assume_final)."""
+    tells: bool
+    """The postmaster wants transcripts (notify_classes)."""
+    double_bounce: str
+    """Sender of our mail to the postmaster, in lower case."""
 
 
 def smtp_profile(p: SmtpParams) -> Profile:
@@ -207,6 +218,8 @@ def _profile(
         nesting_limit=params.mime_nesting_limit,
         plaintext_after=params.minimal_backoff_time,
         final=isinstance(params, LmtpParams) and params.lmtp_assume_final,
+        tells=bool(trouble_of(params.notify_classes) & Trouble.PROTOCOL),
+        double_bounce=f"{params.double_bounce_sender}@{params.myorigin}".lower(),
     )
 
 

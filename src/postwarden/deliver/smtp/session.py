@@ -55,6 +55,7 @@ class Session:
         "others",
         "phase",
         "profile",
+        "sender",
         "stage",
         "stream",
         "tls_fault",
@@ -73,6 +74,8 @@ class Session:
         self.stage = ""
         self.uses = 0
         """Messages begun over this connection."""
+        self.sender = ""
+        """Of the last one."""
         self.others: tuple[Host, ...] = ()
         """Where else its destination's mail could go, when this connection was made."""
         self.trusted = True
