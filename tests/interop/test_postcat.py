@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tests.postfix_corpus import ONE, fill, queue_files
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import PROGRAM, Gateway, running, until
+from tests.whole import MASTER_CF, PROGRAM, Gateway, running, until
 
-from postwarden.cli import postcat
+from postwarden.cli import postcat, queued
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 
@@ -141,7 +141,9 @@ def test_the_same_mail_in_both_queues(tmp_path: Path) -> None:
                 found.append(re.findall(r"cleanup\[\d+\]: (\w+): message-id", log()))
             assert len(found[0]) == len(found[1]) == 4
             _compare(gateway, postfix, *found)
+            assert _as_nobody(gateway, found[0][0], tmp_path) == b"Permission denied"
         _compare(gateway, postfix, *found)
+        assert _as_nobody(gateway, found[0][0], tmp_path) == b"Permission denied"
     finally:
         postfix.stop()
 
@@ -153,3 +155,54 @@ def _compare(gateway: Gateway, postfix: RealPostfix, our_ids: list[str], their_i
         said = theirs(postfix, ["-q", *options, *their_ids])
         assert (done.returncode, done.stderr) == (0, b"")
         assert _told(done.stdout).split(b"\n") == _told(said[1]).split(b"\n")
+
+
+def _as_nobody(gateway: Gateway, queue_id: str, base: Path) -> bytes:
+    """What a stranger is told, in a process of his own; its modules are here already."""
+    assert queued
+    target = base / "said"
+    child = os.fork()
+    if not child:
+        try:
+            os.dup2(os.open(target, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            sys.stderr = open(2, "w", 1, closefd=False)  # noqa: SIM115 # pytest has its own
+            os._exit(postcat.main("postcat", ["-c", str(gateway.etc), "-q", queue_id]))
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    return target.read_bytes().rstrip().rpartition(b": ")[2]
+
+
+def test_mail_of_local_users_in_both_queues(tmp_path: Path) -> None:
+    for who in ("us", "them"):
+        (tmp_path / who).mkdir()
+    settings = {"defer_transports": "smtp relay", "delay_warning_time": "1h"}
+    postfix = RealPostfix(tmp_path / "them", 9, **settings)
+    gateway = Gateway(tmp_path / "us", 9, f"{MASTER_CF}pickup unix n - n - - pickup\n", **settings)
+    postfix.start()
+    try:
+        with running(gateway):
+            found = []
+            for command, etc, log in (
+                ([PROGRAM, "sendmail"], gateway.etc, gateway.log), (["sendmail"], postfix.etc, postfix.log),
+            ):  # fmt: skip
+                for number, (words, text) in enumerate(_SUBMITTED, 1):
+                    said = [*command, "-C", etc, "-f", "me@x.example", *words, *ONE]
+                    subprocess.run(said, input=text, check=True, capture_output=True, timeout=60)
+                    until(lambda log=log, number=number: log().count("status=deferred") >= number, 30)  # type: ignore[misc]
+                found.append(re.findall(r"cleanup\[\d+\]: (\w+): message-id", log()))
+            _compare(gateway, postfix, *found)
+    finally:
+        postfix.stop()
+
+
+_SUBMITTED = (
+    (["-F", "Full Name"], b"Subject: local\n\nbody\nFrom here\n"),
+    (["-XV+="], b"Subject: verp\n\nbody\n"),
+    (["-N", "success,delay", "-R", "hdrs", "-V", "env1"], b"Subject: minus N\n\nbody\n"),
+    ([], "Subject: 8bit\n\nbödy\n".encode()),
+    ([], "Subject: mime\nContent-Transfer-Encoding: 8bit\n\nbödy\n".encode()),
+)
