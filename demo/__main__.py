@@ -188,12 +188,15 @@ async def play(demo: Demo, *, once: bool) -> int:
 
 
 async def serve(demo: Demo) -> None:
+    program = f"{Path(sys.executable).parent}/postwarden -c {demo.base}/etc"
     print(f"""
 The gateway serves on 127.0.0.1:{PORT} until you press Ctrl-C. What to try next:
   swaks --server 127.0.0.1:{PORT} --from you@elsewhere.example --to mick@internal.example
   tail -f {demo.log}
-  {Path(sys.executable).parent}/postwarden -c {demo.base}/etc status
-  edit {demo.base}/etc/main.cf, then: {Path(sys.executable).parent}/postwarden -c {demo.base}/etc reload""")
+  {program} status
+  {program} queue
+  echo hello | {program} sendmail mick@internal.example
+  edit {demo.base}/etc/main.cf, then: {program} reload""")
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
