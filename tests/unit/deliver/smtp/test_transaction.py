@@ -179,11 +179,13 @@ SCRIPTS = st.builds(
 
 
 def answers_twice(script: Script) -> bool:
-    """It says 3xx where nobody said DATA: a second reply to one command, which can't be told from the reply to the
-    next. Such a server does not know itself what it has taken."""
+    """It says 3xx where nobody said DATA, or more after DATA: a second reply to one command, which can't be told from
+    the reply to the next. Such a server does not know itself what it has taken."""
     for verb, acts in script.acts.items():
         said = [act.say if isinstance(act, Act) else act for act in (acts if isinstance(acts, tuple) else (acts,))]
         if verb != "DATA" and any(line[:1] == b"3" for text in said for line in text.splitlines()):
+            return True
+        if verb == "DATA" and any(sum(line[3:4] != b"-" for line in text.splitlines()) > 1 for text in said):
             return True
     return False
 
