@@ -1,5 +1,6 @@
 """The benchmark's own parts: its load and sink reach each other, its name server agrees with itself."""
 
+import json
 import os
 import subprocess
 import sys
@@ -79,3 +80,14 @@ def test_cpu_time_is_counted_by_process_and_by_child() -> None:
 
 def test_a_rate_is_messages_by_seconds() -> None:
     assert Result(500, 2.0, 1.0, {}, {}).rate == 250
+
+
+def test_a_queue_is_made_and_walked(tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    queue = tmp_path / "queue"
+    million = [sys.executable, "-m", "bench.million"]
+    subprocess.run([*million, "build", str(queue), "1200"], cwd=ROOT, check=True, timeout=60)
+    walk = subprocess.run([*million, "walk", str(queue)], cwd=ROOT, check=True, timeout=60, capture_output=True)
+    found = json.loads(walk.stdout)
+    assert (found["listing"]["messages"], found["flush"]["messages"]) == (1200, 1200)
