@@ -7,6 +7,7 @@ receive new mail beside it.
 
 import json
 import os
+import pwd
 import resource
 import shutil
 import statistics
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,11 @@ def _message(queue_id: str, n: int, now: float, body: bytes) -> NewMessage:
 
 def _owner() -> tuple[int, int] | None:
     """Of a queue: postfix, when root starts it."""
-    if os.geteuid() != 0:
-        return None
-    import pwd
-
-    entry = pwd.getpwnam("postfix")
-    return entry.pw_uid, entry.pw_gid
+    if os.geteuid() == 0:
+        with suppress(KeyError):
+            entry = pwd.getpwnam("postfix")
+            return entry.pw_uid, entry.pw_gid
+    return None
 
 
 def walk(directory: Path) -> dict[str, Any]:
