@@ -58,17 +58,19 @@ class Decoder(Generic[R]):
             records, at = self._split(view)
             if at < len(view):
                 self._buffer += view[at:]
-        if self._fds:
-            self._refuse_undeclared()
+        if self._fds and self._undeclared():
+            for _, taken in records:
+                for fd in taken:
+                    os.close(fd)
+            raise ChannelError("descriptors that no record names")
         return records
 
-    def _refuse_undeclared(self) -> None:
+    def _undeclared(self) -> bool:
         """Descriptors belong to the frame that is not whole yet, and it says how many. A peer that sends them with
         frames that name none would fill our table with them."""
         rest = self._buffer
         allowed = rest[4] if self._greeted and len(rest) > 4 else _MAX_FDS if rest else 0
-        if len(self._fds) > allowed:
-            raise ChannelError("descriptors that no record names")
+        return len(self._fds) > allowed
 
     def _split(self, view: memoryview) -> tuple[list[tuple[R, list[int]]], int]:
         """The whole records at the front, and where they end."""

@@ -65,11 +65,11 @@ def test_descriptors_that_no_record_names_end_the_channel(payload: bytes) -> Non
     decoder: Decoder[ToReceiver] = Decoder(ToReceiver)
     reader, writer = os.pipe()
     with pytest.raises(ChannelError, match="descriptors"):
-        decoder.feed(payload, [reader])
+        decoder.feed(HELLO + frame(Credit(0, 0), 1) + payload.removeprefix(HELLO), [writer, reader])
     decoder.close()
-    with pytest.raises(OSError):
-        os.fstat(reader)
-    os.close(writer)
+    for fd in (reader, writer):
+        with pytest.raises(OSError):
+            os.fstat(fd)
 
 
 def test_a_descriptor_may_come_before_the_rest_of_its_frame() -> None:
