@@ -172,7 +172,8 @@ def strange_file(directory: str, owner: tuple[int, int]) -> str:
     """A file or directory of the queue that is not `owner`'s, so that no role could use it; empty if there is none.
     Looks at no mail: of that there may be much. Raises OSError."""
     receivers = os.path.join(directory, "incoming")
-    places = [entry.path for entry in os.scandir(directory) if entry.is_file(follow_symlinks=False)]
+    ours = ("queue.", "courier.lock", "reserve")
+    places = [entry.path for entry in os.scandir(directory) if entry.name.startswith(ours)]
     if os.path.isdir(receivers):
         places += [receivers, *[entry.path for entry in os.scandir(receivers)]]
     return next((path for path in sorted(places) if os.lstat(path).st_uid != owner[0]), "")
