@@ -16,6 +16,8 @@ from postwarden.spool.postfix_records import BadRecord, Record, RecordReader, sh
 
 _RET = {b"1": "FULL", b"2": "HDRS"}
 _TRACE = {512: "verify", 1024: "record"}
+_UTF8 = 15
+"""What asks for SMTPUTF8: the client, or a header or address above ASCII. Newer releases have further bits there."""
 _PROBE = 256
 """Address verification (verify(8)): nobody waits for it."""
 _NOTIFY = range(1, 15)
@@ -137,7 +139,7 @@ class _Reading:
         elif kind == "C":
             figures = text.split()
             self._sized = len(figures) >= 3
-            self._utf8 = len(figures) > 5 and figures[5] != b"0"
+            self._utf8 = len(figures) > 5 and bool(_number(figures[5]) & _UTF8)
         elif kind == "T" and not self._arrival:
             self._arrival = _time(text)
         elif kind == "S" and self._sender is None:
