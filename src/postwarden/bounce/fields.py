@@ -36,7 +36,10 @@ def parts(recipient: Recipient, status: Status) -> list[tuple[Recipient, Status]
     for part in status.parts:
         orcpt = recipient.orcpt if part.original or part.address == recipient.address else _NOBODY
         found.append(
-            (Recipient(part.address, part.original, orcpt), replace(status, code=part.code, text=part.text, parts=()))
+            (
+                Recipient(part.address, part.original, orcpt),
+                replace(status, code=part.code, text=part.text, report=part.report, parts=()),
+            )
         )
     return found
 

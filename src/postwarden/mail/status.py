@@ -26,6 +26,8 @@ class Part(Struct, frozen=True, array_like=True):
     """Empty where it is the recipient's own address, or a list with an owner stands between."""
     code: str
     text: str
+    report: str = ""
+    """As in `Status`."""
 
 
 class Status(Struct, frozen=True, array_like=True):

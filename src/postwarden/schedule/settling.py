@@ -16,7 +16,7 @@ from postwarden.net.clock import Clock, Timer
 from postwarden.net.log import Log
 from postwarden.schedule.message import Message
 from postwarden.schedule.ports import Ledger
-from postwarden.schedule.spawning import Spawned, Spawner, Told
+from postwarden.schedule.spawning import Spawned, Spawner, Told, recorded
 
 _BATCH = 64
 UNREADABLE = Status("4.3.0", "queue file can't be read")
@@ -76,6 +76,7 @@ class Settler:
         told = _NOTHING
         if message.forwards or (last and _tells(message, traced)):
             told = self._spawn(message, spawner, traced, last=last)
+            traced = told.traced or traced
         finals, message.sent = message.sent, []
         deferred: tuple[tuple[int, Status], ...] = ()
         due = 0.0
@@ -87,7 +88,8 @@ class Settler:
             due = message.away or (self._next_try(entry) if deferred else 0.0)
             untold = ()
         if untold:
-            untold = tuple([both for both in untold if both in finals])
+            indices = {index for index, _ in finals}
+            untold = tuple([both for both in untold if both[0] in indices])
             message.untold.update(untold)
         spawned = tuple([s.message for s in told.spawned]) if told.spawned else ()
         change = Change(
@@ -135,14 +137,17 @@ class Settler:
         with closing(content):
             made = [(index, spawner.forward(entry, index, forward, content)) for index, forward in forwards]
             refused = {index: result for index, result in made if isinstance(result, Status)}
-            if refused and last:
+            traced = recorded(entry.envelope, traced, made)
+            if made and last:
                 wanted = spawner.reports(entry.envelope, _round(message, spawner, traced, refused))
             told = spawner.report(entry, wanted, content) if wanted else Told([], [], set())
         # Nothing was changed until here: Pending may come from any of the calls above.
         message.forwards = [both for both in message.forwards if both[0] not in now]
         self._refuse(message, refused)
         spawned = [result for _, result in made if isinstance(result, Spawned) and result.forwarded not in refused]
-        return self._told(message, spawned, told, last=last)
+        outcome = self._told(message, spawned, told, last=last)
+        outcome.traced = traced
+        return outcome
 
     def _told(self, message: Message, spawned: list[Spawned], told: Told, *, last: bool) -> "_Told":
         """What can't be reported can't fail: those recipients are tried again."""
@@ -190,6 +195,8 @@ class _Told(Struct):
     """The sender now knows that the message is late."""
     first: bool = False
     """He knows of all successes that he wants to know of, and the first round is over."""
+    traced: Outcomes = ()
+    """As it was, with what forwards are called."""
 
 
 _NOTHING = _Told([], [])

@@ -11,7 +11,7 @@ from postwarden.mail.envelope import Envelope, Notify
 from postwarden.mail.events import printable
 from postwarden.mail.queue import Content, Entry, NewMessage
 from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
-from postwarden.mail.status import Status
+from postwarden.mail.status import Part, Status
 from postwarden.schedule.ports import Clerk, Reporter
 
 Forwards = Sequence[tuple[int, Forward]]
@@ -36,6 +36,18 @@ class Told(Struct):
     remarks: list[Remark]
     untold: set[Kind]
     """Reports of these kinds have to wait, since content can't take them now."""
+
+
+def recorded(envelope: Envelope, traced: Outcomes, made: Sequence[tuple[int, "Spawned | Status"]]) -> Outcomes:
+    """For `sendmail -v`: `traced` with the queue ids of what recipients were forwarded as."""
+    if envelope.trace != "record" or not made:
+        return traced
+    names: dict[int, list[Part]] = {}
+    for index, result in made:
+        if isinstance(result, Spawned):
+            recipient, text = envelope.recipients[index], f"forwarded as {result.message.envelope.queue_id}"
+            names.setdefault(index, []).append(Part(recipient.address, recipient.original, "2.0.0", text, "relayed"))
+    return tuple([(n, replace(status, parts=(*status.parts, *names.get(n, ())))) for n, status in traced])
 
 
 class Spawner:

@@ -145,7 +145,13 @@ _REASONS = (
         process_id service_throttle_time setgid_group import_environment
         """,
     ),
-    (_QUEUE, "hash_queue_depth hash_queue_names dont_remove queue_file_attribute_count_limit"),
+    (
+        _QUEUE,
+        """
+        backwards_bounce_logfile_compatibility dont_remove hash_queue_depth hash_queue_names
+        queue_file_attribute_count_limit
+        """,
+    ),
     ("the index of a table needs no size in advance", "lmdb_map_size berkeley_db_create_buffer_size"),
     ("Berkeley DB files are not read", "berkeley_db_read_buffer_size"),
     ("the kernel's random numbers are used", "tls_daemon_random_bytes tls_random_bytes tls_random_exchange_name"),
