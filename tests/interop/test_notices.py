@@ -44,15 +44,19 @@ Found = dict[tuple[str, str, str], list[list[bytes]]]
 
 
 class Remote(Sink):
-    """Refuses `bad`, puts `later` off; `dsn`: it would report by itself."""
+    """Refuses `bad`, puts `later` off, and `second` at first; `dsn`: it would report by itself."""
 
     def __init__(self, *, dsn: bool) -> None:
         self.dsn = dsn
+        self.seen: set[str] = set()
         super().__init__(refuse=self.answer)
 
     def answer(self, line: str) -> str | None:
         if line.startswith("RCPT TO:<bad"):
             return "550 5.1.1 <bad>: no such user here"
+        if line.startswith("RCPT TO:<second") and line not in self.seen:
+            self.seen.add(line)
+            return "450 4.2.0 once more"
         if line.startswith("RCPT TO:<later"):
             return "450 4.2.0 <later>: come back later"
         if line.startswith("EHLO") and not self.dsn:
@@ -226,10 +230,7 @@ def test_sendmail_that_verifies_and_records(tmp_path: Path) -> None:
     said = "Mail Delivery Status Report will be mailed to <sender@sink.example>.\n"
 
     def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
-        for option, to in (
-            ("-bv", recipients),
-            ("-v", ["good@sink.example", "bad@sink.example", "later@sink.example"]),
-        ):
+        for option, to in (("-bv", recipients), ("-v", RECIPIENTS)):
             done = sendmail(etc, "-f", "sender@sink.example", option, *to, subject="recorded")
             assert (done.returncode, done.stdout) == (0, said), done.stderr
         quiet(sinks, 4)
@@ -312,3 +313,24 @@ def test_expiry_templates_utf8_and_odd_addresses(tmp_path: Path, variant: str) -
     theirs, ours = both(tmp_path, settings, work)
     assert len(theirs) >= 5
     same(theirs, ours)
+
+
+def test_delays_that_are_over(tmp_path: Path) -> None:
+    def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
+        letters = []
+        for number, (notify, host) in enumerate(product(NOTIFY, ("sink.example", "plain.example"))):
+            letter = Letter(f"second{number}@{host}", subject=f"{host} {notify}")
+            letter.rcpt = [f"NOTIFY={notify}"] if notify else []
+            letters.append(letter)
+        letters.append(Letter("second98@plain.example", "second99@plain.example", "bad@plain.example", subject="some"))
+        send(port, letters)
+        quiet(sinks, 6)
+
+    settings = {
+        "delay_warning_time": "1s",
+        "confirm_delay_cleared": "yes",
+        "minimal_backoff_time": "1s",
+        "maximal_backoff_time": "1s",
+        "queue_run_delay": "1s",
+    }
+    same(*both(tmp_path, settings, work))
