@@ -316,9 +316,12 @@ def test_expiry_templates_utf8_and_odd_addresses(tmp_path: Path, variant: str) -
 
 
 def test_delays_that_are_over(tmp_path: Path) -> None:
+    """Without SUCCESS: there Postfix names such a recipient twice, or tells of what the next server will report."""
+    notify_words = [notify for notify in NOTIFY if "SUCCESS" not in notify]
+
     def work(port: int, sinks: tuple[Remote, Remote], etc: Path) -> None:
         letters = []
-        for number, (notify, host) in enumerate(product(NOTIFY, ("sink.example", "plain.example"))):
+        for number, (notify, host) in enumerate(product(notify_words, ("sink.example", "plain.example"))):
             letter = Letter(f"second{number}@{host}", subject=f"{host} {notify}")
             letter.rcpt = [f"NOTIFY={notify}"] if notify else []
             letters.append(letter)
