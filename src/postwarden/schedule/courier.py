@@ -60,6 +60,8 @@ class Courier:
         self._turning = False
         self._more = False
         """The ledger may have messages that are due."""
+        self._flushing = False
+        """What the ledger hands out now was asked for."""
         self._draining: Callable[[], None] | None = None
         self._timer: Timer | None = None
         self._wake_at = 0.0
@@ -87,6 +89,7 @@ class Courier:
         """Try everything that was deferred now, destinations that are suspended too."""
         self._scheduler.flush()
         self._ledger.flush()
+        self._flushing = True
         self._look()
 
     def drain(self, finished: Callable[[], None]) -> None:
@@ -183,13 +186,13 @@ class Courier:
         else:
             self._take_up(entry, sender)
 
-    def _take_up(self, entry: Entry, sender: Sender | None = None) -> None:
+    def _take_up(self, entry: Entry, sender: Sender | None = None, *, flushed: bool = False) -> None:
         if entry.envelope.hold and not entry.due:
             self._rounds.put_on_hold(entry)
             if sender is not None:
                 sender.released(entry.body_size)
             return
-        self._rounds.admit(entry, sender)
+        self._rounds.admit(entry, sender, flushed=flushed)
         self._inflow.watch(self._rounds.active, True)
 
     def _changed(self) -> None:
@@ -324,11 +327,13 @@ class Courier:
         self._more = len(entries) == room
         for entry in entries:
             if self._rounds.room_for(len(entry.open)):
-                self._take_up(entry)
+                self._take_up(entry, flushed=self._flushing or entry.due > self._scanned)
             else:
                 self._rounds.park(entry)
         if self._more:
             self._soon()
+        else:
+            self._flushing = False
 
     def _arm(self, now: float) -> None:
         """One timer for the next suspension that ends."""

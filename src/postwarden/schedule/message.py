@@ -23,8 +23,8 @@ class Message:
     """
 
     __slots__ = (
-        "active", "away", "deferred", "deliveries", "entry", "expired", "failed", "forwards", "gone", "jumps",
-        "pending", "queued", "release", "sent", "sites", "started", "then", "untold", "warn", "weight",
+        "active", "away", "deferred", "deliveries", "entry", "expired", "failed", "flushed", "forwards", "gone",
+        "jumps", "pending", "queued", "release", "sent", "sites", "started", "then", "untold", "warn", "weight",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, active: float) -> None:
@@ -58,6 +58,8 @@ class Message:
         """Called when it has left the courier's hands."""
         self.started = False
         """It is known what is to be delivered."""
+        self.flushed = False
+        """Somebody asked for this round."""
         self.gone = False
         """It is no longer in the courier's hands; what is still being delivered is of no interest."""
         self.jumps = 0

@@ -231,4 +231,4 @@ class Operations:
             if entry.due >= HOLD:
                 rounds.parts.ledger.put_back(entry)
             else:
-                rounds.admit(entry)
+                rounds.admit(entry, flushed=True)

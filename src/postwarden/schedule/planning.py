@@ -55,25 +55,26 @@ class Planner:
         self._deferred = frozenset(deferred_transports)
         self._end_of_line = end_of_line
 
-    def plan(self, entry: Entry) -> Plan:
-        """Raises Pending where the resolver does."""
+    def plan(self, entry: Entry, *, flushed: bool = False) -> Plan:
+        """`flushed`: somebody asked for this attempt, so transports that are put off (defer_transports) are used.
+        Raises Pending where the resolver does."""
         recipients = entry.envelope.recipients
         if len(entry.open) == 1:
             index = entry.open[0]
-            found = self._route(recipients[index])
+            found = self._route(recipients[index], flushed)
             if isinstance(found, Status):
                 return Plan([], [(index, found)])
             limits, nexthop, recipient = found
             key = self._key(limits, nexthop, recipient.address)
             return Plan([Group(limits, nexthop, key, (index,), (recipient,))], [])
-        return self._plan_many(entry, recipients)
+        return self._plan_many(entry, recipients, flushed)
 
-    def _plan_many(self, entry: Entry, recipients: Sequence[Recipient]) -> Plan:
+    def _plan_many(self, entry: Entry, recipients: Sequence[Recipient], flushed: bool) -> Plan:
         plan = Plan([], [])
         verp = bool(entry.envelope.verp and entry.envelope.sender)
         routes: dict[tuple[str, str], tuple[TransportLimits, str, list[tuple[int, Recipient]]]] = {}
         for index in entry.open:
-            found = self._route(recipients[index])
+            found = self._route(recipients[index], flushed)
             if isinstance(found, Status):
                 plan.refused.append((index, found))
                 continue
@@ -87,7 +88,7 @@ class Planner:
                 plan.groups.append(Group(limits, nexthop, key, indices, group))
         return plan
 
-    def _route(self, recipient: Recipient) -> tuple[TransportLimits, str, Recipient] | Status:
+    def _route(self, recipient: Recipient, flushed: bool) -> tuple[TransportLimits, str, Recipient] | Status:
         try:
             resolved = self._resolve(recipient.address)
             limits = self._limits(resolved.transport)
@@ -97,7 +98,7 @@ class Planner:
                 return DISCARDED
         except self._faults:
             return RESOLVER_FAILURE
-        if resolved.transport in self._deferred:
+        if resolved.transport in self._deferred and not flushed:
             return DEFERRED_TRANSPORT
         if resolved.recipient != recipient.address:
             recipient = replace(recipient, address=resolved.recipient)

@@ -27,7 +27,7 @@ from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler, lane
 from postwarden.schedule.settling import Settler
 
-ENOUGH = Status("4.3.0", "message is administratively expired")
+ENOUGH = Status("4.7.0", "message is administratively expired")
 _ALL_SMALL: Mapping[str, int] = MappingProxyType({})
 _DELETED = Status("5.0.0", "deleted by an operator")
 _ROUNDS = 10_000
@@ -73,8 +73,9 @@ class Rounds:
 
     # taking up
 
-    def admit(self, entry: Entry, sender: Sender | None = None) -> None:
+    def admit(self, entry: Entry, sender: Sender | None = None, *, flushed: bool = False) -> None:
         message = Message(entry, self._clock.now())
+        message.flushed = flushed
         message.release = sender
         message.jumps = self.calendar.jumps
         envelope = entry.envelope
@@ -84,8 +85,9 @@ class Rounds:
         self.recipients += message.weight
         self._emit("qmgr", Queued(envelope.queue_id, envelope.sender, envelope.size, len(entry.open)))
         if entry.expired:
-            message.deferred += [(index, entry.reasons.get(index, ENOUGH)) for index in entry.open]
-            self._start(message, Plan([], []))
+            message.deferred += [(index, entry.reasons[index]) for index in entry.open if index in entry.reasons]
+            never = [(index, ENOUGH) for index in entry.open if index not in entry.reasons]
+            self._start(message, Plan([], never))
         else:
             self._plan(message)
 
@@ -114,7 +116,7 @@ class Rounds:
         if message.gone:
             return
         try:
-            plan = self.parts.planner.plan(message.entry)
+            plan = self.parts.planner.plan(message.entry, flushed=message.flushed)
         except Pending as pending:
             if rounds < _ROUNDS:
                 self.parts.fetch(pending.fetch, partial(self._plan, message, rounds + 1))

@@ -175,3 +175,33 @@ def test_what_is_parked_can_be_operated_on() -> None:
         world.clock.run()
         assert (acting.done, over) == ([queue_id], [True])
     assert [listed.queue_id for listed in world.ledger.page(None)[0]] == ["ID1"]
+
+
+def test_a_flush_uses_transports_that_are_put_off() -> None:
+    world = World()
+    world.store("ann@relay.x.example")
+    world.store("bob@relay.x.example", "cid@relay.x.example")
+    world.clock.run()
+    assert sum("dsn=4.3.2, status=deferred (deferred transport)" in line for line in world.lines()) == 3
+    world.clock.advance(400)
+    assert world.remote.jobs == [], "its time has come, but nobody asked"
+    world.courier.operations.flush_message("ID1")
+    world.clock.run()
+    assert [job.queue_id for job in world.remote.jobs] == ["ID1"]
+    world.courier.flush()
+    world.clock.run()
+    assert [job.queue_id for job in world.remote.jobs] == ["ID1", "ID2"]
+    world.store("ann@relay.x.example")
+    world.clock.run()
+    assert len(world.remote.jobs) == 2, "what comes in later was not flushed"
+
+
+def test_mail_that_expires_untried_says_why() -> None:
+    world = World()
+    world.store("ann@smtp.example.com", hold=True)
+    world.clock.run()
+    world.courier.operations.act("force-expire", ["ID1"], (), lambda: None)
+    world.clock.run()
+    lines = world.lines()
+    assert any("dsn=4.7.0, status=deferred (message is administratively expired)" in line for line in lines)
+    assert "qmgr: ID1: from=<joe@example.org>, status=force-expired, returned to sender" in lines
