@@ -119,7 +119,7 @@ class QueueServer:
                     await self._send(sock, frame(answer, len(fds)), fds)
                     if uid not in self._trusted:
                         # Who lists the queue again and again has no more than his part of the courier's time.
-                        await asyncio.sleep((self._loop.time() - began) * self._users[uid])
+                        await asyncio.sleep(min((self._loop.time() - began) * self._users[uid], 1.0))
         except (ChannelError, OSError, TimeoutError):
             return  # it broke the rules, has gone, or does not read
         except Exception as error:  # a bug of ours with one question
