@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postwarden.config.view import view
 from postwarden.deliver.body import FileBody
+from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.mail.envelope import Client
 from postwarden.mail.status import Action
+from postwarden.testing.config import settings as config
 from postwarden.testing.misbehaviour import HEAD, PLAIN
 from postwarden.testing.remote import BANNER, END, OFFER, Act, Remote, Script
 from postwarden.testing.smtp_client import HOST, Bench, job
@@ -74,6 +77,13 @@ def test_verification_of_a_sender_who_is_refused(answer: bytes) -> None:
 def test_who_reports_success(offer: tuple[str, ...], report: str) -> None:
     bench = Bench(Script(offer=tuple(word for word in offer if word != "DSN" or report == "passed")))
     assert bench.deliver(job()).results[0].report == report
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_mailbox_server_without_dsn_may_be_the_end(final: bool) -> None:
+    parameters = {"lmtp_assume_final": "yes" if final else "no"}
+    assert lmtp_profile(view(LmtpParams, config(**parameters))).final is final
+    assert not smtp_profile(view(SmtpParams, config(**parameters))).final
 
 
 def test_an_address_with_control_characters_goes_nowhere() -> None:
