@@ -181,14 +181,16 @@ class QueueRows:
 
     def rows_of(self, queue_ids: Collection[str]) -> list[int]:
         """On hold or not, held or not."""
-        marks = ",".join("?" * len(queue_ids))
-        return [row for (row,) in self._query(f"SELECT id FROM message WHERE queue_id IN ({marks})", (*queue_ids,))]
+        return [row for (row,) in self._among("SELECT id FROM message WHERE queue_id", list(set(queue_ids)))]
 
     def pick(self, rows: Sequence[int], held: Container[int]) -> list[Entry]:
         """Of these rows, those that nobody holds."""
-        marks = ",".join("?" * len(rows))
-        page = self._query(f"SELECT {_COLUMNS} FROM message WHERE id IN ({marks}) ORDER BY id", (*rows,))
-        return list(self._entries(page, held))
+        return list(self._entries(self._among(f"SELECT {_COLUMNS} FROM message WHERE id", sorted(set(rows))), held))
+
+    def _among(self, text: str, values: Sequence[Any]) -> Iterator[Any]:
+        for at in range(0, len(values), _PAGE):
+            part = tuple(values[at : at + _PAGE])
+            yield from self._query(f"{text} IN ({','.join('?' * len(part))})", part)
 
     def page(self, after: int, limit: int, held: Container[int]) -> tuple[list[Listed], int | None]:
         """Rows behind `after`, and where to go on; None: that was all. Raises Damaged."""

@@ -181,6 +181,18 @@ def test_a_listing_misses_nothing_that_moves(spool: Spool, limit: int) -> None:
         copy.close()
 
 
+def test_any_number_of_names(spool: Spool) -> None:
+    """More than SQLite takes in one statement."""
+    ledger = opened(spool)
+    ledger.import_([NewMessage(envelope(f"D{n}"), Spool.HEAD, b"", due=5e9) for n in range(1200)], lambda: None)
+    spool.barrier(ledger)
+    found = ledger.find([f"D{n}" for n in range(40_000)])
+    assert len(found) == 1200
+    for entry in found:
+        ledger.put_back(entry)
+    assert len(ledger.pick([(0, row) for row in range(40_000)])) == 1200
+
+
 def test_pages_are_bounded_in_bytes(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queuerows, "_PAGE_BYTES", 1000)
     ledger = opened(spool)
