@@ -143,3 +143,21 @@ def test_etrn_is_answered_alike(tmp_path: Path) -> None:
     with running(Gateway(tmp_path / "ours", fast_flush_domains="slow.example")) as gateway:
         time.sleep(0.2)  # the receiver's channel to the courier stands
         assert replies(gateway.port) == theirs
+
+
+def test_a_mailing_does_not_hold_up_a_single_message(tmp_path: Path) -> None:
+    def slowly(line: str) -> None:
+        if line == ".":
+            time.sleep(0.02)
+
+    sink = Sink(refuse=slowly)
+    settings = {"smtp_destination_recipient_limit": "2", "smtp_destination_concurrency_limit": "1"}
+    with running(Gateway(tmp_path, sink.port, MASTER_CF, **settings)) as gateway:
+        with smtplib.SMTP("127.0.0.1", gateway.port) as client:
+            client.sendmail("list@example.org", [f"u{n}@sink.example" for n in range(1000)], _MESSAGE)
+        until(lambda: len(sink.messages) >= 20)
+        before = len(sink.messages)
+        send(gateway.port, "single@sink.example")
+        until(lambda: any("single@sink.example" in to for _, to, _ in list(sink.messages)))
+        assert len(sink.messages) - before < 40, "of the 480 that were before it"
+    sink.close()
