@@ -99,7 +99,8 @@ class OfflineActs:
             return str(error)
         if isinstance(prepared, Status):
             return prepared.text
-        said = f"{envelope.queue_id}: uid={self._uid} from=<{printable(external(old.sender))}> orig_id={old.queue_id}"
+        sender = printable(external(old.sender))
+        said = f"{prepared[0].queue_id}: uid={self._uid} from=<{sender}> orig_id={old.queue_id}"
         self._voice.emit("pickup", Notice(said))
         return requeued(entry, *prepared, now)
 

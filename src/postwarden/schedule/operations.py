@@ -8,11 +8,14 @@ before it is said to be done.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
+from msgspec.msgpack import encode
+from msgspec.structs import replace
+
 from postwarden.ipc import queue_records as ask
 from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Failure, Notice, printable
-from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry, Listed, NewMessage
+from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry, Listed, NewMessage, State
 from postwarden.mail.status import Status
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.requeueing import anew, requeued
@@ -87,7 +90,21 @@ class Operations:
         return acting
 
     def page(self, after: Cursor | None, limit: int = ask.PAGE) -> tuple[list[Listed], Cursor | None]:
-        return self._rounds.parts.ledger.page(after, limit)
+        """A page of the ledger, with what has become of the messages in hand by now."""
+        found, after = self._rounds.parts.ledger.page(after, limit)
+        return [self._up_to_date(listed) if listed.held else listed for listed in found], after
+
+    def _up_to_date(self, listed: Listed) -> Listed:
+        """What a round has come to is stored when it ends; who looks at the queue sees it before."""
+        message = self._rounds.messages.get(listed.queue_id)
+        if message is None or not (message.sent or message.failed or message.deferred):
+            return listed
+        entry = message.entry
+        final = {index for index, _ in (*message.sent, *message.failed)}
+        left = tuple([index for index in entry.open if index not in final])
+        reasons = entry.reasons | dict(message.deferred)
+        state = State(left, entry.attempts, reasons, entry.warned, entry.expired)
+        return replace(listed, raw_state=encode(state))
 
     def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
         """A message as it is stored. Raises Damaged, OSError."""
@@ -230,5 +247,7 @@ class Operations:
         for entry in [parked] if parked is not None else rounds.parts.ledger.find((queue_id,)):
             if entry.due >= HOLD:
                 rounds.parts.ledger.put_back(entry)
-            else:
+            elif rounds.active < rounds.params.qmgr_message_active_limit:
                 rounds.admit(entry, flushed=True)
+            else:
+                rounds.parts.ledger.settle(Change(entry.key, due=_AT_ONCE), lambda _: self._look())

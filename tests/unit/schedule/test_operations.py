@@ -48,6 +48,22 @@ def test_what_waits_is_deleted_held_and_released() -> None:
     assert [job.queue_id for job in world.remote.jobs] == ["ID3", "ID2"], "it is tried at once"
 
 
+def test_a_listing_shows_what_a_round_has_come_to_before_it_ends() -> None:
+    world = World(default_destination_recipient_limit="1")
+    world.store(*(f"{name}@smtp.example.com" for name in ("ann", "bob", "cid", "dan")))
+    world.clock.run()
+    for job, status in zip(world.remote.jobs[:3], (DEFERRED, SENT, BOUNCED), strict=True):
+        world.answer(job, status)
+    ((listed,), _) = world.courier.operations.page(None)
+    state = listed.state()
+    assert listed.queue(state) == "active"
+    assert (state.open, state.reasons) == ((0, 3), {0: DEFERRED})
+    world.answer(world.remote.jobs[3], DEFERRED)
+    (report, listed), _ = world.courier.operations.page(None)
+    assert report.queue_id != "ID1" == listed.queue_id
+    assert listed.state().open == (0, 3) and listed.queue(listed.state()) == "deferred"
+
+
 def test_only_in_the_queues_that_were_named() -> None:
     world = World()
     waiting(world, 2)
@@ -257,3 +273,19 @@ def test_what_came_in_to_be_held_waits_for_its_release() -> None:
     assert not any("ID1" in line for line in world.lines())
     assert act(world, RELEASE, "ID1") == ["ID1"]
     assert [job.queue_id for job in world.remote.jobs] == ["ID2", "ID1"]
+
+
+def test_flushing_one_by_one_does_not_fill_the_memory() -> None:
+    world = World(qmgr_message_active_limit="2")
+    waiting(world, 5)
+    for n in range(1, 6):
+        world.courier.operations.flush_message(f"ID{n}")
+    world.clock.run()
+    assert world.courier.figures["active"] == 2
+    seen = []
+    while world.remote.jobs:
+        job = world.remote.jobs.pop(0)
+        seen.append(job.queue_id)
+        world.answer(job, SENT)
+        world.clock.advance(1)
+    assert sorted(seen) == ["ID1", "ID2", "ID3", "ID4", "ID5"]
