@@ -29,7 +29,6 @@ EOF
 
 success_template = <<END2
 Subject: Arrived
-From: somebody@example.com
 
 
 two empty lines above

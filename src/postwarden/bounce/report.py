@@ -12,7 +12,7 @@ from postwarden.bounce.fields import parts, recipient_fields, told, traced, type
 from postwarden.bounce.original import body_of, content_type, returned
 from postwarden.bounce.params import BounceParams
 from postwarden.bounce.reasons import reason
-from postwarden.bounce.templates import Template
+from postwarden.bounce.templates import Template, author
 from postwarden.bounce.text import external, fold, from_xtext
 from postwarden.mail.date import mail_date
 from postwarden.mail.envelope import Envelope, Notify, Recipient
@@ -91,14 +91,11 @@ class _Page:
 
     def head(self, queue_id: str, message_id: str) -> bytes:
         params, template, postmaster = self._params, self._template, self._report.postmaster
-        author = template.author
-        if not template.file and params.header_from_format == "obsolete":
-            author = "MAILER-DAEMON (Mail Delivery System)"
         return lines(
             f"Received: by {params.myhostname} ({params.mail_name})",
             f"\tid {queue_id}; {mail_date(self._now)}",
             f"Date: {mail_date(self._now)}",
-            f"From: {author}",
+            f"From: {author(template, params.header_from_format)}",
             f"Subject: {template.postmaster_subject if postmaster else template.subject}",
             f"To: {external(self._report.recipient)}",
             *self._thread(),

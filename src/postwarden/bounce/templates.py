@@ -29,6 +29,7 @@ class Template(Struct, frozen=True):
     """Empty: built in."""
     charset: str
     author: str
+    """Empty where the file gives none: then it is as header_from_format has it."""
     subject: str
     postmaster_subject: str
     """Empty where postmasters get no copy."""
@@ -42,6 +43,14 @@ class Template(Struct, frozen=True):
 
 class _Faulty(ValueError):
     """A template that has to be left out."""
+
+
+def author(template: Template, header_from_format: str) -> str:
+    """What the report's From has."""
+    if template.author:
+        return template.author
+    obsolete = header_from_format == "obsolete"
+    return "MAILER-DAEMON (Mail Delivery System)" if obsolete else "Mail Delivery System <MAILER-DAEMON>"
 
 
 def built_in() -> dict[str, Template]:
@@ -120,7 +129,7 @@ def _template(kind: str, file: str, lines: list[str], standard: Template | None)
         kind,
         file,
         headers.get("Charset", standard.charset if standard else ""),
-        headers.get("From", standard.author if standard else ""),
+        headers.get("From", "") if standard else "",
         headers.get("Subject", standard.subject if standard else ""),
         headers.get("Postmaster-Subject", standard.postmaster_subject if standard else ""),
         tuple(text),

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from postwarden.bounce.expansion import open_templates, open_texts
-from postwarden.bounce.templates import KINDS, Template
+from postwarden.bounce.templates import KINDS, Template, author
 from postwarden.config.settings import Settings
 
 
@@ -34,8 +34,6 @@ def _part(name: str, rows: Sequence[str]) -> str:
 
 
 def _headers(template: Template, settings: Settings) -> list[str]:
-    author = template.author
-    if not template.file and settings.text("header_from_format") == "obsolete":
-        author = "MAILER-DAEMON (Mail Delivery System)"
-    rows = [f"Charset: {template.charset}", f"From: {author}", f"Subject: {template.subject}"]
+    sender = author(template, settings.text("header_from_format"))
+    rows = [f"Charset: {template.charset}", f"From: {sender}", f"Subject: {template.subject}"]
     return rows + ([f"Postmaster-Subject: {template.postmaster_subject}"] if template.postmaster_subject else [])
