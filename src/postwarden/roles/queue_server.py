@@ -88,7 +88,8 @@ class QueueServer:
             return
         sock.setblocking(False)
         uid = _peer(sock)
-        if len(self._tasks) >= _CONNECTIONS or (uid and self._users[uid] >= _CONNECTIONS_OF_A_USER):
+        crowded = len(self._tasks) >= _CONNECTIONS or self._users[uid] >= _CONNECTIONS_OF_A_USER
+        if crowded and uid not in self._trusted:
             sock.close()
             return
         self._users[uid] += 1
