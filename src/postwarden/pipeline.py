@@ -49,7 +49,7 @@ from postwarden.policy.judge import Judge
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
 from postwarden.receive.service import Neighbours, Service
-from postwarden.receive.submission import SubmitService
+from postwarden.receive.submit_service import SubmitService
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import routing_of
 from postwarden.schedule.message import Delivery

@@ -5,30 +5,19 @@ The peer's uid is the kernel's word. Who may say that a message is somebody else
 user: the agent brings what was put into the maildrop directory.
 """
 
-import contextlib
 import traceback
-from collections import deque
-from collections.abc import Callable
 
 from msgspec import structs
 
-from postwarden.config.settings import Settings
-from postwarden.config.view import view
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.events import Failure, Notice, PickedUp, Warn, printable
+from postwarden.mail.events import Failure, PickedUp, Warn, printable
 from postwarden.mail.reply import Reply
-from postwarden.net.clock import Clock, Deadline
-from postwarden.net.log import Log
+from postwarden.net.clock import Deadline
 from postwarden.net.stream import Stream
-from postwarden.net.waiting import Waiting
 from postwarden.receive.content import Intake
-from postwarden.receive.counters import MESSAGES, Counters
-from postwarden.receive.params import SubmitParams
-from postwarden.receive.ports import Draft, Prepare, Store
-from postwarden.receive.received import Dates
-from postwarden.receive.users import Users
-from postwarden.tables.opening import Tables
+from postwarden.receive.ports import Draft
+from postwarden.receive.submit_service import SubmitService
 from postwarden.tables.table import TableError
 from postwarden.wire.data import ChunkReader
 from postwarden.wire.submission import (
@@ -48,110 +37,11 @@ from postwarden.wire.submission import (
 
 _PATIENCE = 60.0
 """Seconds without a byte. `sendmail` has all of its message before it connects."""
-_SESSIONS, _EACH = 100, 20
-"""At once: of all users, and of one. Each may hold an envelope of megabytes. The others wait to be greeted, and who
-waits too long leaves his message in the maildrop directory instead."""
-_WAITING = 1000
-_LINES = 10_000
-"""Of the log, in an hour, by one user's commands."""
 _ROUNDS = 200
 _OLDEST = 30 * 86400.0
-_AUTODETECT = ("sendmail", "all")
 _TROUBLE = Answer(LATER, "internal error")
 _WRITE = Answer(LATER, "queue file write error")
 _TOO_BIG = Answer(REFUSED, "message file too big")
-
-
-class SubmitService:
-    """What all submissions share."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        tables: Tables,
-        *,
-        clock: Clock,
-        log: Log,
-        store: Store,
-        prepare: Prepare,
-        waiting: Waiting,
-        counters: Counters | None,
-        login: Callable[[int], str],
-        trusted: int,
-        relay: Callable[[str, str], None],
-    ) -> None:
-        """`counters` counts by the hour; `login` gives the name of a uid, or an empty one; `trusted` is the uid of the
-        mail system; `relay` puts a line (level, text) of a user's command into the log. Raises ConfigError."""
-        service = settings.find_service("pickup")
-        key = service.key if service is not None else ""
-        self.params = view(SubmitParams, settings, key)
-        self.clock, self.log, self.store, self.prepare = clock, log, store, prepare
-        self.waiting, self.counters, self.trusted = waiting, counters, trusted
-        self._relay = relay
-        self.users = Users(settings, key, self.params, tables, login)
-        self.profile = self.params.cleanup_service_name
-        self.syslog_name = settings.text("syslog_name", key)
-        self.dates = Dates()
-        self.sessions: set[Submitting] = set()
-        self._waiting: deque[Submitting] = deque()
-        found = self.params.smtputf8_autodetect_classes
-        self.detects_utf8 = self.params.smtputf8_enable and any(word.lower() in _AUTODETECT for word in found)
-
-    def enter(self, session: "Submitting") -> None:
-        """Admit it, now or when there is a place for its user."""
-        if self._has_place(session):
-            self.sessions.add(session)
-            session.admitted()
-        elif len(self._waiting) < _WAITING:
-            self._waiting.append(session)
-        else:
-            session.turned_away()
-
-    def leave(self, session: "Submitting") -> None:
-        """It is over, and somebody else may begin."""
-        if session not in self.sessions:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(session)
-            return
-        self.sessions.discard(session)
-        for waiting in self._waiting:
-            if self._has_place(waiting):
-                self._waiting.remove(waiting)
-                self.sessions.add(waiting)
-                # Not from within: whoever leaves is in the midst of something.
-                self.clock.call_soon(waiting.admitted)
-                return
-
-    def _has_place(self, session: "Submitting") -> bool:
-        if session.peer in (0, self.trusted):
-            return len(self.sessions) < _SESSIONS
-        mine = sum(one.peer == session.peer for one in self.sessions)
-        return mine < _EACH and len(self.sessions) < _SESSIONS - _EACH
-
-    def emit(self, event: Notice | PickedUp) -> None:
-        self.log.emit("pickup", event, self.syslog_name)
-
-    def log_line(self, uid: int, line: Line) -> None:
-        """What a command of that user has to say, so that the operator sees it; not without end."""
-        if self.counters is not None and uid:
-            count = self.counters.count("log", str(uid), self.clock.now(), MESSAGES)
-            if count == _LINES + 1:
-                self.emit(Warn(f"uid={uid}: more than {_LINES} log lines in an hour: the others are dropped"))
-            if count > _LINES:
-                return
-        self._relay(line.level, printable(line.text))
-
-    def over_quota(self, uid: int) -> str:
-        """Counts a message. Why it may not come now; empty: it may. Root has no quota, since nothing keeps root in."""
-        limit = self.params.postwarden_submit_limit
-        if not limit or not uid or self.counters is None:
-            return ""
-        count = self.counters.count("submit", str(uid), self.clock.now(), MESSAGES)
-        if count <= limit:
-            return ""
-        if count == limit + 1:
-            self.emit(Warn(f"uid={uid}: more than {limit} messages in an hour (postwarden_submit_limit)"))
-        return f"uid {uid} has sent {limit} messages in this hour (postwarden_submit_limit): try again later"
 
 
 class Submitting:

@@ -7,7 +7,8 @@ import socket
 import struct
 
 from postwarden.net.stream import SocketStream
-from postwarden.receive.submission import SubmitService, Submitting
+from postwarden.receive.submission import Submitting
+from postwarden.receive.submit_service import SubmitService
 
 _AT_ONCE = 64
 _PAUSE = 1.0

@@ -345,7 +345,7 @@ def test_the_lists_are_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_what_a_users_command_has_to_say_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postwarden.receive.submission._LINES", 3)
+    monkeypatch.setattr("postwarden.receive.submit_service._LINES", 3)
     door = Door()
     said = [Line("fatal", "postfix/sendmail[5]: fatal: a\nb"), Line("info", "postfix/postlog[5]: x")]
     caller = door.connect()

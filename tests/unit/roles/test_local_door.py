@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from postwarden.receive.submission import SubmitService
+from postwarden.receive.submit_service import SubmitService
 from postwarden.roles import local_door
 from postwarden.roles.listeners import SUBMIT, bind, submission
 from postwarden.roles.local_door import LocalDoor, login_name, peer_uid
