@@ -48,7 +48,7 @@ PIECES = (
     b"RCPT TO:<x@y.z>", b"DATA", b"BDAT 3", b"BDAT 0 LAST", b"BDAT 7 LAST", b"BDAT 99999999999999999", b"RSET", b"NOOP",
     b"QUIT", b"STARTTLS", b"VRFY \xc3\xbc", b"XCLIENT ADDR=", b"AUTH PLAIN", b"ETRN x", b"\r\n", b"\n", b"\r", b".",
     b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\0", b"\xff", b'"', b"\\", b"@", b">", b" ", b":",
-    b"x" * 120, b"a: b",
+    b"x" * 120, b"a: b", b"EHLO " + b"y" * 120, b"XFORWARD NAME=x",
 )  # fmt: skip
 data = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=6)), max_size=30).map(b"".join)
 code_lists = st.lists(st.sampled_from((250, 250, 250, 354, 421, 450, 550)), min_size=1, max_size=8)
