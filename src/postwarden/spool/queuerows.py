@@ -87,18 +87,23 @@ class QueueRows:
     # what is due
 
     def due(self, now: float, limit: int, held: Container[int]) -> list[Entry]:
-        found: list[Entry] = []
+        found: dict[int, Entry] = {}
         while len(found) < limit:
             page = self._walk(f"SELECT {_COLUMNS} FROM message WHERE due", "<=", self._cursor, now, limit - len(found))
             if not page:
-                found += self._flushed(limit - len(found), held)
-                return found + self._for_sites(limit - len(found), held)
+                self._flushed(found, limit, held)
+                self._for_sites(found, limit, held)
+                break
             self._cursor = (page[-1][1], page[-1][0])
-            found += self._entries(page, held)
-        return found
+            self._add(found, page, held)
+        return list(found.values())
 
-    def _flushed(self, limit: int, held: Container[int]) -> list[Entry]:
-        found: list[Entry] = []
+    def _add(self, found: dict[int, Entry], page: Iterable[Any], held: Container[int]) -> None:
+        """A row may be due and flushed at once: nobody holds it before the call is over."""
+        for entry in self._entries([row for row in page if row[0] not in found], held):
+            found[entry.key[1]] = entry
+
+    def _flushed(self, found: dict[int, Entry], limit: int, held: Container[int]) -> None:
         while self._flush_before and len(found) < limit:
             page = self._walk(
                 f"SELECT {_COLUMNS}, epoch FROM message INDEXED BY message_epoch WHERE due < 1e15 AND epoch",
@@ -108,11 +113,9 @@ class QueueRows:
                 self._flush_before = self._flush_before if self._failing else 0
                 break
             self._flush_at = (page[-1][-1], page[-1][0])
-            found += self._entries([row[:-1] for row in page], held)
-        return found
+            self._add(found, [row[:-1] for row in page], held)
 
-    def _for_sites(self, limit: int, held: Container[int]) -> list[Entry]:
-        found: list[Entry] = []
+    def _for_sites(self, found: dict[int, Entry], limit: int, held: Container[int]) -> None:
         while self._sites and len(found) < limit:
             site, (at, last) = next(iter(self._sites.items()))
             page = self._query(
@@ -126,8 +129,7 @@ class QueueRows:
                 self._sites[site] = (page[-1][0], last)
             else:
                 del self._sites[site]
-            found += self._entries(page, held)
-        return found
+            self._add(found, page, held)
 
     def _entries(self, page: Iterable[Any], held: Container[int]) -> Iterator[Entry]:
         for row in page:

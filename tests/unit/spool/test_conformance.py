@@ -242,6 +242,17 @@ def test_a_flush_hands_out_each_once(side: Any) -> None:
     assert side.ledger.due(10.0) == ()
 
 
+def test_what_is_due_and_flushed_comes_once(side: Any) -> None:
+    entries = [side.ledger.take(side.stored(1), -1) for _ in range(3)]
+    for entry in entries:
+        settle(side, Change(entry.key, (), ((0, LATER),), 500.0, sites=("a.example",)))
+    side.ledger.flush()
+    side.ledger.flush_site("a.example")
+    found = side.ledger.due(600.0)
+    assert sorted(e.envelope.queue_id for e in found) == sorted(e.envelope.queue_id for e in entries)
+    assert side.ledger.due(600.0) == ()
+
+
 def test_spawned_and_put_away(side: Any) -> None:
     entry = side.ledger.take(side.stored(1), -1)
     new = [
