@@ -2,6 +2,7 @@
 
 import re
 import smtplib
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,16 +33,16 @@ MESSAGES = (
 
 class Remote(Sink):
     def __init__(self) -> None:
-        self.fail_data = False
+        self.session = threading.local()  # each session has a thread
         super().__init__(refuse=self.answer)
 
     def answer(self, line: str) -> str | None:
         if line.startswith("RCPT"):
-            self.fail_data = "data@" in line
+            self.session.refuses_data = "data@" in line
             if "bad" in line:
                 return "550 5.1.1 <bad>: no such user here"
             return LONG if "long@" in line else None
-        return "554 5.6.0 content refused" if line == "." and self.fail_data else None
+        return "554 5.6.0 content refused" if line == "." and self.session.refuses_data else None
 
 
 def plain(content: bytes) -> list[bytes]:
