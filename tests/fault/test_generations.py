@@ -4,11 +4,14 @@ import os
 import signal
 import smtplib
 import socket
+import ssl
 import time
 from pathlib import Path
 
 import pytest
-from tests.whole import Gateway, running, until
+from tests.whole import MASTER_CF, Gateway, free_port, running, until
+
+from postwarden.testing.certificate import write_certificate
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +22,37 @@ def greeted(gateway: Gateway) -> bool:
             return sock.recv(500).startswith(b"220")
     except OSError:
         return False
+
+
+def test_a_client_in_the_midst_of_its_handshake_is_not_cut_by_a_reload(tmp_path: Path) -> None:
+    port = free_port()
+    write_certificate(tmp_path / "pem", "mx.example.com")
+    entry = f"127.0.0.1:{port} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n"
+    with running(Gateway(tmp_path, master_cf=MASTER_CF + entry, smtpd_tls_chain_files=f"{tmp_path}/pem")) as gateway:
+        old = set(gateway.pids("receiver"))
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            until(lambda: sum(is_open(pid, port) for pid in old) > 0)
+            os.kill(gateway.master_pid, signal.SIGHUP)
+            until(lambda: set(gateway.pids("receiver")) - old != set() and greeted(gateway), 30)
+            until(lambda: len(set(gateway.pids("receiver")) & old) == 1, 30, "the idle one of the old ones goes")
+            time.sleep(2.5)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with context.wrap_socket(sock) as tls:
+                assert tls.recv(500).startswith(b"220")
+                tls.sendall(b"QUIT\r\n")
+                assert tls.recv(500).startswith(b"221")
+        until(lambda: not set(gateway.pids("receiver")) & old, 30, "the last of the old ones goes")
+
+
+def is_open(pid: int, port: int) -> bool:
+    """Whether the process has an established connection to its port."""
+    mine = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[1].partition(":")[2], 16) == port and words[3] == "01" and f"socket:[{words[9]}]" in mine:
+            return True
+    return False
 
 
 def test_signals_faster_than_processes_start_do_not_fill_the_machine(tmp_path: Path) -> None:

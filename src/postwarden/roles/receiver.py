@@ -36,7 +36,7 @@ from postwarden.spool.params import SpoolParams
 _MESSAGES, _OCTETS = 256, 16 << 20
 _LOOK_EVERY = 1.0
 _BACKLOG = 1024
-_TURN, _HANDSHAKES = 0.02, 2.0
+_TURN = 0.02
 _BEHIND = 24 << 20
 """Bytes that wait for a courier that reads nothing. What it is not told it finds on the disk, a minute later."""
 
@@ -97,7 +97,7 @@ class Receiver:
         self._life = life
         settings = life.settings
         self._told: Told | None = None
-        self._draining = False
+        self._draining = self._hurried = self._closed = False
         start = life.start
         self._counters = Counters(life.counters_fd, start.instance, settings.number("anvil_rate_time_unit"))
         hourly = Counters(life.counters_fd, start.instance, 3600)
@@ -152,9 +152,9 @@ class Receiver:
                 service.leaving = True
             for session in self._sessions():
                 session.leave()
+        self._hurried = at_once
         # What was accepted before is no session yet: for a turn of the loop, or until its TLS handshake is over.
-        handshakes = any(service.wrapper for service in self._reception.services.values())
-        self._life.clock.call_later(_HANDSHAKES if handshakes and not at_once else _TURN, self._end_if_idle)
+        self._life.clock.call_later(_TURN, self._end_if_idle)
 
     def flush(self) -> None:
         """The courier's affair."""
@@ -212,9 +212,14 @@ class Receiver:
         return [session for service in self._reception.services.values() for session in service.sessions]
 
     def _end_if_idle(self) -> None:
-        if self._reception.submit.sessions or any(s.sessions for s in self._reception.services.values()):
+        if self._closed:
+            return
+        handshakes = not self._hurried and any(gate.open for gate in self._gates.values())
+        sessions = self._reception.submit.sessions or any(s.sessions for s in self._reception.services.values())
+        if handshakes or sessions:
             self._life.clock.call_later(_TURN, self._end_if_idle)
             return
+        self._closed = True
         self._store.close()
         self._life.clock.call_later(0.02, self._end_when_told)
 
