@@ -155,8 +155,11 @@ class MemoryLedger:
         return Content(head, body)
 
     def settle(self, change: Change, done: Done) -> None:
-        if change.key not in self.held:
+        entry = self.held.get(change.key)
+        if entry is None:
             raise SpoolError(f"nobody holds {change.key}")
+        final = {index for index, _ in change.finals}
+        entry.open = tuple(index for index in entry.open if index not in final)
         self._pending.append((change, done))
         if self._later is not None:
             self._later(self.commit)
@@ -171,14 +174,14 @@ class MemoryLedger:
     def _apply(self, change: Change) -> tuple[Entry, ...]:
         entry = self.held[change.key]
         spawned = tuple(self._spawn(new) for new in change.spawned)
-        final = {index for index, _ in change.finals}
-        entry.open = tuple(index for index in entry.open if index not in final)
         entry.reasons = {**entry.reasons, **dict(change.deferred)}
         entry.warned |= change.warned
         entry.expired |= change.expired
         if change.told:
             entry.told, entry.untold = True, {}
         entry.untold.update(change.untold)
+        if any(other.key == change.key for other, _ in self._pending):
+            return spawned  # the last of its changes ends its life, or puts it away
         if not entry.open:
             del self.held[change.key], self.contents[change.key]
         elif change.due:

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.unit.schedule.test_courier import BOUNCED, DEFERRED, REFUSED, SENT, Remote, World
 
+from postwarden.ipc.queue_records import OPERATIONS, QUEUES, RELEASE
 from postwarden.ipc.records import Forward, Job, Outcome
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.status import Status, Timing
+from postwarden.schedule.operations import Acting
 from postwarden.schedule.workers import Crew
 
 ADDRESSES = (
@@ -31,7 +33,7 @@ class CourierMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = World(
             qmgr_message_active_limit="6", queue_run_delay="10s", smtp_destination_recipient_limit="2",
-            initial_destination_concurrency="2",
+            initial_destination_concurrency="2", qmgr_message_recipient_limit="12", qmgr_message_recipient_minimum="2",
         )  # fmt: skip
         self.world.courier.worker_left("carrier", self.world.crew)
         self.world.ledger._later = None
@@ -39,6 +41,8 @@ class CourierMachine(RuleBasedStateMachine):
         self.stored = 0
         self.expected = 0
         self.forwards = 0
+        self.actings: list[Acting] = []
+        self.over = 0
 
     def hire(self, kind: str) -> None:
         self.workers.append((kind, *self.world.hire(kind)))
@@ -92,6 +96,26 @@ class CourierMachine(RuleBasedStateMachine):
     def flush(self) -> None:
         self.world.courier.flush()
 
+    def known(self) -> list[str]:
+        return [listed.queue_id for listed in self.world.ledger.page(None)[0]]
+
+    def ended(self) -> None:
+        self.over += 1
+
+    @rule(
+        operation=st.sampled_from(OPERATIONS), pick=picks, count=st.integers(1, 3), queue=st.sampled_from(("", *QUEUES))
+    )
+    def operate(self, operation: str, pick: int, count: int, queue: str) -> None:
+        known = [*self.known(), "NONE"]
+        chosen = [known[(pick + n) % len(known)] for n in range(count)]
+        queues = (queue,) if queue else ()
+        self.actings.append(self.world.courier.operations.act(operation, chosen, queues, self.ended))
+
+    @rule(pick=picks)
+    def flush_one(self, pick: int) -> None:
+        known = [*self.known(), "NONE"]
+        self.world.courier.operations.flush_message(known[pick % len(known)])
+
     @rule(seconds=st.sampled_from((-1e6, 1e6)))
     def jump(self, seconds: float) -> None:
         self.world.clock.jump(seconds)
@@ -110,6 +134,7 @@ class CourierMachine(RuleBasedStateMachine):
             for job, crew in self.open_jobs():
                 results = (SENT,) * len(job.recipients)
                 world.courier.outcome(crew, Outcome(job.job_id, results, Timing(0.0, 0.0, 0.0)))
+            world.courier.operations.act(RELEASE, self.known(), (), lambda: None)
             world.courier.flush()
             world.clock.advance(10.0)
             world.ledger.commit()
@@ -117,6 +142,8 @@ class CourierMachine(RuleBasedStateMachine):
             if not (world.ledger.held or world.ledger.away or world.ledger.waiting):
                 break
         assert world.courier.figures == {"active": 0, "waiting": 0, "delivering": 0}
+        assert self.over == len(self.actings), "each operation comes to its end"
+        assert not any(acting.waiting for acting in self.actings)
         assert not (world.ledger.held or world.ledger.away or world.ledger.waiting or world.ledger.contents)
         finals = Counter((change.key, index) for change in world.ledger.changes for index, _ in change.finals)
         assert set(finals.values()) <= {1}
