@@ -3,6 +3,7 @@
 Queue ids, times and process ids are their own; an id of ours is longer, and so is the message that has it in Received.
 """
 
+import contextlib
 import json
 import pwd
 import re
@@ -212,16 +213,15 @@ class Both:
         return real[1]
 
 
-@pytest.fixture(scope="module", params=["no", "yes"], ids=["short", "long"])
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+@contextlib.contextmanager
+def side_by_side(base: Path, *, long_ids: bool = False) -> Iterator[Both]:
     """Both run, and have all of MAIL: one in delivery, the others deferred."""
-    base = tmp_path_factory.mktemp("queue")
     remote = Remote()
     ports = {"stuck": remote.port, "later": remote.port, "dead": 1, "four": 2}
     settings = {
         "relay_domains": " ".join(f"{name}.example" for name in ports),
         "transport_maps": f"inline:{{{' '.join(f'{n}.example=smtp:[127.0.0.1]:{port}' for n, port in ports.items())}}}",
-        "enable_long_queue_ids": request.param,
+        "enable_long_queue_ids": "yes" if long_ids else "no",
         "smtputf8_enable": "yes",
         # A destination that is suspended is another reason than the one that suspended it.
         "default_destination_concurrency_failed_cohort_limit": "100",
@@ -231,7 +231,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     try:
         gateway.start()
         postfix.start()
-        width = 17 if request.param == "yes" else 11
+        width = 17 if long_ids else 11
         found = Both(Side(gateway, gateway.log_file, width), Side(postfix, postfix.log_file, width))
         for side in (found.ours, found.real):
             assert side.answer("postqueue -p") == (0, "Mail queue is empty\n", "")
@@ -246,6 +246,20 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         gateway.abort()
         postfix.stop()
         remote.close()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with side_by_side(tmp_path_factory.mktemp("queue")) as found:
+        yield found
+
+
+def test_long_queue_ids(tmp_path: Path) -> None:
+    with side_by_side(tmp_path, long_ids=True) as both:
+        both.same_queue()
+        both.same("postsuper -h {one} -e {two} -d {long} -d {many}")
+        both.same("postsuper -H ALL")
+        both.same_queue()
 
 
 def settled(side: Side) -> bool:
