@@ -4,6 +4,7 @@ import os
 import smtplib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,4 +225,49 @@ def test_what_policy_holds_waits_in_the_hold_queue(gateway: Gateway) -> None:
     until(answers)
     until(lambda: len(sink.messages) == 1)
     assert ": hold: RCPT from" in gateway.log()
+    sink.close()
+
+
+def test_messages_in_the_couriers_hands(gateway: Gateway) -> None:
+    """One is being delivered, slowly; the others wait behind it, in a receiver's segment."""
+    gateway.write_main_cf(smtp_destination_concurrency_limit="1")
+    gateway.command("reload")
+    until(lambda: "reload -- version" in gateway.log())
+    going = threading.Event()
+
+    def wait(line: str) -> None:
+        if line == ".":
+            going.wait(30)
+
+    sink = Sink(port=gateway.slow, refuse=wait)  # type: ignore[attr-defined]
+    send(gateway, 6)
+    with QueueClient(str(gateway.queue)) as client:
+        until(lambda: queues(client) == ["active"] * 6)
+        until(lambda: client.figures().delivering == 1)
+        first, held, deleted, expired, requeued, last = [
+            listed.queue_id for listed in sorted(client.listing(), key=lambda listed: listed.envelope().arrival)
+        ]
+        assert list(client.act("hold", [held])) == [held]
+        assert list(client.act("delete", [deleted])) == [deleted]
+        assert list(client.act("expire", [expired])) == [expired]
+        assert list(client.act("requeue", [requeued])) == [requeued]
+        assert list(client.act("delete", [first])) == [first], "it is being delivered, and will arrive"
+        left = {listed.queue_id: listed.queue(listed.state()) for listed in client.listing()}
+        assert left.pop(held) == "hold"
+        assert set(left) > {expired, last} and not set(left) & {deleted, requeued, first}
+        going.set()
+        until(lambda: len(sink.messages) == 4)
+        until(lambda: queues(client) == ["hold"])
+        gateway.kill("courier")
+
+    def answers() -> bool:
+        try:
+            with QueueClient(str(gateway.queue)) as again:
+                return queues(again) == ["hold"] and list(again.act("release", [held])) == [held]
+        except Down:
+            return False
+
+    until(answers)
+    until(lambda: len(sink.messages) == 5)
+    assert sum(deleted.encode() in content for _, _, content in sink.messages) == 0
     sink.close()
