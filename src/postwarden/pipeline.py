@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.addressing.params import RewriteParams
-from postwarden.addressing.resolve import AddressResolver, cause, open_resolver
+from postwarden.addressing.resolve import AddressResolver, cause, open_resolver, where
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
@@ -331,7 +331,8 @@ def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient:
     """What the error transport says, and which setting sent the recipient there."""
     status = error(nexthop, "retry" if transport == "retry" else "error")
     try:
-        return replace(status, cause=cause(resolver.resolve(recipient.address)))
+        resolved = resolver.resolve(recipient.address)
+        return replace(status, cause=cause(resolved), origin=where(resolved.rule))
     except (TableError, Pending):
         return status
 
@@ -431,6 +432,8 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
     attempt(partial(transports, settings))
+    attempt(lambda: _served(settings, view(CourierParams, settings), tables))
+    attempt(lambda: _authorized(settings, view(CourierParams, settings), tables))
     attempt(lambda: open_reports(settings, nobody, lambda text: None))
     return list(dict.fromkeys(found))
 

@@ -78,6 +78,13 @@ def cause(resolved: Resolved) -> str:
     return "" if resolved.bad else resolved.table or _DECIDES[resolved.address_class]
 
 
+def where(rule: Rule) -> str:
+    """Table, key and line, for those who may read them."""
+    return " ".join(
+        [word for word in (rule.name, rule.argument, f"at {rule.origin}" if rule.origin.file else "") if word]
+    )
+
+
 class _Home(Struct, frozen=True):
     """What the domain alone decides."""
 

@@ -7,8 +7,9 @@ from postwarden.mail.status import Status
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
-def reason(kind: Kind, status: Status, params: BounceParams, *, age: float, null: bool) -> str:
-    """Empty where the report has said it all. `age` of the message in seconds; `null`: it has no sender."""
+def reason(kind: Kind, status: Status, params: BounceParams, *, age: float, null: bool, postmaster: bool) -> str:
+    """Empty where the report has said it all. `age` of the message in seconds; `null`: it has no sender; `postmaster`:
+    who reads this may know where our settings are written."""
     if kind is Kind.DELAY:
         return (
             f"Why this report: it has waited for more than {span(params.delay_warning_time)} (delay_warning_time);"
@@ -23,7 +24,8 @@ def reason(kind: Kind, status: Status, params: BounceParams, *, age: float, null
     if kind is not Kind.FAILURE:
         return ""
     if status.cause:
-        return f"Why: {params.myhostname} decided this by {status.cause}."
+        origin = f" ({status.origin})" if postmaster and status.origin else ""
+        return f"Why: {params.myhostname} decided this by {status.cause}{origin}."
     if status.remote_reply:
         return f"Why: the mail server {status.remote_mta or status.relay} decided this; the reply above is its own."
     if status.code in ("5.1.2", "5.4.4", "5.1.0"):

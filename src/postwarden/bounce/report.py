@@ -158,7 +158,8 @@ class _Page:
             return ""
         envelope = self._envelope
         age = self._now - envelope.arrival
-        return reason(self._report.kind, status, self._params, age=age, null=not envelope.sender)
+        postmaster, null = self._report.postmaster, not envelope.sender
+        return reason(self._report.kind, status, self._params, age=age, null=null, postmaster=postmaster)
 
     def _delivery_status(self, named: Named) -> bytes:
         envelope, params, kind = self._envelope, self._params, self._report.kind

@@ -53,6 +53,8 @@ class Status(Struct, frozen=True, array_like=True):
     verified: bool = False
     """Nothing was delivered: this is what would become of it (`sendmail -bv`)."""
     parts: tuple[Part, ...] = ()
+    origin: str = ""
+    """Where what `cause` names is written: a table's key, file and line. For postmasters alone."""
 
     @property
     def action(self) -> Action:

@@ -302,6 +302,14 @@ def test_who_decided_is_said_in_a_sentence() -> None:
     assert why(Status("5.0.0", "x")) == ""
 
 
+def test_postmasters_alone_hear_where_it_is_written() -> None:
+    status = Status("5.1.6", "moved", cause="relocated_maps", origin="hash:/etc/moved joe@x at /etc/moved:7")
+    for postmaster in (False, True):
+        text = report(envelope(Recipient("a@x")), status, postmaster=postmaster, postwarden_bounce_reasons="yes")
+        assert ("/etc/moved:7" in text) is postmaster
+        assert "decided this by relocated_maps" in text
+
+
 def test_smtputf8() -> None:
     text = report(envelope(Recipient("ü@x"), sender="joé@ret.example", smtputf8=True), REJECTED)
     assert "To: joé@ret.example\n" in text
