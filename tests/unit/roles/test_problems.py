@@ -32,3 +32,9 @@ def test_the_pickup_service_may_not_name_a_profile_that_is_not_there() -> None:
     master_cf = "pickup unix n - n 60 1 pickup\n  -o cleanup_service_name=none\n"
     found = [str(problem) for problem in pipeline.problems(settings("", master_cf))]
     assert any("no cleanup service none in master.cf" in problem for problem in found), found
+
+
+@pytest.mark.parametrize("parameter", ["fast_flush_domains", "authorized_mailq_users", "authorized_flush_users"])
+def test_lists_that_the_courier_could_not_open(parameter: str) -> None:
+    found = [str(problem) for problem in pipeline.problems(settings(f"{parameter} = nosuch:x\n"))]
+    assert any("nosuch" in problem for problem in found), found
