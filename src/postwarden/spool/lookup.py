@@ -36,7 +36,7 @@ class Lookup:
         found += self._claim([row for row, entry in self.adrift.items() if entry.envelope.queue_id in left])
         left.difference_update([entry.envelope.queue_id for entry in found])
         for segment in list(self._shelf.waiting()) if left else ():
-            for queue_id in list(left):
+            for queue_id in [queue_id for queue_id in queue_ids if queue_id in left]:
                 entry = segment.fetch(segment.locate(queue_id))
                 if entry is not None:
                     left.discard(queue_id)
