@@ -127,6 +127,8 @@ class Spawner:
             size=len(head) + entry.body_size,
             trace="",
             expanded=(),
+            created=0.0,
+            hold=False,
         )
         prepared = self._clerk(envelope, head)
         if isinstance(prepared, Status):

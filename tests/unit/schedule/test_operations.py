@@ -4,6 +4,7 @@ import pytest
 from tests.unit.schedule.test_courier import BOUNCED, DEFERRED, SENT, START, World
 
 from postwarden.ipc.queue_records import DELETE, EXPIRE, FORCE_EXPIRE, HOLD, RELEASE, REQUEUE
+from postwarden.ipc.records import Forward
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import HOLD as ON_HOLD
 from postwarden.mail.queue import NewMessage
@@ -289,3 +290,15 @@ def test_flushing_one_by_one_does_not_fill_the_memory() -> None:
         world.answer(job, SENT)
         world.clock.advance(1)
     assert sorted(seen) == ["ID1", "ID2", "ID3", "ID4", "ID5"]
+
+
+def test_what_a_released_message_becomes_is_not_on_hold() -> None:
+    world = World("local unix - n n - - local\nsmtp unix - - n - - smtp")
+    agent, crew = world.hire("agent")
+    world.store("list@local.here", hold=True)
+    world.clock.run()
+    act(world, RELEASE, "ID1")
+    world.courier.forwarded(crew, Forward(agent.jobs[0].job_id, 0, "", (Recipient("x@smtp.x"),)))
+    world.answer(agent.jobs[0], SENT, crew=crew)
+    (made,) = [new for change in world.ledger.changes for new in change.spawned]
+    assert (made.envelope.hold, made.envelope.created) == (False, 0.0)
