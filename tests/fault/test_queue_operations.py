@@ -14,6 +14,8 @@ from tests.whole import Gateway, Sink, free_port, running, until
 
 from postwarden.ipc.queue_client import Down, QueueClient
 
+pytestmark = pytest.mark.slow
+
 COUNT = 300
 T = TypeVar("T")
 

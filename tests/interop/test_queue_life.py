@@ -10,6 +10,8 @@ import pytest
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
 
+pytestmark = pytest.mark.slow
+
 _MESSAGE = "Subject: hi\n\nhello\n"
 _TOLD = re.compile(r"postfix/(?:\w+/)?(\w+)\[\d+\]: [0-9A-Za-z]+: (to=<.*|from=<.*?>, status=.*)")
 _TIMES = re.compile(r" delays?=[0-9./]+,|\d{4,5}")

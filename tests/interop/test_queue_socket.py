@@ -13,6 +13,8 @@ from tests.whole import Gateway, Sink, free_port, running, until
 
 from postwarden.ipc.queue_client import Denied, Down, QueueClient, Unserved
 
+pytestmark = pytest.mark.slow
+
 TEXT = "Subject: {}\n\nhello\n"
 
 
