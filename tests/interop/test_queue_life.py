@@ -4,6 +4,7 @@ import re
 import smtplib
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,19 @@ def test_a_mailing_does_not_hold_up_a_single_message(tmp_path: Path) -> None:
         until(lambda: any("single@sink.example" in to for _, to, _ in list(sink.messages)))
         assert len(sink.messages) - before < 40, "of the 480 that were before it"
     sink.close()
+
+
+@pytest.mark.parametrize("setting", ["smtp_destination_rate_delay", "smtp_transport_rate_delay"])
+def test_rate_delays_keep_deliveries_apart(tmp_path: Path, setting: str) -> None:
+    at: list[float] = []
+
+    def note(line: str) -> None:
+        if line == ".":
+            at.append(time.monotonic())
+
+    sink = Sink(refuse=note)
+    with running(Gateway(tmp_path, sink.port, MASTER_CF, **{setting: "1s"})) as gateway:
+        send(gateway.port, *(f"u{n}@sink.example" for n in range(3)))
+        until(lambda: len(at) == 3)
+    sink.close()
+    assert all(0.9 < second - first < 3 for first, second in pairwise(at))
