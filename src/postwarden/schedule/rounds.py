@@ -132,7 +132,7 @@ class Rounds:
             self.fail(message, (index,), status)
         lanes = _lanes(plan.groups)
         for group in plan.groups:
-            delivery = Delivery(message, (group.limits.name, group.nexthop), group.indices, group.recipients)
+            delivery = Delivery(message, group.limits.name, group.nexthop, group.indices, group.recipients)
             inside = self.parts.inside.get(group.limits.pool)
             if inside is not None:
                 self._perform(delivery, inside, group.limits.pool)
