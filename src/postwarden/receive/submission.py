@@ -48,8 +48,8 @@ class Submitting:
     """One submission: a `net.stream.Handler`."""
 
     __slots__ = (
-        "_chunks", "_deadline", "_draft", "_intake", "_over", "_reader", "_rounds", "_service", "_stream",
-        "_submission", "peer", "uid",
+        "_admitted", "_chunks", "_deadline", "_draft", "_intake", "_over", "_reader", "_rounds", "_service",
+        "_stream", "_submission", "peer", "uid",
     )  # fmt: skip
 
     _stream: Stream
@@ -63,6 +63,7 @@ class Submitting:
         self._chunks = ChunkReader()
         self._draft: Draft | None = None
         self._intake: Intake | None = None
+        self._admitted = False
         self._over = False
         self._rounds = 0
         self._deadline = Deadline(service.clock, self._timed_out)
@@ -77,6 +78,7 @@ class Submitting:
     def admitted(self) -> None:
         """For the service: there is a place."""
         if not self._over:
+            self._admitted = True
             self._stream.write(GREETING)
 
     def turned_away(self) -> None:
@@ -89,6 +91,9 @@ class Submitting:
             return
         self._deadline.set(_PATIENCE)
         try:
+            if not self._admitted:
+                # Places are limited because each may hold megabytes: who waits for one may hold nothing.
+                raise Malformed("spoke before it was greeted")
             for event in self._reader.feed(data):
                 match event:
                     case Submission():

@@ -22,7 +22,7 @@ from postwarden.wire.submission import Line
 _SESSIONS, _EACH = 100, 20
 """At once: of all users, and of one. Each may hold an envelope of megabytes. The others wait to be greeted, and who
 waits too long leaves his message in the maildrop directory instead."""
-_WAITING = 1000
+_WAITING, _WAITING_EACH = 1000, 200
 _LINES = 10_000
 """Of the log, in an hour, by one user's commands."""
 _AUTODETECT = ("sendmail", "all")
@@ -80,7 +80,7 @@ class SubmitService:
         if self._has_place(session):
             self.sessions.add(session)
             session.admitted()
-        elif len(self._waiting) < _WAITING:
+        elif self._may_wait(session):
             self._waiting.append(session)
         else:
             session.turned_away()
@@ -105,6 +105,10 @@ class SubmitService:
             return len(self.sessions) < _SESSIONS
         mine = sum(one.peer == session.peer for one in self.sessions)
         return mine < _EACH and len(self.sessions) < _SESSIONS - _EACH
+
+    def _may_wait(self, session: "Guest") -> bool:
+        mine = sum(one.peer == session.peer for one in self._waiting)
+        return mine < _WAITING_EACH and len(self._waiting) < _WAITING
 
     def emit(self, event: Notice | PickedUp) -> None:
         self.log.emit("pickup", event, self.syslog_name)

@@ -181,7 +181,8 @@ class Reader:
         wanted = _FIRST if self._state == "envelope" else _LINES if self._state == "lines" else _CONTENT
         if kind not in wanted:
             raise Malformed(f"unexpected frame {kind!r}")
-        if length > _LIMITS[kind]:
+        # Without content, a frame would cost us time and its sender nothing: no limit of sizes would end it.
+        if length > _LIMITS[kind] or not length:
             raise Malformed(f"frame of {length} bytes")
         if len(buffer) < _FRAME + length:
             return None

@@ -19,7 +19,18 @@ from postwarden.testing.remote import MemoryDial
 from postwarden.testing.resolver import FakeResolver
 from postwarden.testing.spool import MemoryStore
 from postwarden.testing.stream import Recorder, connect
-from postwarden.wire.submission import GREETING, MAGIC, Answer, Line, Submission, frame, log_lines, parse_answer, whole
+from postwarden.wire.submission import (
+    GREETING,
+    MAGIC,
+    Answer,
+    Line,
+    Submission,
+    frame,
+    log_lines,
+    opening,
+    parse_answer,
+    whole,
+)
 
 LOGINS = {0: "root", 1000: "joe", 1001: "jane"}
 TRUSTED = 8
@@ -264,7 +275,11 @@ def test_what_content_refuses_is_refused_for_good_and_what_it_can_not_do_now_for
     assert door.submit(Submission("joe", TO)).verdict == "later"
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.0\r\n\r\n", MAGIC + frame(b"D", b"x"), MAGIC + frame(b"E", b"")])
+@pytest.mark.parametrize(
+    "data",
+    [b"GET / HTTP/1.0\r\n\r\n", MAGIC + frame(b"D", b"x"), MAGIC + frame(b"E", b""),
+     opening(Submission("joe", TO)) + frame(b"D", b"")],
+)  # fmt: skip
 def test_nonsense_is_told_so_and_costs_nothing(data: bytes) -> None:
     door = Door()
     caller = door.connect()
@@ -313,9 +328,30 @@ def test_one_user_can_not_hold_all_places() -> None:
     assert not door.reception.submit.sessions
 
 
+def test_who_waits_for_a_place_may_say_nothing() -> None:
+    door = Door()
+    callers = [door.connect() for _ in range(21)]
+    callers[20].say(b"".join(whole(Submission("joe", TO), MAIL)))
+    assert not door.store.messages
+    assert parse_answer(callers[20].recorder.take()) == Answer("refused", "malformed input")
+    assert len(door.reception.submit.sessions) == 20
+    callers[0].stream.close()
+    door.clock.run()
+    assert len(door.reception.submit.sessions) == 19
+
+
+def test_one_user_can_not_take_all_the_room_to_wait() -> None:
+    door = Door()
+    callers = [door.connect() for _ in range(221)]
+    assert not callers[-2].recorder.has_ended
+    assert callers[-1].recorder.has_ended or callers[-1].recorder.is_closed
+    others = [door.connect(1001) for _ in range(21)]
+    assert not others[-1].recorder.has_ended
+
+
 def test_who_can_not_even_wait_is_turned_away() -> None:
     door = Door()
-    callers = [door.connect() for _ in range(1021)]
+    callers = [door.connect(1000 + n // 100) for n in range(1081)]
     assert callers[-1].recorder.has_ended or callers[-1].recorder.is_closed
     assert callers[-1].recorder.take() == b""
     assert not callers[-2].recorder.has_ended
