@@ -1,12 +1,19 @@
 """kill -9 of every role while mail is delivered, deferred, returned, handed in by local users and handled by operators:
 whoever is owed a message or a report has it in the end, and nobody is told twice of one failure."""
 
+import contextlib
+import os
+import random
+import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.fault.test_kill import kill
 from tests.mixed import Ends, Load, World, settled
+from tests.whole import children
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +54,47 @@ def loop(tmp_path: Path, role: str, seconds: float) -> None:
     assert kills >= 3
     print(figures(role, kills, load, ends))
     check(role, kills, load, ends)
+    assert "internal error" not in world.gateway.log()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_all_kinds_of_trouble(tmp_path: Path) -> None:
+    """Kills of everybody, also of those that deliver to mailboxes and bring local mail, and reloads and stops."""
+    world = World(tmp_path)
+    gateway = world.gateway
+    load = Load(world)
+
+    def kill_below_the_agent() -> None:
+        for pid in [child for agent in gateway.pids("agent") for child in children(agent)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop_and_start() -> None:
+        gateway.stop()
+        gateway.start()
+
+    troubles: dict[str, Callable[[], object]] = {role: partial(kill, gateway, role) for role in ROLES}
+    troubles |= {"below the agent": kill_below_the_agent, "stop": stop_and_start}
+    troubles["reload"] = lambda: os.kill(gateway.master_pid, signal.SIGHUP)
+    count = 0
+    gateway.start()
+    try:
+        load.start()
+        begin = time.monotonic()
+        while time.monotonic() < begin + 60:
+            time.sleep(random.uniform(0.2, 2.0))
+            troubles[random.choice(sorted(troubles))]()
+            count += 1
+        load.stop()
+        ends = settled(world, load.book, 120)
+    finally:
+        load.stop()
+        gateway.abort()
+        world.close()
+    print(figures("all", count, load, ends))
+    check("all", count, load, ends)
+    assert "internal error" not in gateway.log()
 
 
 def figures(role: str, kills: int, load: Load, ends: Ends) -> str:
