@@ -65,6 +65,7 @@ class Courier:
         self._draining: Callable[[], None] | None = None
         self._timer: Timer | None = None
         self._wake_at = 0.0
+        self._next_scan: Timer | None = None
         self._scanned = 0.0
         self._scan_at = 0.0
         self._jumps = 0
@@ -79,11 +80,14 @@ class Courier:
         self._refresh()
 
     def reconfigure(self, parts: Parts, params: CourierParams) -> None:
-        """From now on; deliveries in progress end as they began."""
+        """From now on; deliveries in progress end as they began. A queue run begins, and no destination is suspended
+        any more: what was in its way may be what was changed."""
         self._parts, self._params = parts, params
         self._rounds.parts, self._rounds.params = parts, params
         self._scheduler.backoff = float(params.minimal_backoff_time)
+        self._scheduler.flush()
         self._inflow.configure(params.qmgr_message_active_limit, float(params.in_flow_delay))
+        self._scan()
 
     def flush(self) -> None:
         """Try everything that was deferred now, destinations that are suspended too."""
@@ -111,7 +115,9 @@ class Courier:
     def _scan(self) -> None:
         """The queue run: what is due by now may become active."""
         delay = float(self._params.queue_run_delay)
-        self._clock.call_later(delay, self._scan)
+        if self._next_scan is not None:
+            self._next_scan.cancel()
+        self._next_scan = self._clock.call_later(delay, self._scan)
         self._scan_at = self._clock.monotonic() + delay
         self._scanned = self._rounds.calendar.time()
         due = self._ledger.next_due()

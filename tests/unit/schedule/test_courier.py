@@ -132,6 +132,7 @@ class World:
             lambda site: site == "slow.example", lambda *_: True,
             lambda queue_id, now: f"Received: again as {queue_id}\r\n".encode(), 8,
         )  # fmt: skip
+        self.parts = parts
         self.courier = Courier(parts, self.scheduler, params, lag=lag)
         self.told: list[ToReceiver] = []
         self.receiver = Sender(3, self.told.append)
@@ -323,6 +324,23 @@ def test_flush_tries_at_once_even_a_dead_destination() -> None:
     world.courier.flush()
     world.clock.run()
     assert len(world.remote.jobs) == 2
+
+
+def test_a_reload_begins_a_queue_run_and_gives_dead_destinations_another_chance() -> None:
+    world = World(initial_destination_concurrency="1", queue_run_delay="1000s")
+    world.store("a@smtp.dead.example")
+    world.clock.run()
+    world.answer(world.remote.jobs[0], REFUSED, fault=REFUSED)
+    world.clock.advance(1.0)
+    changed = {"queue_run_delay": "10s", "minimal_backoff_time": "20s"}
+    world.courier.reconfigure(world.parts, view(CourierParams, settings(**changed)))
+    world.store("b@smtp.dead.example")
+    world.clock.run()
+    assert [job.recipients[0].address for job in world.remote.jobs[1:]] == ["b@smtp.dead.example"]
+    world.answer(world.remote.jobs[1], DEFERRED)
+    world.clock.advance(30)
+    assert [job.recipients[0].address for job in world.remote.jobs[2:]] == ["b@smtp.dead.example"]
+    assert world.courier.whereabouts().next_run - world.clock.now() <= 10
 
 
 def test_a_dead_destination_defers_what_waits_for_it_and_nobody_else() -> None:
