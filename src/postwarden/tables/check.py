@@ -9,6 +9,7 @@ from postwarden.config.parameters import TABLE, Kind, Standing, standing
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
+from postwarden.tables.combined import leaves
 from postwarden.tables.indexed import IndexTable
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import LITERAL, NOT_HERE, Tables, warnings
@@ -16,7 +17,10 @@ from postwarden.tables.source import SourceTable
 
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
 
-_TYPED = re.compile(r"(?:proxy:)?(?:hash|btree|lmdb|texthash|regexp|cidr|unix|inline|static):\S.*")
+_TYPED = re.compile(
+    r"(?:proxy:)?(?:hash|btree|lmdb|texthash|regexp|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail)"
+    r":\S.*"
+)
 
 
 def problems(settings: Settings) -> list[Problem]:
@@ -73,7 +77,10 @@ def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool)
         yield Problem(error.origin, severity, f"parameter {name}: {error.text}")
         return
     yield from warnings(table)
-    if isinstance(table, SourceTable) and table.fault:
-        yield Problem(origin, "warning", f"parameter {name}: {table.fault}: what needs it will be put off")
-    if isinstance(table, IndexTable) and table.outdated():
-        yield Problem(origin, "warning", f"{item}: the index is older than its source: run postmap or postalias")
+    for leaf in leaves(table):
+        if isinstance(leaf, SourceTable) and leaf.fault:
+            yield Problem(origin, "warning", f"parameter {name}: {leaf.fault}: what needs it will be put off")
+        if isinstance(leaf, IndexTable) and leaf.outdated():
+            yield Problem(
+                origin, "warning", f"{leaf.name}: the index is older than its source: run postmap or postalias"
+            )

@@ -1,10 +1,13 @@
-"""Tables that are written out in their name: inline:{ key=value, ... } and static:value."""
+"""Tables without a file: inline:{ key=value, ... } and static:value, which are written out in their name; environ: and
+fail:."""
+
+import os
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.lines import SPACE
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
-from postwarden.tables.table import Found
+from postwarden.tables.table import Found, TableError
 
 
 class LiteralTable:
@@ -71,3 +74,25 @@ class InlineTable(LiteralTable):
     def get(self, key: str) -> Found | None:
         value = self._values.get(key.lower())
         return None if value is None else Found(value, key, self.name, self._origin)
+
+
+class EnvironTable(LiteralTable):
+    """The environment of the process; the name of the table is of no account. Keys are compared in lower case, so that
+    `HOME` is found only where folding is off (`postmap -f`)."""
+
+    def __init__(self, name: str, *, fold: bool = True) -> None:
+        super().__init__(name)
+        self._fold = fold
+
+    def get(self, key: str) -> Found | None:
+        if not key or "\0" in key or "=" in key:
+            return None
+        value = os.environ.get(key.lower() if self._fold else key)
+        return None if value is None else Found(value, key, self.name)
+
+
+class FailTable(LiteralTable):
+    """For tests: never answers."""
+
+    def get(self, key: str) -> Found | None:
+        raise TableError(self.name, "this type of table always fails")

@@ -5,6 +5,7 @@ each may be negated with `!`. The first element that fits decides.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -14,7 +15,6 @@ from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Fact, Origin
 from postwarden.tables.keys import domain_keys
 from postwarden.tables.network import Network, NetworkError, address_bits
-from postwarden.tables.opening import Tables
 from postwarden.tables.source import Mark, mark, read
 from postwarden.tables.table import Table, TableError
 
@@ -37,6 +37,15 @@ class _Element(Struct, frozen=True):
     origin: Origin
     network: Network | None = None
     table: Table | None = None
+
+
+class Tables(Protocol):
+    """What opens the tables of a list and looks after it: `opening.Tables`."""
+
+    def table(self, name: str, origin: Origin) -> Table:
+        """Raises ConfigError."""
+
+    def watch(self, thing: "MatchList") -> None: ...
 
 
 class MatchList:

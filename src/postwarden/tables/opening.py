@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -11,11 +12,13 @@ from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.tables.accounts import AccountTable
 from postwarden.tables.cidr import CidrTable
+from postwarden.tables.combined import PipeTable, RandomTable, UnionTable, leaves
 from postwarden.tables.indexed import TextTable, open_indexed
-from postwarden.tables.literal import InlineTable, StaticTable
+from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, StaticTable
 from postwarden.tables.maps import Maps
 from postwarden.tables.regexp import RegexpTable
 from postwarden.tables.source import SourceTable
+from postwarden.tables.sqlite import SqliteTable
 from postwarden.tables.table import Table
 
 NOT_HERE: Mapping[str, str] = MappingProxyType({
@@ -25,15 +28,17 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
     "netinfo": "NetInfo is not supported: copy the map into a file",
     "sdbm": "use lmdb: or hash: instead, and run postmap",
     "dbm": "use lmdb: or hash: instead, and run postmap",
-    "fail": "a table for tests that always fails",
 } | dict.fromkeys(
     (
-        "cdb", "environ", "internal", "ldap", "memcache", "mysql", "pgsql", "pipemap", "randmap", "socketmap",
-        "sqlite", "tcp", "unionmap", "mongodb",
+        "cdb", "internal", "ldap", "memcache", "mysql", "pgsql", "socketmap", "tcp", "mongodb",
     ),
     "not available in this version",
 ))  # fmt: skip
 """Types of Postfix that can't be opened, and what to do instead."""
+
+
+NESTING_LIMIT = 20
+"""Of tables that are made of tables."""
 
 
 def open_table(
@@ -62,8 +67,22 @@ def open_table(
         return StaticTable(name, rest, origin)
     if kind == "inline":
         return InlineTable(name, rest, origin)
+    if kind == "randmap":
+        return RandomTable(name, rest, origin)
     if kind == "unix":
         return AccountTable(name, rest, origin)
+    if kind == "environ":
+        return EnvironTable(name, fold=fold)
+    if kind == "fail":
+        return FailTable(name)
+    opener = partial(open_table, config_directory=config_directory, fold=fold, literal=literal)
+    if kind in ("unionmap", "pipemap"):
+        if name.count(":{") > NESTING_LIMIT:
+            raise ConfigError(origin, f"tables within tables: more than {NESTING_LIMIT}")
+        combined = UnionTable if kind == "unionmap" else PipeTable
+        return combined(name, rest, origin, lambda part: opener(part, origin=origin, aliases=aliases))
+    if kind == "sqlite":
+        return SqliteTable(name, rest, config_directory, origin, lambda part, at: opener(part, origin=at), fold=fold)
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
     if kind in ("hash", "btree", "lmdb"):
         return open_indexed(name, file, aliases, fold=fold)
@@ -147,4 +166,5 @@ class Tables:
 
 def warnings(table: object) -> tuple[Problem, ...]:
     """What was strange in the table's text when it was read last."""
-    return table.warnings if isinstance(table, SourceTable) else ()
+    found = [leaf.warnings for leaf in leaves(table) if isinstance(leaf, SourceTable)]
+    return tuple(problem for problems in found for problem in problems)
