@@ -170,13 +170,14 @@ class SocketStream(asyncio.Protocol):
         # From here on every byte that arrives is taken for TLS.
         self.resume()
         try:
-            self._layer = TlsLayer(context, server_side=server_side, server_name=server_name)
-        except (ssl.SSLError, ValueError) as error:  # a name that can't be sent as SNI
+            layer = TlsLayer(context, server_side=server_side, server_name=server_name)
+            if not server_side:
+                layer.handshake()
+        except (ssl.SSLError, ValueError) as error:  # a name that can't be sent as SNI; no protocol that may be used
             self._loop.call_soon(self._abandon, ssl.SSLError(str(error)))
             return
-        if not server_side:
-            self._layer.handshake()
-            self._send(self._layer.take())
+        self._layer = layer
+        self._send(layer.take())
 
     def close(self) -> None:
         if self._layer is not None and self.tls is not None and not self._closing:
@@ -206,6 +207,8 @@ class SocketStream(asyncio.Protocol):
                 data = b""
                 self._secured(layer)
             plain = layer.decrypt(data)
+            if layer.full:
+                self._send(layer.take())
         except ssl.SSLError as error:
             self._send(layer.take())
             self._abandon(error)

@@ -12,6 +12,8 @@ from postwarden.mail.session import TlsFacts
 
 _RECORD = 1 << 14
 """The most plain text that one TLS record holds (RFC 8446 5.1)."""
+_KEPT = 4096
+"""Bytes that may wait for company: two tickets are 500."""
 
 
 class TlsLayer:
@@ -39,6 +41,12 @@ class TlsLayer:
     def owes(self) -> bool:
         """After the handshake: the peer waits for what `take` gives. Not so for the tickets of TLS 1.3."""
         return not self._server or self._tls.version() != "TLSv1.3"
+
+    @property
+    def full(self) -> bool:
+        """So much waits that `take` has to be called now. A peer that asks for new keys again and again and for nothing
+        else (RFC 8446 4.6.3) is owed 27 bytes each time: they would grow with no end."""
+        return self._outgoing.pending > _KEPT
 
     def decrypt(self, data: bytes) -> bytes:
         """Plain text that is complete by now. Raises ssl.SSLError."""

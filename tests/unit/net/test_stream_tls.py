@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from postwarden.net.stream import SocketStream
+from postwarden.net.stream import SocketStream, Stream
 from postwarden.testing.certificate import write_certificate
 from postwarden.testing.stream import Recorder
 
@@ -214,3 +214,48 @@ def test_a_client_that_speaks_before_it_is_accepted_is_heard(
         ear = Counting()
         assert play(runner, server_tls, ear, act) == []
         assert ear.data == b"EHLO early\r\n" and ear.ends == 1
+
+
+def test_much_that_tls_owes_leaves_without_a_reply(runner: asyncio.Runner, server_tls: ssl.SSLContext) -> None:
+    """Tickets here; answers to a client that asks for new keys ten thousand times are the same."""
+    server_tls.num_tickets = 40
+    sizes: list[int] = []
+
+    def act(port: int) -> None:
+        client = Client(port)
+        client.socket.sendall(client.last_flight())
+        sizes.append(len(client.socket.recv(65536)))
+        client.socket.close()
+
+    assert play(runner, server_tls, Counting(), act) == []
+    assert sizes[0] > 4096
+
+
+def test_a_client_that_has_no_protocol_left_hears_why(runner: asyncio.Runner) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2
+    reasons: list[Exception | None] = []
+
+    class Ear(Counting):
+        def opened(self, stream: Stream) -> None:
+            stream.start_tls(context, server_side=False)
+
+        def closed(self, reason: Exception | None) -> None:
+            super().closed(reason)
+            reasons.append(reason)
+
+    async def dial() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: pytest.fail(str(context)))
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        await loop.create_connection(lambda: SocketStream(Ear(), loop), "127.0.0.1", port)
+        for _ in range(1000):
+            if reasons:
+                break
+            await asyncio.sleep(0.001)
+        server.close()
+
+    runner.run(dial())
+    assert [type(reason) for reason in reasons] == [ssl.SSLError]

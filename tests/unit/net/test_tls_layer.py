@@ -51,6 +51,15 @@ def test_tickets_leave_with_the_first_reply(server: ssl.SSLContext) -> None:
     assert tickets > len(far.encrypt(b"250 ok\r\n")) + 100
 
 
+def test_what_waits_for_a_reply_does_not_grow_with_no_end(server: ssl.SSLContext) -> None:
+    _, far = shaken(server, ssl.TLSVersion.TLSv1_3)
+    assert not far.full, "tickets wait"
+    server.num_tickets = 40
+    _, far = shaken(server, ssl.TLSVersion.TLSv1_3)
+    assert far.full
+    assert far.take() and not far.full
+
+
 def test_the_last_words_and_the_end_are_one_flight(server: ssl.SSLContext) -> None:
     near, far = shaken(server, ssl.TLSVersion.TLSv1_3)
     assert near.decrypt(far.encrypt(b"221 bye\r\n") + far.finish()) == b"221 bye\r\n"
