@@ -98,7 +98,8 @@ class Preparer:
         rewrite = self._context(local)
         sender = envelope.sender and self._canonical[Place.ENVELOPE_SENDER](self._rewrite(envelope.sender))
         aliases: list[Recipient] = []
-        recipients = self._recipients.of(sender, envelope.recipients, aliases)
+        typed = envelope.client is None
+        recipients = self._recipients.of(sender, envelope.recipients, aliases, typed=typed)
         if rewrite is not None:
             head = self._with_addresses(seen, head, rewrite)
         if len(head) > params.header_size_limit or not self._drop.isdisjoint(seen.names):

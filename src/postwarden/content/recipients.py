@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from postwarden.content.canonical import Canonical, OpenMaps
 from postwarden.content.mapping import Limits, Mapper, Unreasonable, expand
 from postwarden.content.params import ContentParams
+from postwarden.mail.address import external
 from postwarden.mail.envelope import Notify, Recipient
+from postwarden.mail.xtext import to_orcpt
 
 Rewrite = Callable[[str], str]
 _MOST_CHARACTERS = 16 << 20
@@ -36,18 +38,23 @@ class Recipients:
             self._virtual or self._sender_bcc or self._recipient_bcc or params.always_bcc
         )
 
-    def of(self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient]) -> tuple[Recipient, ...]:
+    def of(
+        self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient], *, typed: bool = False
+    ) -> tuple[Recipient, ...]:
         """All of them, aliases expanded, copies added and doubles left out, in cleanup's order. `sender` is in
-        canonical form. `aliases` gets those of which the sender wants to know that they became others."""
+        canonical form. `aliases` gets those of which the sender wants to know that they became others. `typed`: by
+        people of this machine, so that reports name the canonical form: `root` means somebody else elsewhere."""
         if self._plain and len(given) == 1:
             only = given[0]
             address = self._rewrite(only.address)
-            return given if address is only.address else (self._renamed(only, address),)
+            if address is only.address:
+                return given
+            return (self._renamed(_complete(only, address) if typed else only, address),)
         # Two recipients are the same when nobody downstream could tell them apart.
         found: dict[tuple[str, int, str, str], Recipient] = {}
         apart = self._params.enable_original_recipient
         most, size = self._params.postwarden_recipient_expansion_limit, 0
-        for one in self._all(sender, given, aliases):
+        for one in self._all(sender, given, aliases, typed=typed):
             key = (one.orcpt.lower(), one.notify, one.original.lower()) if apart else ("", one.notify, "")
             found.setdefault((*key, one.address.lower()), one)
             # 50 for the rest of it. Doubles count: they take no room but time.
@@ -56,12 +63,14 @@ class Recipients:
                 raise Unreasonable(f"unreasonable number of recipients: more than {most} or {_MOST_CHARACTERS} bytes")
         return tuple(found.values())
 
-    def _all(self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient]) -> Iterable[Recipient]:
+    def _all(
+        self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient], *, typed: bool
+    ) -> Iterable[Recipient]:
         if self._sender_bcc and sender and (copy := self._mapper.first(self._sender_bcc, sender)):
             yield from self._copy(copy)
         for recipient in given:
             address = self._canonical(self._rewrite(recipient.address or self._params.empty_address_recipient))
-            yield from self._final(recipient, address, aliases)
+            yield from self._final(_complete(recipient, address) if typed else recipient, address, aliases)
             if self._recipient_bcc and (copy := self._mapper.first(self._recipient_bcc, address)):
                 yield from self._copy(copy)
         if self._params.always_bcc:
@@ -92,3 +101,12 @@ class Recipients:
         if address == recipient.address:
             return recipient
         return Recipient(address, recipient.original or recipient.address, recipient.orcpt, recipient.notify)
+
+
+def _complete(recipient: Recipient, address: str) -> Recipient:
+    """`recipient` with `address` as ORCPT, unless something older is known."""
+    if recipient.orcpt or recipient.original or address == recipient.address:
+        return recipient
+    written = external(address)
+    orcpt = to_orcpt("rfc822" if written.isascii() else "utf-8", written)
+    return Recipient(recipient.address, "", orcpt, recipient.notify)

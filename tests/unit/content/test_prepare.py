@@ -71,6 +71,24 @@ def test_headers_of_our_own_users_are_mended() -> None:
     assert cleanup.said == [f"4F1B2: message-id={made}"]
 
 
+def test_reports_name_what_people_of_this_machine_meant() -> None:
+    """As Debian's 3.7.11 stores it: the canonical form before virtual aliases; by SMTP, what the client said."""
+    given = (Recipient("joe"), Recipient("typed"), Recipient("x@far.example"), Recipient("a", "", "rfc822;b", 4))
+    cleanup = Cleanup(recipient_canonical_maps="inline:{typed=full@far.example}", virtual_alias_maps="inline:{joe=ann}")
+    stored = cleanup.stored(recipients=given, client=None).envelope.recipients
+    assert stored == (
+        Recipient("ann@mx.example.com", "joe", "rfc822;joe@mx.example.com"),
+        Recipient("full@far.example", "typed", "rfc822;full@far.example"),
+        Recipient("x@far.example"),
+        Recipient("a@mx.example.com", "a", "rfc822;b", 4),
+    )
+    stored = cleanup.stored(recipients=given[:1]).envelope.recipients
+    assert stored == (Recipient("ann@mx.example.com", "joe"),)
+    stored = Cleanup().stored(recipients=given[:1], client=None).envelope.recipients
+    assert stored == (Recipient("joe@mx.example.com", "joe", "rfc822;joe@mx.example.com"),)
+    assert Cleanup().stored(recipients=stored, client=None).envelope.recipients == stored
+
+
 def test_a_strangers_headers_are_not() -> None:
     cleanup = Cleanup()
     head = b"Received: x\r\nTo: joe\r\n\r\n"
