@@ -1,5 +1,6 @@
 """Mail of local users that waits for the mail system to run: Postfix's maildrop queue, for who may read it."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,7 +15,6 @@ from postwarden.spool.maildrop import Dropped, Maildrop, maildrop_directory
 from postwarden.wire.submission import Malformed, Reader, Submission
 
 QUEUE = "maildrop"
-_MOST = 1_000_000
 _BLOCK = 64 << 10
 
 
@@ -24,7 +24,7 @@ def waiting(settings: Settings) -> Iterator[Message | Unreadable]:
     if maildrop is None:
         return
     with closing(maildrop):
-        for dropped in maildrop.complete(_MOST):
+        for dropped in maildrop.complete():
             try:
                 fd, _ = maildrop.open(dropped.name)
                 with open(fd, "rb", buffering=0) as stream:
@@ -45,7 +45,7 @@ class WithMaildrop:
     def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str] = ()) -> Iterator[str]:
         names = list(queue_ids)
         if _concerned(operation, queues):
-            found = self._delete(frozenset(names))
+            found = self._delete(names)
             names = [name for name in names if name not in found]
             yield from found
         if others := _others(queues):
@@ -57,17 +57,18 @@ class WithMaildrop:
         if others := _others(queues):
             yield from self._acts.act_on_all(operation, () if not queues else others)
 
-    def _delete(self, names: frozenset[str] | None) -> list[str]:
-        """None: all of them."""
+    def _delete(self, names: Iterable[str] | None) -> set[str]:
+        """Those that were there; None: all of them."""
         maildrop = _open(self._settings)
+        gone: set[str] = set()
         if maildrop is None:
-            return []
-        gone = []
+            return gone
         with closing(maildrop):
-            for dropped in maildrop.complete(_MOST):
-                if names is None or dropped.name in names:
-                    maildrop.remove(dropped.name)
-                    gone.append(dropped.name)
+            for name in (one.name for one in maildrop.complete()) if names is None else filter(maildrop.has, names):
+                # One that is taken up at this moment is no longer here, and not deleted.
+                with contextlib.suppress(FileNotFoundError):
+                    maildrop.remove(name)
+                    gone.add(name)
         return gone
 
 

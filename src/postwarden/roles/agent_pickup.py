@@ -23,8 +23,6 @@ from postwarden.spool.maildrop import Dropped, Maildrop, maildrop_directory
 from postwarden.wire.submission import ACCEPTED, DENIED, REFUSED, End, Line, Malformed, Reader, Submission, whole
 
 EVERY = 1.0
-_SEEN = 20_000
-"""Files that a round looks at: 60 ms."""
 _OF_ONE = 100
 """Files of one user in a round: who leaves a thousand must not hold up the others."""
 _RETRY = 60.0
@@ -111,17 +109,14 @@ class Pickup:
 
     def _due(self, maildrop: Maildrop, now: float) -> list[Dropped]:
         """What is to be brought in this round, the oldest first, and not too many of one user."""
-        names: set[str] = set()
         due: dict[int, list[Dropped]] = {}
+        self._wait = {name: until for name, until in self._wait.items() if until > now}
         with self._as_owner():
-            for one in maildrop.complete(_SEEN):
-                names.add(one.name)
+            # All of them (3 us each): whoever leaves more than any limit would hide those of the others behind it.
+            for one in maildrop.complete():
                 mine = due.setdefault(one.uid, [])
-                if len(mine) < _OF_ONE and self._wait.get(one.name, 0.0) <= now:
+                if len(mine) < _OF_ONE and one.name not in self._wait:
                     mine.append(one)
-        if len(names) < _SEEN:
-            self._wait = {name: due for name, due in self._wait.items() if name in names}
-            self._brought &= names
         return sorted((one for mine in due.values() for one in mine), key=lambda one: one.when)
 
     def _bring_one(self, maildrop: Maildrop, name: str) -> bool:
@@ -133,7 +128,7 @@ class Pickup:
         try:
             if 0 < self._limit < one.size:
                 raise Malformed("too large")
-            submission, content = read(fd, one)
+            submission, content = read(fd, one, may_speak_for_others=one.uid in (0, self._owner[0]))
             said = submit(self._queue, whole(submission, content))
         except Malformed as error:
             self._set_aside(maildrop, one, f"malformed: {error}")
@@ -152,7 +147,7 @@ class Pickup:
 
     def _remove(self, maildrop: Maildrop, name: str) -> None:
         self._brought.add(name)
-        with self._as_owner():
+        with self._as_owner(), contextlib.suppress(FileNotFoundError):
             maildrop.remove(name)
         self._brought.discard(name)
 
@@ -175,14 +170,17 @@ class Pickup:
             self._say(Warn(f"local mail waits: {text}"))
 
 
-def read(fd: int, one: Dropped) -> tuple[Submission, Iterator[bytes]]:
-    """What is in a maildrop file, as its owner's. Raises Malformed, OSError; so does the content, when it is read."""
+def read(fd: int, one: Dropped, *, may_speak_for_others: bool) -> tuple[Submission, Iterator[bytes]]:
+    """What is in a maildrop file, as its owner's; import-queue leaves mail of others there, and says so. Raises
+    Malformed, OSError; so does the content, when it is read."""
     reader = Reader()
     events = _events(fd, reader)
     first = next(events, None)
     if not isinstance(first, Submission):
         raise Malformed("it has no envelope")
-    submission = structs.replace(first, user=one.uid, written=one.when)
+    submission = first
+    if not (may_speak_for_others and first.user >= 0):
+        submission = structs.replace(first, user=one.uid, written=one.when)
 
     def content() -> Iterator[bytes]:
         for event in events:
@@ -260,7 +258,9 @@ def work(settings: Settings, log_to: str, log_fd: int, parent: int) -> int:
         leave=lambda: os.getppid() != parent or signal.SIGTERM in signal.sigpending(),
     )
     while os.getppid() == parent:
+        began = time.monotonic()
         pickup.round()
-        if signal.sigtimedwait({signal.SIGTERM}, EVERY) is not None:
+        # Whoever fills the directory gets no more than half of a processor for it.
+        if signal.sigtimedwait({signal.SIGTERM}, max(EVERY, time.monotonic() - began)) is not None:
             break
     return 0

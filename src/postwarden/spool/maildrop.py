@@ -21,6 +21,8 @@ from msgspec import Struct
 _MODE = 0o1733
 _COMPLETE = stat.S_IXUSR
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
+_LATEST = float(1 << 33)
+"""Epoch seconds: in the year 2242."""
 _FLAGS = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 REFUSED = "refused-"
 """Before the name of a file that the mail system would not have: for the operator to look at."""
@@ -125,20 +127,26 @@ class Maildrop:
         make files can't open the directory, and so can't hold this lock."""
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def complete(self, limit: int) -> Iterator[Dropped]:
-        """Complete files, as the directory has them, at most `limit`."""
-        found = 0
+    def has(self, name: str) -> bool:
+        """Whether it is a complete file here."""
+        if not _NAME.match(name):
+            return False
+        try:
+            state = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return _is_complete(state)
+
+    def complete(self) -> Iterator[Dropped]:
+        """Complete files, as the directory has them. One that is gone meanwhile is left out."""
         with os.scandir(self._fd) as entries:
             for entry in entries:
                 if not _NAME.match(entry.name):
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     state = os.stat(entry.name, dir_fd=self._fd, follow_symlinks=False)
-                    if _acceptable(state) and state.st_mode & _COMPLETE:
-                        found += 1
-                        yield Dropped(entry.name, state.st_uid, state.st_size, state.st_mtime)
-                if found >= limit:
-                    return
+                    if _is_complete(state):
+                        yield _dropped(entry.name, state)
 
     def leftovers(self, before: float) -> Iterator[str]:
         """Names that are no complete files and have not changed since `before`."""
@@ -146,7 +154,7 @@ class Maildrop:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     state = os.stat(entry.name, dir_fd=self._fd, follow_symlinks=False)
-                    whole = _acceptable(state) and state.st_mode & _COMPLETE and _NAME.match(entry.name)
+                    whole = _is_complete(state) and _NAME.match(entry.name)
                     if not whole and not entry.name.startswith((REFUSED, STAGED)) and state.st_ctime < before:
                         yield entry.name
 
@@ -154,10 +162,10 @@ class Maildrop:
         """A descriptor, and what the file is by now. PermissionError for what is no file of the right kind."""
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
         state = os.fstat(fd)
-        if not _acceptable(state) or not state.st_mode & _COMPLETE:
+        if not _is_complete(state):
             os.close(fd)
             raise PermissionError(errno.EPERM, "not a complete regular file with one name", name)
-        return fd, Dropped(name, state.st_uid, state.st_size, state.st_mtime)
+        return fd, _dropped(name, state)
 
     def remove(self, name: str) -> None:
         try:
@@ -183,9 +191,14 @@ def _open(directory: str, how: int) -> int:
         os.close(spool)
 
 
-def _acceptable(state: os.stat_result) -> bool:
+def _dropped(name: str, state: os.stat_result) -> Dropped:
+    # The time is the user's to set, on some file systems to a year that no calendar has.
+    return Dropped(name, state.st_uid, state.st_size, min(max(state.st_mtime, 0.0), _LATEST))
+
+
+def _is_complete(state: os.stat_result) -> bool:
     """A second name would let somebody hand in a file of somebody else as that one's mail."""
-    return stat.S_ISREG(state.st_mode) and state.st_nlink == 1
+    return stat.S_ISREG(state.st_mode) and state.st_nlink == 1 and bool(state.st_mode & _COMPLETE)
 
 
 def _write(fd: int, data: bytes) -> None:

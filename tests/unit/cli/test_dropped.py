@@ -1,5 +1,6 @@
 """Mail in maildrop, as mailq lists it and postsuper -d removes it."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from postwarden.cli.listing import Message, Unreadable
 from postwarden.config.settings import Settings, load
 from postwarden.ipc.queue_records import DELETE, HOLD
 from postwarden.mail.envelope import Recipient
-from postwarden.spool.maildrop import drop, maildrop_directory, make_maildrop
+from postwarden.spool.maildrop import Maildrop, drop, maildrop_directory, make_maildrop
 from postwarden.wire.submission import Submission, opening, whole
 
 MAIL = Submission("me@example.org", (Recipient("x@dead.example"), Recipient("y z@dead.example")))
@@ -94,6 +95,27 @@ def test_it_can_be_deleted_and_nothing_else(configured: Settings) -> None:
         (HOLD, None, ()),
         (DELETE, None, ("deferred",)),
     ]
+
+
+def test_what_is_taken_up_meanwhile_is_not_said_to_be_deleted(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the queue is worked on all the same."""
+    name = dropped(configured, whole(MAIL, [b"\n"]))
+    remove = Maildrop.remove
+
+    def late(self: Maildrop, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            remove(self, name)
+        remove(self, name)
+
+    monkeypatch.setattr(Maildrop, "remove", late)
+    queue = Nothing()
+    both = WithMaildrop(queue, configured)
+    assert list(both.act(DELETE, [name])) == []
+    dropped(configured, whole(MAIL, [b"\n"]))
+    assert list(both.act_on_all(DELETE)) == []
+    assert queue.asked == [(DELETE, [name], ()), (DELETE, None, ())]
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

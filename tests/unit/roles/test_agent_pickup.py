@@ -115,11 +115,44 @@ def test_it_is_brought_as_its_owners_and_removed(place: Place) -> None:
     assert place.log == []
 
 
+@pytest.mark.root
 def test_who_says_that_it_is_somebody_elses_is_not_believed(place: Place) -> None:
-    drop(place.directory, whole(Submission("me", (Recipient("you"),), user=0, written=5.0), MAIL))
+    name = drop(place.directory, whole(Submission("me", (Recipient("you"),), user=0, written=5.0), MAIL))
+    os.chown(Path(place.directory) / name, 65534, 65534)
     place.pickup.round()
-    assert place.receiver.messages[0][0].user == ME
+    assert place.receiver.messages[0][0].user == 65534
     assert place.receiver.messages[0][0].written > 5
+
+
+def test_what_import_queue_has_left_is_whose_it_was(place: Place) -> None:
+    drop(place.directory, whole(Submission("joe", (Recipient("you"),), user=1000, written=5.0), MAIL))
+    place.pickup.round()
+    assert (place.receiver.messages[0][0].user, place.receiver.messages[0][0].written) == (1000, 5.0)
+
+
+@pytest.mark.root
+def test_whoever_leaves_very_much_does_not_hide_the_mail_of_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postwarden.roles.agent_pickup._OF_ONE", 2)
+    for _ in range(30):
+        os.chown(Path(place.directory) / place.leave("slow"), 65534, 65534)
+    place.leave("quick")
+    place.receiver.say = lambda one: Answer("later" if one.recipients[0].address == "slow" else "accepted", "quota")
+    assert place.pickup.round() == 1
+    assert len(place.receiver.messages) == 3
+
+
+def test_a_file_that_its_owner_takes_back_meanwhile_is_forgotten(place: Place) -> None:
+    name = place.leave()
+
+    def say(_: Submission) -> Answer:
+        os.unlink(Path(place.directory) / name)
+        return Answer("accepted")
+
+    place.receiver.say = say
+    assert place.pickup.round() == 1
+    assert place.log == []
 
 
 def test_while_nobody_listens_it_stays_and_that_is_said_once(place: Place) -> None:

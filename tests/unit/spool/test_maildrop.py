@@ -19,7 +19,7 @@ def directory(tmp_path: Path) -> Path:
 
 def names(directory: Path) -> list[str]:
     maildrop = Maildrop(str(directory))
-    found = [one.name for one in maildrop.complete(100)]
+    found = [one.name for one in maildrop.complete()]
     maildrop.close()
     return found
 
@@ -123,16 +123,30 @@ def test_what_is_refused_is_kept_under_another_name(directory: Path) -> None:
     name = drop(str(directory), [b"x"])
     maildrop = Maildrop(str(directory))
     assert maildrop.set_aside(name) == REFUSED + name
-    assert list(maildrop.complete(9)) == []
+    assert list(maildrop.complete()) == []
     maildrop.close()
     assert os.listdir(directory) == [REFUSED + name]
 
 
-def test_a_listing_has_a_bound(directory: Path) -> None:
-    for _ in range(5):
-        drop(str(directory), [b"x"])
+@pytest.mark.parametrize("when", [1 << 33, 1 << 60, -5])
+def test_no_file_is_of_a_time_that_has_no_name(directory: Path, when: int) -> None:
+    """Who owns a file may set its time; `mailq` of root prints it."""
+    name = drop(str(directory), [b"x"])
     maildrop = Maildrop(str(directory))
-    assert len(list(maildrop.complete(3))) == 3
+    os.utime(directory / name, (0, when))
+    (one,) = maildrop.complete()
+    assert time.localtime(one.when).tm_year < 2500
+    fd, opened = maildrop.open(name)
+    os.close(fd)
+    assert opened == one
+    maildrop.close()
+
+
+def test_whether_a_file_is_there(directory: Path) -> None:
+    name = drop(str(directory), [b"x"])
+    maildrop = Maildrop(str(directory))
+    (directory / ("1" * 32)).write_text("incomplete")
+    assert [maildrop.has(one) for one in (name, "1" * 32, "2" * 32, "../public", "ABC")] == [True, *[False] * 4]
     maildrop.close()
 
 

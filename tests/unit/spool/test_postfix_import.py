@@ -89,7 +89,7 @@ class Place:
                 changes.append(Change(entry.key, tuple((index, SENT) for index in entry.open)))
             queue.settle(changes)
         drop = maildrop.Maildrop(maildrop_directory(self.ours))
-        for found in list(drop.complete(100)):
+        for found in list(drop.complete()):
             self.delivered.append("drop")
             drop.remove(found.name)
         drop.close()
