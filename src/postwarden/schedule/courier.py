@@ -10,7 +10,7 @@ from collections.abc import Callable
 from postwarden.ipc.queue_records import Figures
 from postwarden.ipc.records import Forward, Outcome, SegmentSealed, Stored, Troubled
 from postwarden.mail.events import Failure
-from postwarden.mail.queue import Damaged, Entry
+from postwarden.mail.queue import HOLD, Damaged, Entry
 from postwarden.mail.status import Status
 from postwarden.net.clock import Timer
 from postwarden.schedule.jobs import job
@@ -193,7 +193,7 @@ class Courier:
             self._take_up(entry, sender)
 
     def _take_up(self, entry: Entry, sender: Sender | None = None, *, flushed: bool = False) -> None:
-        if entry.envelope.hold and not entry.due:
+        if entry.due >= HOLD:
             self._rounds.put_on_hold(entry)
             if sender is not None:
                 sender.released(entry.body_size)

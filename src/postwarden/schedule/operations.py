@@ -29,6 +29,10 @@ _AT_ONCE = 1.0
 """A due time that has always come: the message is looked for now, not at the next queue run."""
 
 
+_ROUNDS = 200
+"""Facts that content may want for one message; more is an endless loop."""
+
+
 class Acting:
     """One operation on some messages, under way."""
 
@@ -115,10 +119,7 @@ class Operations:
         rounds = self._rounds
         message = rounds.messages.get(queue_id)
         if message is None:
-            entry = rounds.parked.pop(queue_id, None)
-            if entry is not None:
-                rounds.parts.ledger.put_back(entry)
-            return False
+            return self._parked(acting, queue_id)
         operation = acting.operation
         if not acting.wanted("active") or operation == ask.RELEASE:
             return True
@@ -133,6 +134,16 @@ class Operations:
         away = HOLD if operation == ask.HOLD else _AT_ONCE
         rounds.interrupt(message, away, partial(self._put_away, acting, queue_id))
         return True
+
+    def _parked(self, acting: Acting, queue_id: str) -> bool:
+        """The same for one that waits in memory until there is room for its recipients."""
+        parked = self._rounds.parked
+        entry = parked.get(queue_id)
+        if entry is not None and self._concerns(acting, entry, "active"):
+            del parked[queue_id]
+            acting.begin()
+            self._apply(acting, entry)
+        return entry is not None
 
     def _put_away(self, acting: Acting, queue_id: str) -> None:
         """A message has left the courier's hands, as was asked for; or it is gone, or in its next round already."""
@@ -152,19 +163,20 @@ class Operations:
     def _take(self, acting: Acting, entries: Iterable[Entry]) -> None:
         for entry in entries:
             acting.begin()
-            if self._concerns(acting, entry):
+            waiting = "deferred" if entry.due and entry.attempts else "incoming"
+            if self._concerns(acting, entry, waiting):
                 self._apply(acting, entry)
             else:
                 self._rounds.parts.ledger.put_back(entry)
                 acting.end()
 
-    def _concerns(self, acting: Acting, entry: Entry) -> bool:
+    def _concerns(self, acting: Acting, entry: Entry, queue: str) -> bool:
         held = entry.due >= HOLD
         if (acting.operation == ask.RELEASE and not held) or (acting.operation == ask.HOLD and held):
             return False
         if acting.operation == ask.EXPIRE and entry.expired:
             return False
-        return acting.wanted("hold" if held else "deferred" if entry.due and entry.attempts else "incoming")
+        return acting.wanted("hold" if held else queue)
 
     def _apply(self, acting: Acting, entry: Entry) -> None:
         operation = acting.operation
@@ -199,8 +211,10 @@ class Operations:
             with closing(read(parts.ledger, entry)) as content:
                 new = self._prepared(entry, content.head)
         except Pending as pending:
-            parts.fetch(pending.fetch, partial(self._requeue, acting, entry, rounds + 1))
-            return
+            if rounds < _ROUNDS:
+                parts.fetch(pending.fetch, partial(self._requeue, acting, entry, rounds + 1))
+                return
+            new = "too many facts are wanted for it"
         except (Damaged, OSError) as error:
             new = str(error)
         if isinstance(new, str):

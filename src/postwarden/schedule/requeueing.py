@@ -4,7 +4,7 @@ new queue id. What was delivered stays so, and whoever is still to hear of it wi
 from msgspec.structs import replace
 
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.queue import Entry, NewMessage
+from postwarden.mail.queue import HOLD, Entry, NewMessage
 
 
 def anew(entry: Entry, queue_id: str, now: float) -> Envelope:
@@ -22,7 +22,7 @@ def anew(entry: Entry, queue_id: str, now: float) -> Envelope:
 
 
 def requeued(entry: Entry, envelope: Envelope, head: bytes, due: float) -> NewMessage:
-    """What was prepared, ready to be stored in the place of `entry`."""
+    """What was prepared, ready to be stored in the place of `entry`: `due` then, unless content put it on hold."""
     old, count = entry.envelope, len(envelope.recipients)
     closed = sorted(entry.untold)
     envelope = replace(
@@ -31,4 +31,4 @@ def requeued(entry: Entry, envelope: Envelope, head: bytes, due: float) -> NewMe
         recipients=(*envelope.recipients, *[old.recipients[index] for index in closed]),
     )
     untold = {count + n: entry.untold[index] for n, index in enumerate(closed)}
-    return NewMessage(envelope, head, body_of=entry.key, due=due, untold=untold)
+    return NewMessage(envelope, head, body_of=entry.key, due=HOLD if envelope.hold else due, untold=untold)

@@ -29,7 +29,7 @@ from functools import partial
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.events import Event, Failure, Warn
-from postwarden.mail.queue import HOLD, Change, Content, Entry, Key, NewMessage, SpoolError
+from postwarden.mail.queue import Change, Content, Entry, Key, NewMessage, SpoolError
 from postwarden.net.clock import Clock
 from postwarden.spool.entry import change_entry, lasts, state_of
 from postwarden.spool.files import DiskFiles, Files
@@ -183,7 +183,7 @@ class Ledger:
     def put_back(self, entry: Entry) -> None:
         """What `find` or `pick` gave, unchanged: it is held no more."""
         if not self._lookup.put_back(entry):
-            self.settle(Change(entry.key, due=self._clock.now()), lambda _: None)
+            self.settle(Change(entry.key, due=entry.due or self._clock.now()), lambda _: None)
 
     def import_(self, messages: Sequence[NewMessage], done: Callable[[], None]) -> None:
         """Store mail that comes from elsewhere, all in one transaction, then call `done`. Nobody holds it; what has no
@@ -423,7 +423,7 @@ class Ledger:
         if len(entries) < _BATCH:
             unheld = list(segment.read(_BATCH - len(entries), partial(self._gap, segment)))
         for entry in unheld:
-            entry.due = HOLD if entry.envelope.hold else now
+            entry.due = entry.due or now
         offsets = [entry.key[1] for entry in (*entries, *unheld)]
         for entry in (*entries, *unheld):
             self._move(segment, entry, operations)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.queue import Damaged, Entry
+from postwarden.mail.queue import HOLD, Damaged, Entry
 from postwarden.spool.layout import instance_of, is_body
 from postwarden.spool.segment import HEAD_SIZE, Gap, Record, Segment
 
@@ -25,6 +25,11 @@ def plausible(envelope: Envelope, body_file: str, body_size: int, body_crc: int)
     if not 0 <= body_crc < 1 << 32 or len(envelope.verp) not in (0, 2):
         return False
     return 0 <= body_size < _MAX_SIZE and 0 <= envelope.size < _MAX_SIZE and 0 <= envelope.arrival < _MAX_SIZE
+
+
+def _begin(envelope: Envelope) -> float:
+    """The due time that a message comes in with."""
+    return HOLD if envelope.hold else 0.0
 
 
 class LiveSegment:
@@ -75,7 +80,7 @@ class LiveSegment:
         body_size = stored.body_size if body_file else envelope.size - len(stored.head)
         entry = Entry(
             (self.number, stored.offset), envelope, tuple(range(len(envelope.recipients))), len(stored.head), body_size,
-            head=stored.head, body=stored.body, body_file=body_file, body_crc=stored.body_crc,
+            due=_begin(envelope), head=stored.head, body=stored.body, body_file=body_file, body_crc=stored.body_crc,
         )  # fmt: skip
         self.cursor = stored.offset + stored.length
         self.extend(self.cursor)
@@ -165,7 +170,7 @@ class LiveSegment:
         count = len(meta.envelope.recipients)
         return Entry(
             (self.number, record.offset), meta.envelope, tuple([n for n in range(count) if n not in finals]),
-            record.head_size, meta.body_size if meta.body_file else record.body_size,
+            record.head_size, meta.body_size if meta.body_file else record.body_size, due=_begin(meta.envelope),
             body_file=f"{instance_of(self.number)}/{meta.body_file}" if meta.body_file else "",
             body_crc=meta.body_crc,
         )  # fmt: skip

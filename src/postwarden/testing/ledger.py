@@ -63,7 +63,8 @@ class MemoryLedger:
         body = stored.body or b""
         self.contents[key] = (stored.head, body)
         everybody = tuple(range(len(stored.envelope.recipients)))
-        return Entry(key, stored.envelope, everybody, len(stored.head), len(body))
+        due = HOLD if stored.envelope.hold else 0.0
+        return Entry(key, stored.envelope, everybody, len(stored.head), len(body), due=due)
 
     def due(self, now: float, limit: int = 500) -> tuple[Entry, ...]:
         ready = [key for key, entry in self.away.items() if entry.due <= now or key in self._flushing][:limit]

@@ -1,10 +1,12 @@
 """What operators do with messages, those in the courier's hands and the others."""
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.schedule.test_courier import BOUNCED, DEFERRED, SENT, START, World
 
 from postwarden.ipc.queue_records import DELETE, EXPIRE, FORCE_EXPIRE, HOLD, RELEASE, REQUEUE
 from postwarden.ipc.records import Forward
+from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import HOLD as ON_HOLD
 from postwarden.mail.queue import NewMessage
@@ -302,3 +304,56 @@ def test_what_a_released_message_becomes_is_not_on_hold() -> None:
     world.answer(agent.jobs[0], SENT, crew=crew)
     (made,) = [new for change in world.ledger.changes for new in change.spawned]
     assert (made.envelope.hold, made.envelope.created) == (False, 0.0)
+
+
+def test_what_comes_in_on_hold_and_was_not_looked_at_stays_there() -> None:
+    world = World(qmgr_message_active_limit="1")
+    world.store("ann@smtp.example.com")
+    world.store("bob@smtp.example.com", hold=True)
+    world.store("cid@smtp.example.com", hold=True)
+    world.clock.run()
+    assert where(world) == {"ID1": "active", "ID2": "hold", "ID3": "hold"}
+    assert act(world, EXPIRE, "ID2") == ["ID2"]
+    world.courier.operations.flush_message("ID3")
+    assert where(world) == {"ID1": "active", "ID2": "hold", "ID3": "hold"}
+
+
+def test_what_waits_in_memory_for_others_is_in_hand() -> None:
+    """The ledger could not give it back at once: its place in the segment has been passed."""
+    world = World(qmgr_message_recipient_limit="3", qmgr_message_recipient_minimum="1")
+    for _ in range(4):
+        world.store("ann@smtp.example.com", "bob@smtp.example.com")
+    world.clock.run()
+    assert len(world.remote.jobs) == 2
+    kept = set(world.ledger.held)
+    assert act(world, DELETE, "ID3", queues=("incoming",)) == []
+    assert act(world, DELETE, "ID3", "ID4", queues=("active",)) == ["ID3", "ID4"]
+    assert len(kept) == 4 and len(world.ledger.held) == 2
+    assert not any(change.due for change in world.ledger.changes)
+
+
+def test_what_is_requeued_may_be_put_on_hold_by_content() -> None:
+    world = World()
+    waiting(world)
+    world.clerk = lambda envelope, head: (replace(envelope, hold=True), head)
+    assert act(world, REQUEUE, "ID1") == ["ID1"]
+    assert list(where(world).values()) == ["hold"] and not world.remote.jobs
+
+
+def test_facts_without_end_keep_a_message_as_it_is() -> None:
+    world = World()
+    waiting(world)
+
+    async def fact() -> None: ...
+
+    def clerk(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]:
+        raise Pending(fact)
+
+    world.clerk = clerk
+    over: list[bool] = []
+    acting = world.courier.operations.act(REQUEUE, ["ID1"], (), lambda: over.append(True))
+    for _ in range(1000):
+        if over:
+            break
+        world.fetches.pop()[1]()
+    assert over and acting.done == [] and where(world) == {"ID1": "deferred"}

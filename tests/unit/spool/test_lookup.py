@@ -118,6 +118,22 @@ def test_put_back_behind_the_cursor_and_before_it(spool: Spool) -> None:
     assert names(ledger.due(spool.clock.now())) == [ids[1]]
 
 
+def test_what_comes_in_on_hold_is_so_from_the_first(spool: Spool) -> None:
+    answers: list[object] = []
+    draft = spool.appender().draft()
+    draft.commit(replace(envelope("H", Spool.HEAD), hold=True), Spool.HEAD, answers.append)
+    spool.pump.until(lambda: answers)
+    spool.close()
+    ledger = opened(spool)
+    assert [listed.queue(listed.state()) for listed in pages(ledger)] == ["hold"]
+    (entry,) = ledger.due(0.0)
+    ledger.put_back(entry)
+    spool.barrier(ledger)
+    assert ledger.due(spool.clock.now() + 1e9) == (), "its place in the segment was passed"
+    (entry,) = ledger.find(["H"])
+    assert entry.due == HOLD
+
+
 def test_found_on_its_way_to_queue_db(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody holds and a sweep is moving can be had by name, and by the key that a listing gave."""
     monkeypatch.setattr(ledger_module, "_BATCH", 4)
