@@ -37,6 +37,16 @@ def references(text: str) -> set[str]:
     return set(re.findall(r"\$[({]?([A-Za-z0-9_]+)", text))
 
 
+def scan(text: str) -> tuple[set[str], ExpandError | None]:
+    """The names that `text` refers to, in every branch, up to the first mistake in it; and that mistake."""
+    found = set[str]()
+    try:
+        _Scan(found.add).run(text, 0)
+    except ExpandError as error:
+        return found, error
+    return found, None
+
+
 def closing(text: str, start: int) -> int:
     """Index of the bracket that closes the one at `start`. Raises ExpandError."""
     opener = text[start]
@@ -102,7 +112,7 @@ class _Expansion:
         wanted, other = _branches(rest)
         value = self._lookup(name[0])
         holds = bool(value) and bool(self.run(value or "", depth + 1))
-        return self.run(wanted if holds else other, depth + 1)
+        return self._chosen(holds, wanted, other, depth + 1)
 
     def _relation(self, inside: str, depth: int) -> str:
         end = closing(inside, 0)
@@ -112,12 +122,33 @@ class _Expansion:
         right_end = closing(inside, operator.end())
         left = self.run(inside[1:end], depth + 1)
         right = self.run(inside[operator.end() + 1 : right_end], depth + 1)
-        holds = _compare(left, operator[1], right)
+        holds = self._compare(left, operator[1], right)
         rest = inside[right_end + 1 :]
         if not rest.strip(SPACE):
             return "true" if holds else ""
         wanted, other = _branches(rest)
-        return self.run(wanted if holds else other, depth + 1)
+        return self._chosen(holds, wanted, other, depth + 1)
+
+    def _chosen(self, holds: bool, wanted: str, other: str, depth: int) -> str:
+        return self.run(wanted if holds else other, depth)
+
+    def _compare(self, left: str, operator: str, right: str) -> bool:
+        return _compare(left, operator, right)
+
+
+class _Scan(_Expansion):
+    """Goes into both branches, and takes no side."""
+
+    def __init__(self, see: Callable[[str], None]) -> None:
+        super().__init__(see)
+
+    def _chosen(self, holds: bool, wanted: str, other: str, depth: int) -> str:
+        self.run(wanted, depth)
+        self.run(other, depth)
+        return ""
+
+    def _compare(self, left: str, operator: str, right: str) -> bool:
+        return False
 
 
 def _branches(rest: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from postwarden.cli import postalias, postconf, postmap
+from postwarden.cli import postalias, postmap
 
 
 @pytest.fixture(autouse=True)
@@ -77,17 +77,3 @@ def test_aliases(here: Path, capsys: Captured) -> None:
     assert postalias.main("postalias", ["-q", "ROOT", "aliases"]) == 0
     assert postalias.main("postalias", ["-s", "aliases"]) == 0
     assert capsys.readouterr().out == "me\nroot:\tme\n"
-
-
-def test_postconf(here: Path, capsys: Captured) -> None:
-    assert postconf.main("postconf", ["-h", "mydomain", "smtpd_helo_required"]) == 0
-    assert postconf.main("postconf", ["-o", "stress=yes", "-x", "smtpd_timeout"]) == 0
-    out, err = capsys.readouterr()
-    assert out == "example.com\nno\nsmtpd_timeout = 10s\n"
-    assert f"{here}/main.cf:3: unused parameter: nosuch=x" in err
-    assert postconf.main("postconf", ["-n"]) == 0
-    assert "myhostname = mx.example.com\n" in capsys.readouterr().out
-    assert postconf.main("postconf", ["-e", "a=b"]) == 1
-    (here / "main.cf").write_text("bad\n")
-    assert postconf.main("postconf", []) == 1
-    assert "main.cf:1: " in capsys.readouterr().err
