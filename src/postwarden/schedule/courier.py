@@ -35,6 +35,8 @@ _PAGE = 500
 _PARKED = 100
 """Messages of many recipients that may wait in memory for the end of others, so that those of few can pass them."""
 _SWEEP = 5.0
+_DRIFT = 60.0
+"""Seconds by which a due time may be too late without harm."""
 
 
 class Courier:
@@ -120,8 +122,8 @@ class Courier:
         self._next_scan = self._clock.call_later(delay, self._scan)
         self._scan_at = self._clock.monotonic() + delay
         self._scanned = self._rounds.calendar.time()
-        due = self._ledger.next_due()
-        if due is not None and due > self._scanned + self._params.maximal_backoff_time:
+        due = self._ledger.last_due()
+        if due is not None and due > self._scanned + self._params.maximal_backoff_time + _DRIFT:
             self._ledger.flush()  # was put away before the clock was set back
         self._look()
 

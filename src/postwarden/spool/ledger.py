@@ -163,11 +163,10 @@ class Ledger:
         files.update([entry.body_file for entry in self._held.values()])
         return files
 
-    def next_due(self) -> float | None:
-        """When the next put-away message is due; 0 if something waits already; None if nothing does."""
-        if next(self._shelf.waiting(), None) is not None:
-            return 0.0
-        return self._rows.next_due(self._held)
+    def last_due(self) -> float | None:
+        """When the last of the put-away messages is due that nobody holds; None if there is none, or a flush is under
+        way. (Of many that are held it may look at some only, and tell None.)"""
+        return self._rows.last_due(self._held)
 
     def flush(self) -> None:
         """Make `due` hand out all deferred messages once, whatever their time, but not those on hold."""

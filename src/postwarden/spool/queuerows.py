@@ -156,15 +156,11 @@ class QueueRows:
             warned=state.warned, expired=state.expired, untold=state.untold, told=state.told,
         )  # fmt: skip
 
-    def next_due(self, held: Container[int]) -> float | None:
-        if self._flush_before or self._sites:
-            return 0.0
-        due, row = self._cursor
-        while page := self._walk("SELECT due, id FROM message WHERE due", "<", (due, row), HOLD, _PAGE):
-            for due, row in page:
-                if row not in held and row not in self._bad:
-                    return float(due)
-        return None
+    def last_due(self, held: Container[int]) -> float | None:
+        if self._flush_before:
+            return None
+        last = self._query("SELECT due, id FROM message WHERE due < ? ORDER BY due DESC LIMIT ?", (HOLD, _PAGE))
+        return next((float(due) for due, row in last if row not in held and row not in self._bad), None)
 
     def flush(self, epoch: int) -> None:
         """Hand out all rows of older epochs once, whatever their time."""

@@ -76,12 +76,10 @@ class MemoryLedger:
             self.held[entry.key] = entry
         return tuple(found)
 
-    def next_due(self) -> float | None:
-        if self.waiting:
-            return 0.0
+    def last_due(self) -> float | None:
         if self._flushing:
-            return 0.0
-        return min((entry.due for entry in self.away.values() if entry.due < HOLD), default=None)
+            return None
+        return max((entry.due for entry in self.away.values() if entry.due < HOLD), default=None)
 
     def flush(self) -> None:
         self._flushing = [key for key, entry in self.away.items() if entry.due < HOLD]

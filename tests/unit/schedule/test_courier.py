@@ -305,6 +305,19 @@ def test_the_calendar_may_jump() -> None:
     assert not any(change.spawned for change in world.ledger.changes)
 
 
+def test_one_due_time_that_is_too_late_is_found_among_others() -> None:
+    world = World()
+    for _ in range(2):
+        world.store("a@smtp.x.example")
+    world.clock.run()
+    for job in world.remote.jobs[:]:
+        world.answer(job, DEFERRED)
+    first, second = world.ledger.away.values()
+    first.due, second.due = world.clock.now() + 1e8, world.clock.now() + 4000
+    world.clock.advance(301)
+    assert {job.queue_id for job in world.remote.jobs[2:]} == {"ID1", "ID2"}
+
+
 def test_due_times_of_a_clock_that_was_ahead_are_not_believed() -> None:
     world = World(queue_run_delay="10s")
     world.store("a@smtp.x.example")

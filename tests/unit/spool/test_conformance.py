@@ -118,11 +118,11 @@ def test_take_and_settle(side: Any) -> None:
 def test_put_away(side: Any) -> None:
     entry = side.ledger.take(side.stored(1), -1)
     settle(side, Change(entry.key, (), ((0, LATER),), 50.0))
-    assert side.ledger.next_due() == 50.0
+    assert side.ledger.last_due() == 50.0
     assert side.ledger.due(49.0) == ()
     (entry,) = side.ledger.due(50.0)
     assert (entry.attempts, entry.due, entry.reasons) == (1, 50.0, {0: LATER})
-    assert side.ledger.next_due() is None
+    assert side.ledger.last_due() is None
     settle(side, Change(entry.key, (), ((0, LATER),), 90.0))
     side.ledger.flush()
     (entry,) = side.ledger.due(60.0)
@@ -133,7 +133,6 @@ def test_put_away(side: Any) -> None:
 def test_set_aside(side: Any) -> None:
     stored = side.stored(1)
     side.ledger.set_aside(stored, -1)
-    assert side.ledger.next_due() == 0.0
     (entry,) = side.ledger.due(0.0)
     assert entry.envelope == stored.envelope
     assert side.ledger.due(0.0) == ()
@@ -166,7 +165,7 @@ def listing(side: Any, limit: int = 500) -> list[Listed]:
 def test_hold_and_release(side: Any) -> None:
     entry = side.ledger.take(side.stored(2), -1)
     settle(side, Change(entry.key, due=HOLD))
-    assert side.ledger.next_due() is None
+    assert side.ledger.last_due() is None
     side.ledger.flush()
     assert side.ledger.due(1e14) == ()
     (listed,) = listing(side)
@@ -218,7 +217,6 @@ def test_flush_of_a_site(side: Any) -> None:
     for entry, names in zip(entries, sites, strict=True):
         settle(side, Change(entry.key, (), ((0, LATER),), 500.0, sites=names))
     side.ledger.flush_site("a.example")
-    assert side.ledger.next_due() == 0.0
     found = side.ledger.due(10.0)
     assert [e.envelope.queue_id for e in found] == [e.envelope.queue_id for e in entries[:2]]
     settle(side, Change(found[0].key, (), ((0, LATER),), 600.0, sites=("c.example",)))

@@ -5,7 +5,7 @@ import pytest
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.queue import Change, Damaged, Entry, NewMessage, SpoolError
+from postwarden.mail.queue import HOLD, Change, Damaged, Entry, NewMessage, SpoolError
 from postwarden.mail.status import Status
 from postwarden.spool import ledger as ledger_module
 from postwarden.spool.ledger import Ledger
@@ -52,7 +52,7 @@ def bodies(spool: Spool) -> list[Path]:
 def test_empty_queue(spool: Spool) -> None:
     ledger, found = recover(spool)
     assert found == []
-    assert ledger.next_due() is None
+    assert ledger.last_due() is None
     spool.close()
 
 
@@ -96,7 +96,6 @@ def test_recovery_is_lazy(spool: Spool) -> None:
     ledger.recover()
     first = ledger.due(0.0, 4)
     assert queue_ids(first) == [stored.envelope.queue_id for stored in spool.stored[:4]]
-    assert ledger.next_due() == 0.0
     assert len(ledger.due(0.0, 4)) == 2
     assert ledger.due(0.0, 4) == ()
     spool.close()
@@ -125,19 +124,19 @@ def test_put_away_and_back(spool: Spool) -> None:
     now = spool.clock.now()
     spool.settle(ledger, Change(entry.key, ((1, SENT),), ((0, LATER), (2, LATER)), now + 300))
     assert ledger.due(now + 299) == ()
-    assert ledger.next_due() == now + 300
+    assert ledger.last_due() == now + 300
     (back,) = ledger.due(now + 300)
     assert (back.open, back.attempts, back.due, back.reasons) == ((0, 2), 1, now + 300, {0: LATER, 2: LATER})
     assert spool.body(ledger, back) == b"body\r\n"
     assert ledger.due(now + 300) == ()
-    assert ledger.next_due() is None
+    assert ledger.last_due() is None
     spool.settle(ledger, put_away(back, now + 900))
     ledger, found = recover(spool)
     assert found == []
     (back,) = ledger.due(now + 900)
     assert back.attempts == 2
     spool.settle(ledger, sent(back))
-    assert recover(spool)[0].next_due() is None
+    assert recover(spool)[0].last_due() is None
     spool.close()
 
 
@@ -171,7 +170,7 @@ def test_a_clock_set_back_hides_nothing(spool: Spool) -> None:
     spool.settle(ledger, put_away(entries[0], now + 1000))
     assert len(ledger.due(now + 1000)) == 1
     spool.settle(ledger, put_away(entries[1], now + 10))
-    assert ledger.next_due() == now + 10
+    assert ledger.last_due() == now + 10
     assert len(ledger.due(now + 10)) == 1
     spool.close()
 
@@ -187,7 +186,6 @@ def test_flush_hands_out_all_once(spool: Spool) -> None:
         spool.settle(ledger, put_away(entry, now + 1000 + n))
     assert ledger.due(now) == ()
     ledger.flush()
-    assert ledger.next_due() == 0.0
     flushed: list[Entry] = []
     while page := ledger.due(now, 2):
         flushed += page
@@ -255,7 +253,6 @@ def test_a_full_courier_sets_aside(spool: Spool) -> None:
     assert ledger.take(spool.stored[0]) is not None
     ledger.set_aside(spool.stored[1])
     assert ledger.take(spool.stored[2]) is None  # older ones come first
-    assert ledger.next_due() == 0.0
     assert queue_ids(ledger.due(0.0)) == queue_ids_of(spool, 1, 2)
     assert ledger.take(spool.stored[3]) is not None
     spool.close()
@@ -487,3 +484,21 @@ def test_what_is_moved_unheld_is_due_at_the_time_of_the_sweep(spool: Spool) -> N
         spool.barrier(ledger)
         ledger.sweep(began)
     assert len(ledger.due(began)) == ledger_module._BATCH + 50
+
+
+def test_the_last_due_time_of_those_that_nobody_holds(spool: Spool) -> None:
+    ledger, _ = recover(spool)
+    appender = spool.appender()
+    for n in range(3):
+        spool.store(appender, b"body\r\n")
+        entry = ledger.take(spool.stored[n])
+        assert entry is not None
+        spool.settle(ledger, put_away(entry, 100.0 * (n + 1)))
+    assert ledger.last_due() == 300.0
+    (entry,) = ledger.find([spool.stored[2].envelope.queue_id])
+    assert ledger.last_due() == 200.0
+    spool.settle(ledger, Change(entry.key, due=HOLD))
+    assert ledger.last_due() == 200.0, "what is on hold is never due"
+    ledger.flush()
+    assert ledger.last_due() is None, "all are due"
+    assert len(ledger.due(50.0)) == 2 and ledger.due(50.0) == ()

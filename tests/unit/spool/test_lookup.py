@@ -293,7 +293,7 @@ def test_a_flush_reads_nothing_of_what_is_on_hold(spool: Spool) -> None:
     ledger.flush()
     assert names(ledger.due(1.0)) == ["D0", "D1", "D2"]
     assert ledger.due(1.0) == ()
-    assert ledger.next_due() is None
+    assert ledger.last_due() is None
     assert steps < 20
 
 
