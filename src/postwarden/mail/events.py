@@ -13,11 +13,13 @@ from postwarden.mail.address import external
 from postwarden.mail.envelope import Client
 from postwarden.mail.status import Status
 
-_UNPRINTABLE = dict.fromkeys((*range(32), 127), "?")
+_UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160), *range(0xD800, 0xE000)), "?")
+"""Those above 127 too: U+009B begins a terminal's control sequence as ESC [ does, and what came as no UTF-8 would
+make the whole of a JSON listing unreadable."""
 
 
 def printable(text: str) -> str:
-    """`text` with control characters as `?`, as Postfix does it."""
+    """`text` with control characters, and bytes that are no UTF-8, as `?`: so does Postfix with most of them."""
     return text if text.isprintable() else text.translate(_UNPRINTABLE)
 
 

@@ -97,6 +97,12 @@ def test_what_can_be_printed_is_left_alone() -> None:
     assert printable("a\tb\0c\x7fd\r\n") == "a?b?c?d??"
 
 
+def test_no_terminal_is_commanded() -> None:
+    """U+009B is ESC [ to a terminal; a byte that is no UTF-8 is one to another terminal."""
+    assert printable("a\x9b31mb") == "a?31mb"
+    assert printable(b"a\x9b31mb".decode("utf-8", "surrogateescape")) == "a?31mb"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
