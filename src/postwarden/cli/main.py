@@ -36,6 +36,7 @@ usage: postwarden [-c DIR] COMMAND
 
 def main() -> int:
     """Run the command that the program's name or the first word gives; the exit code."""
+    _open_standard_files()
     name = os.path.basename(sys.argv[0])
     if name in TOOLS:
         return run(TOOLS[name], name, sys.argv[1:])
@@ -53,6 +54,19 @@ def main() -> int:
         print(f"{prefix}: fatal: unknown command: '{words[0]}'. Usage: {name} start (or {known})", file=sys.stderr)
         return 1
     return run(COMMANDS[words[0]], words[0], [directory, *words[1:]])
+
+
+def _open_standard_files() -> None:
+    """Those that whoever called us has closed, as Postfix's commands do it: else the next file that is opened, or a
+    connection, would have such a number, and what is printed would go there."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+            os.set_inheritable(fd, True)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115
 
 
 def options(words: list[str]) -> tuple[str, list[str]]:

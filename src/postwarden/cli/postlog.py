@@ -9,7 +9,7 @@ from types import MappingProxyType
 from postwarden.cli.tool import Misuse, Refusal, configuration, log_sink, options
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
-from postwarden.mail.events import Event, Failure, Fatal, Notice, Warn
+from postwarden.mail.events import Event, Failure, Fatal, Notice, Warn, printable
 
 _USAGE = "usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]"
 _PAUSE = 1.0
@@ -46,9 +46,9 @@ def main(name: str, words: list[str]) -> int:
     kind = _EVENTS.get(priority.lower())
     if kind is None:
         return _complain(f'bad severity: "{priority}"')
-    lines = [" ".join(words)] if words else (line.rstrip("\n") for line in sys.stdin)
+    lines = [" ".join(words)] if words else map(_text, sys.stdin.buffer)
     try:
-        write(settings, tag or f"{settings.text('syslog_name')}/postlog", map(kind, lines))
+        write(settings, printable(tag) or f"{settings.text('syslog_name')}/postlog", map(kind, lines))
     except OSError as error:
         return _complain(str(error))
     return 0
@@ -67,6 +67,10 @@ def write(settings: Settings, tag: str, events: Iterable[Event]) -> None:
         if event.level in ("fatal", "panic"):
             time.sleep(_PAUSE)
     sink.close()
+
+
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\n").decode("utf-8", "surrogateescape")
 
 
 def _complain(text: str) -> int:

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 
 from postwarden.cli.handing_in import NotAllowed, check_user, full_name, hand_in, login_name
@@ -47,6 +48,8 @@ def main(name: str, words: list[str]) -> int:
         voice.say(Fatal(f"usage: {name} [options]"))
     except (Refusal, NotAllowed, ConfigError) as error:
         voice.say(Fatal(str(error)))
+    except Exception:
+        voice.say(Fatal(f"internal error: {traceback.format_exc(limit=-6)}".replace("\n", " | ")))
     return EX_TEMPFAIL
 
 
@@ -124,7 +127,9 @@ def enqueue(settings: Settings, options: Options, voice: Voice) -> None:
     except OSError as error:
         raise Refusal(f"{printable(sender)}({uid}): standard input: {error.strerror or error}") from None
     if options.verify or options.verbose == 1:
-        print(f"Mail Delivery Status Report will be mailed to <{external(sender)}>.", flush=True)
+        # The mail is in the queue: who hears of a failure now sends it again.
+        with contextlib.suppress(OSError, UnicodeError):
+            print(f"Mail Delivery Status Report will be mailed to <{external(sender)}>.", flush=True)
 
 
 def _submission(options: Options, sender: str, recipients: Iterable[str], verp: str) -> Submission:

@@ -1,5 +1,6 @@
 """What the queue's commands have alike: options as getopt(3) reads them, their configuration, and how they complain."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -65,9 +66,10 @@ class Voice:
             self._log.emit(program, event, name)
 
     def print(self, text: str) -> None:
-        """On standard error alone."""
-        sys.stderr.buffer.write(f"{self._name}: {text}\n".encode(errors="surrogateescape"))
-        sys.stderr.flush()
+        """On standard error alone. If nobody reads it, what is done goes on."""
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(f"{self._name}: {text}\n".encode(errors="surrogateescape"))
+            sys.stderr.flush()
 
 
 def log_sink(settings: Settings) -> Sink:

@@ -94,6 +94,26 @@ def test_every_command_is_explained_and_has_a_module() -> None:
         assert (Path(module.__file__).parent / f"{name}.py").exists()
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_files_that_the_caller_has_closed(tmp_path: Path, closed: str) -> None:
+    """The log must not become standard error."""
+    program = Path(sys.executable).parent / "postwarden"
+    (tmp_path / "main.cf").write_text(f"maillog_file = {tmp_path}/log\n")
+    (tmp_path / "log").write_text("before\n")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"MAIL_CONFIG='{tmp_path}' '{program}' postlog -p warn hello {closed}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"'{program}' sendmail -C '{tmp_path}/none' you {closed}"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 75
+
+
 def test_a_pipe_that_closes_is_no_traceback(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "postwarden"
     done = subprocess.run(

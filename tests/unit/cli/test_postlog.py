@@ -32,6 +32,7 @@ def lines(log: Path) -> list[str]:
         ("-p error x", "postfix/postlog: error: x"),
         ("-p info -t postfix/foo a\tb\1c", "postfix/foo: a?b?c"),
         ("-- -p", "postfix/postlog: -p"),
+        ("-t a\nb/c x", "a?b/c: x"),
     ],
 )
 def test_a_line(log: Path, words: str, line: str) -> None:
@@ -49,9 +50,9 @@ def test_the_worst_is_followed_by_a_pause(log: Path, level: str, monkeypatch: py
 
 
 def test_each_line_of_standard_input(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("one\ntwo\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\nt\xffwo"), "utf-8"))
     assert postlog.main("postlog", []) == 0
-    assert lines(log) == ["postfix/postlog: one", "postfix/postlog: two"]
+    assert lines(log) == ["postfix/postlog: one", "postfix/postlog: t?wo"]
 
 
 @pytest.mark.parametrize(

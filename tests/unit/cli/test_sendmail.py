@@ -1,5 +1,6 @@
 """The command in this process, with a socket that answers, or with none; against the real one: tests/interop."""
 
+import contextlib
 import os
 import pwd
 import sys
@@ -121,6 +122,26 @@ def test_recipients_from_the_header_are_added(setting: Setting, run: Run) -> Non
 def test_a_word_that_is_nobody_is_the_null_address(setting: Setting, run: Run, word: str) -> None:
     assert run(word) == 0
     assert setting.submissions[0].recipients == (Recipient(""),)
+
+
+@pytest.mark.parametrize(("word", "trace"), [("-v", "record"), ("-bv", "verify")])
+def test_who_does_not_hear_that_it_is_announced_need_not_send_again(
+    setting: Setting, run: Run, word: str, trace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(word, "-f", "me@x", "a@x") == 0
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert setting.submissions[0].trace == trace
+
+
+def test_a_bug_is_no_refusal(setting: Setting, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    setting.answer = ZeroDivisionError("x")
+    assert run("you") == 75
+    assert "fatal: internal error: " in capsys.readouterr().err
+    assert "ZeroDivisionError" in setting.log.read_text()
 
 
 @pytest.mark.parametrize(("word", "trace"), [("-v", "record"), ("-bv", "verify")])
