@@ -18,10 +18,11 @@ from postwarden.cli.handing_in import NotAllowed, hand_in
 from postwarden.cli.tool import Refusal, Voice
 from postwarden.config.settings import Settings, load
 from postwarden.mail.decision import BUILT_IN, Decision, Rule, Verdict
-from postwarden.mail.envelope import Envelope
+from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Warn
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts, TlsFacts
+from postwarden.mail.xtext import orcpt_of
 from postwarden.net.log import Log
 from postwarden.net.peername import LOCAL, PeerName
 from postwarden.net.stream import Handler
@@ -114,7 +115,10 @@ class PipeStream:
         rest = memoryview(data)
         try:
             while rest and self.open:
-                rest = rest[os.write(self._out, rest) :]
+                try:
+                    rest = rest[os.write(self._out, rest) :]
+                except BlockingIOError:  # whoever has the other end has made it so
+                    select.select([], [self._out], [])
         except OSError:
             self.open = False
 
@@ -150,7 +154,10 @@ def serve(session: Session, clock: PollClock, source: int, out: int) -> None:
         elif not stream.reading:
             time.sleep(left or 0.01)
         elif select.select([source], [], [], left)[0]:
-            data = os.read(source, _READ)
+            try:
+                data = os.read(source, _READ)
+            except BlockingIOError:
+                continue
             if not data:
                 over = True
                 session.ended()
@@ -227,8 +234,12 @@ class HandingStore:
 
     def hand_in(self, envelope: Envelope, content: Iterable[bytes]) -> Reply | None:
         """None, or the reply that says why not."""
+        # What the program said, as of any SMTP client; pickup would name what it means here.
+        given = tuple(
+            Recipient(one.address, "", one.orcpt or orcpt_of(one.address), one.notify) for one in envelope.recipients
+        )
         submission = Submission(
-            envelope.sender, envelope.recipients, eight_bit=envelope.eight_bit, ret=envelope.ret, envid=envelope.envid
+            envelope.sender, given, eight_bit=envelope.eight_bit, ret=envelope.ret, envid=envelope.envid
         )
         try:
             hand_in(self._settings, self._voice, submission, content)

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable
 from postwarden.content.canonical import Canonical, OpenMaps
 from postwarden.content.mapping import Limits, Mapper, Unreasonable, expand
 from postwarden.content.params import ContentParams
-from postwarden.mail.address import external
 from postwarden.mail.envelope import Notify, Recipient
-from postwarden.mail.xtext import to_orcpt
+from postwarden.mail.xtext import orcpt_of
 
 Rewrite = Callable[[str], str]
 _MOST_CHARACTERS = 16 << 20
@@ -107,6 +106,4 @@ def _complete(recipient: Recipient, address: str) -> Recipient:
     """`recipient` with `address` as ORCPT, unless something older is known."""
     if recipient.orcpt or recipient.original or address == recipient.address:
         return recipient
-    written = external(address)
-    orcpt = to_orcpt("rfc822" if written.isascii() else "utf-8", written)
-    return Recipient(recipient.address, "", orcpt, recipient.notify)
+    return Recipient(recipient.address, "", orcpt_of(address), recipient.notify)

@@ -2,6 +2,8 @@
 
 import re
 
+from postwarden.mail.address import external
+
 _SAFE = re.compile(r"[!-*,-<>-~]*\Z")
 _UNICODE = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
 
@@ -26,6 +28,12 @@ def to_orcpt(kind: str, address: str) -> str:
     if kind.lower() != "utf-8":
         return f"{kind};{to_xtext(address)}"
     return f"{kind};" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in address)
+
+
+def orcpt_of(address: str) -> str:
+    """The ORCPT of an address (internal form) for which none was given (RFC 3461 4.2, RFC 6533 3)."""
+    written = external(address)
+    return to_orcpt("rfc822" if written.isascii() else "utf-8", written)
 
 
 def from_orcpt(orcpt: str) -> tuple[str, str]:

@@ -86,11 +86,12 @@ def test_what_was_written_ahead_is_no_fault(setting: Setting) -> None:
 def test_dsn_goes_along(setting: Setting) -> None:
     setting.talk(
         b"EHLO me\r\nMAIL FROM:<me@x> RET=HDRS ENVID=abc\r\nRCPT TO:<a@x> NOTIFY=SUCCESS ORCPT=rfc822;b@x\r\n"
-        b"BDAT 3 LAST\r\nabcQUIT\r\n"
+        b"RCPT TO:<c+d>\r\nBDAT 3 LAST\r\nabcQUIT\r\n"
     )
     submission = setting.taken[0][0]
     assert (submission.ret, submission.envid) == ("HDRS", "abc")
     assert (submission.recipients[0].notify, submission.recipients[0].orcpt) == (2, "rfc822;b@x")
+    assert submission.recipients[1].orcpt == "rfc822;c+2Bd", "what was said, before it gets a domain"
 
 
 def test_input_that_ends(setting: Setting) -> None:
