@@ -63,10 +63,13 @@ class Content:
     def head(self) -> bytes:
         """So much of it that the header is in it, as far as it is not absurdly long."""
         self._file.seek(0)
-        data = b""
-        while len(data) < _HEAD and b"\n\n" not in data and (more := self._file.read(_READ)):
+        data = bytearray()
+        while len(data) < _HEAD and (more := self._file.read(_READ)):
+            seen = max(len(data) - 1, 0)
             data += more
-        return data
+            if data.find(b"\n\n", seen) >= 0:
+                break
+        return bytes(data)
 
 
 def read(fd: int) -> Iterator[bytes]:
@@ -153,19 +156,19 @@ def recipients_in(head: bytes) -> list[str]:
 
 def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(name in lower case, value) up to the first line that is no part of a header."""
-    name, value = b"", b""
+    name, lines = b"", [b""]
     for line in head.split(b"\n"):
         found = _FIELD.match(line)
         if found is not None:
             if name:
-                yield name, value
-            name, value = found[1].lower(), line[found.end() :]
+                yield name, b" ".join(lines)
+            name, lines = found[1].lower(), [line[found.end() :]]
         elif name and line[:1] in (b" ", b"\t"):
-            value += b" " + line
+            lines.append(line)
         else:
             break
     if name:
-        yield name, value
+        yield name, b" ".join(lines)
 
 
 def parse_addresses(text: str) -> list[str]:

@@ -1,13 +1,15 @@
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from postwarden.cli import handing_in, sendmail_smtp
-from postwarden.cli.sendmail_smtp import PollClock
+from postwarden.cli.sendmail_smtp import PipeStream, PollClock
 from postwarden.ipc.submit_client import Down
+from postwarden.testing.stream import Recorder
 from postwarden.wire.submission import Answer, Reader, Submission
 
 HELLO = "220 mx.example.com ESMTP Postfix"
@@ -92,6 +94,27 @@ def test_dsn_goes_along(setting: Setting) -> None:
     assert (submission.ret, submission.envid) == ("HDRS", "abc")
     assert (submission.recipients[0].notify, submission.recipients[0].orcpt) == (2, "rfc822;b@x")
     assert submission.recipients[1].orcpt == "rfc822;c+2Bd", "what was said, before it gets a domain"
+
+
+def test_whoever_reads_slowly_hears_all() -> None:
+    """The other end of standard output may be somebody's pipe that does not block."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    heard: list[bytes] = []
+
+    def hear() -> None:
+        while data := os.read(reader, 4096):
+            heard.append(data)
+
+    stream = PipeStream(Recorder(), writer)
+    thread = threading.Timer(0.05, hear)
+    thread.start()
+    stream.write(b"x" * 200_000)
+    os.close(writer)
+    thread.join(10)
+    os.close(reader)
+    assert stream.open
+    assert len(b"".join(heard)) == 200_000
 
 
 def test_input_that_ends(setting: Setting) -> None:
