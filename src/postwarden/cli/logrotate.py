@@ -48,6 +48,9 @@ def rotate(settings: Settings) -> None:
         raise Stop(f"not rotating '{log}'")
     try:
         rotated = f"{log}.{time.strftime(values['maillog_file_rotate_suffix'])}"
+        if os.path.lexists(rotated):
+            # What the compressor would not have is there uncompressed: renaming would overwrite it.
+            raise Stop(f"logfile '{log}' rotation failed: {rotated} exists")
         os.rename(log, rotated)
         master = lock.running(settings.text("queue_directory"))
         if master:
@@ -64,19 +67,27 @@ def rotate(settings: Settings) -> None:
 def _await_release(path: str) -> None:
     """What is written to the file after it was compressed would be lost. Raises OSError."""
     deadline = time.monotonic() + _PATIENCE
-    while holders := list(_holders(os.path.realpath(path))):
+    state = os.stat(path)
+    while holders := list(_holders(state)):
         if time.monotonic() > deadline:
             raise OSError(f"{path} is still written by process {holders[0]}")
         time.sleep(0.02)
 
 
-def _holders(path: str) -> Iterator[int]:
-    """Processes that have it open for writing."""
+def _holders(state: os.stat_result) -> Iterator[int]:
+    """Processes that have that file open for writing. Its name does not tell: somebody may have another file under the
+    same path, in a mount namespace of his own."""
     for process in Path("/proc").iterdir():
         if process.name.isdecimal() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if any(os.readlink(fd) == path and _written(process, fd.name) for fd in (process / "fd").iterdir()):
+                if any(_is(fd, state) and _written(process, fd.name) for fd in (process / "fd").iterdir()):
                     yield int(process.name)
+
+
+def _is(fd: Path, state: os.stat_result) -> bool:
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.stat(fd), state)
+    return False
 
 
 def _written(process: Path, fd: str) -> bool:

@@ -61,6 +61,18 @@ def test_no_log_and_no_arguments(etc: Path, capsys: pytest.CaptureFixture[str]) 
     assert rotate(etc) == 1
 
 
+def test_what_an_earlier_rotation_left_is_not_overwritten(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(etc, maillog_file_compressor="false")
+    assert rotate(etc) == 1
+    (left,) = etc.glob("log.*")
+    (etc / "log").write_text("another line\n")
+    configure(etc)
+    assert rotate(etc) == 1
+    assert f"rotation failed: {left} exists" in capsys.readouterr().err
+    assert left.read_text() == "a line\n"
+    assert (etc / "log").read_text().startswith("another line\n")
+
+
 def test_a_file_that_is_still_written_is_not_compressed(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logrotate, "_PATIENCE", 0.0)
     monkeypatch.setattr(os, "getpid", lambda: 0)
