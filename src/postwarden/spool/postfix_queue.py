@@ -143,7 +143,7 @@ class _Reading:
         elif kind == "T" and not self._arrival:
             self._arrival = _time(text)
         elif kind == "S" and self._sender is None:
-            self._sender = text.decode()
+            self._sender = _address(text)
         elif kind == "F":
             self._full_name = text.decode("utf-8", "replace")
         elif kind == "O":
@@ -155,7 +155,7 @@ class _Reading:
         elif kind in "LI":
             self._filter = text.decode("utf-8", "replace")
         elif kind == ">":
-            self._redirect = text.decode()
+            self._redirect = _address(text)
 
     def _take_attribute(self, text: bytes) -> None:
         name, equals, value = text.partition(b"=")
@@ -172,10 +172,10 @@ class _Reading:
         if record.kind == "/" or (record.kind == "D" and record.offset not in self._closed):
             self._delivered += 1
             return
-        address = record.text.decode()
+        address = _address(record.text)
         if not address:
             raise Unusable("null recipient address")
-        original = known.get("original", b"").decode() or address
+        original = _address(known.get("original", b"")) or address
         notify = _number(known.get("notify_flags", b""))
         self._recipients.append(
             Recipient(
@@ -256,6 +256,14 @@ def split(content: bytes) -> tuple[bytes, bytes]:
         if not (_HEADER.match(content, at) or (at and content[at : at + 1] in (b" ", b"\t"))):
             return content[:at] + b"\r\n", content[at:]
         at = end + 2
+
+
+def _address(text: bytes) -> str:
+    """Raises Unusable, UnicodeDecodeError."""
+    if b"\n" in text or b"\r" in text:
+        # It would be the next command to a server.
+        raise Unusable(f"a line break in an address: {shown(text[:100])}")
+    return text.decode()
 
 
 def _mended(data: bytes) -> bytes:
