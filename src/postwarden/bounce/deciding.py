@@ -10,6 +10,9 @@ from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
 from postwarden.mail.status import Status
 from postwarden.mail.verp import verp_sender
 
+_WHOLE = 100
+"""Reports of one round (VERP) that bring the whole message back. A mailing of 50 KB that expires for 20,000 recipients
+at once would want a gigabyte of memory, and of queue.db."""
 _DISCARDED = Remark("undeliverable postmaster notification discarded", warning=True)
 
 
@@ -63,8 +66,9 @@ class Decider:
                 yield self._copy(Report(kind, self._double_recipient, outcomes, log, whole=True))
         else:
             told = wanted(envelope, outcomes, Notify.FAILURE)
-            log_sender, whole = "sender non-delivery notification", envelope.ret != "HDRS"
-            for recipient, some in self._addressed(envelope, told):
+            addressed = list(self._addressed(envelope, told))
+            log_sender, whole = "sender non-delivery notification", envelope.ret != "HDRS" and len(addressed) <= _WHOLE
+            for recipient, some in addressed:
                 yield Report(kind, recipient, some, log_sender, whole=whole)
             if "bounce" in self._classes:
                 yield self._copy(Report(kind, params.bounce_notice_recipient, outcomes, log))

@@ -96,8 +96,15 @@ class Settler:
             entry.key, tuple(finals), deferred, due, spawned,
             warned=told.late, sites=message.sites, untold=tuple(untold), told=told.first,
         )  # fmt: skip
-        self.busy += 1
-        self._batch.append((entry, change, partial(self._settled, message, told, last)))
+        self._gather(entry, change, partial(self._settled, message, told, last))
+
+    def _gather(self, entry: Entry, change: Change, done: Callable[[tuple[Entry, ...]], None]) -> None:
+        if self._batch and self._batch[-1][0] is entry and _only_finals(self._batch[-1][1]):
+            # Each change costs as much as its message has recipients: for a mailing of 50,000 that is much.
+            change = replace(change, finals=self._batch.pop()[1].finals + change.finals)
+        else:
+            self.busy += 1
+        self._batch.append((entry, change, done))
         if len(self._batch) >= _BATCH or not self._lag:
             self.flush()
         elif self._timer is None:
@@ -240,6 +247,11 @@ def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Deliv
     delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, max(now - message.active, 0.0))
     status = Status("2.0.0", f"forwarded as {queue_id}", "local")
     return Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays)
+
+
+def _only_finals(change: Change) -> bool:
+    """It can be made with the next one of its message; nobody waits for it."""
+    return not (change.deferred or change.due or change.spawned or change.warned or change.untold or change.told)
 
 
 def _moved(change: Change, key: Key) -> Change:

@@ -17,7 +17,8 @@ def change_entry(entry: Entry, change: Change) -> None:
         entry.expired |= change.expired
         if change.told:
             entry.told, entry.untold = True, {}
-        entry.untold.update(change.untold)
+        if change.untold:
+            entry.untold = {**entry.untold, **dict(change.untold)}  # the writer's thread may still look at the old one
 
 
 def lasts(change: Change) -> bool:

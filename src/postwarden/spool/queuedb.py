@@ -239,7 +239,7 @@ class _Group:
         self.settled: dict[int, Settled] = {}
         self._messages: dict[int, list[Any]] = {}
         self._bodies: list[tuple[Any, ...]] = []
-        self._updates: dict[int, tuple[float, bytes, int, int]] = {}
+        self._updates: dict[int, Update] = {}
         self._sites: dict[int, tuple[str, ...]] = {}
         self._deletes: list[Delete] = []
         self._files: list[str] = []
@@ -250,10 +250,10 @@ class _Group:
                 self.settled.setdefault(segment, []).append((offset, finals))
             case Insert():
                 self._insert(operation)
-            case Update(row, due, state, epoch, sites):
-                self._updates[row] = (due, seal_state(state), epoch, row)
-                if sites is not None:
-                    self._sites[row] = sites
+            case Update():
+                self._updates[operation.row] = operation  # only the last is written
+                if operation.sites is not None:
+                    self._sites[operation.row] = operation.sites
             case Delete():
                 self._updates.pop(operation.row, None)
                 self._sites[operation.row] = ()
@@ -283,7 +283,8 @@ class _Group:
         _insert_rows(db, "body", self._bodies)
         _insert_rows(db, "message", list(self._messages.values()))
         if self._updates:
-            db.executemany("UPDATE message SET due = ?, state = ?, epoch = ? WHERE id = ?", self._updates.values())
+            updates = [(new.due, seal_state(new.state), new.epoch, new.row) for new in self._updates.values()]
+            db.executemany("UPDATE message SET due = ?, state = ?, epoch = ? WHERE id = ?", updates)
         if self._deletes:
             db.executemany("DELETE FROM message WHERE id = ?", [(gone.row,) for gone in self._deletes])
 

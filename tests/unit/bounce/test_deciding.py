@@ -119,6 +119,13 @@ def test_verp_reports_one_recipient_at_a_time() -> None:
     assert decided(message, what, disable_verp_bounces="yes") == [("failure", "", "list@x", [0, 1], True)]
 
 
+def test_many_verp_reports_do_not_bring_the_message_back() -> None:
+    for count, whole in ((100, True), (101, False)):
+        message = envelope(*[0] * count, sender="list@x", verp="+=")
+        found = decided(message, Round(failed=tuple((n, NO) for n in range(count))))
+        assert [one[-1] for one in found] == [whole] * count
+
+
 @pytest.mark.parametrize(
     ("notify", "status", "trace", "warned", "told", "wanted"),
     [

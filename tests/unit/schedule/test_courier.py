@@ -318,6 +318,28 @@ def test_one_due_time_that_is_too_late_is_found_among_others() -> None:
     assert {job.queue_id for job in world.remote.jobs[2:]} == {"ID1", "ID2"}
 
 
+def test_outcomes_of_one_message_are_one_change() -> None:
+    world = World(lag=0.02, smtp_destination_recipient_limit="1", qmgr_message_recipient_minimum="1")
+    world.store(*(f"{name}@smtp.{name}.example" for name in "abcdef"))
+    world.store("z@smtp.z.example")
+    world.clock.run()
+    jobs = [job for job in world.remote.jobs if job.queue_id == "ID1"]
+    (other,) = [job for job in world.remote.jobs if job.queue_id == "ID2"]
+    for job in (*jobs[:3], other, *jobs[3:5]):
+        world.answer(job)
+    world.clock.advance(0.02)
+    finals = [[index for index, _ in change.finals] for change in world.ledger.changes]
+    assert finals == [[0, 1, 2], [0], [3, 4]]
+    world.answer(jobs[5], DEFERRED)
+    world.clock.advance(0.02)
+    assert world.ledger.changes[-1].due and world.courier._rounds.settler.busy == 0
+    world.courier.flush()
+    world.clock.run()
+    world.answer(world.remote.jobs[-1])
+    world.clock.advance(0.02)
+    assert world.ledger.held == {} and world.courier._rounds.settler.busy == 0
+
+
 def test_due_times_of_a_clock_that_was_ahead_are_not_believed() -> None:
     world = World(queue_run_delay="10s")
     world.store("a@smtp.x.example")
