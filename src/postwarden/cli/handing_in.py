@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from postwarden.cli.tool import Refusal, Voice
 from postwarden.config.settings import Settings
+from postwarden.ipc.local_socket import login_name
 from postwarden.ipc.submit_client import Down, submit
 from postwarden.mail.events import Warn
 from postwarden.spool.maildrop import drop, maildrop_directory
@@ -70,14 +71,6 @@ def _leave(settings: Settings, voice: Voice, submission: Submission, content: It
     except OSError as error:
         voice.say(Warn(f"{directory}: {error.strerror or error}"))
         raise Refusal("queue file write error") from None
-
-
-def login_name(uid: int) -> str:
-    """Empty for a uid that the password file does not have."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
 
 
 def full_name(uid: int) -> str:

@@ -8,12 +8,13 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 
-from postwarden.cli.handing_in import NotAllowed, check_user, full_name, hand_in, login_name
+from postwarden.cli.handing_in import NotAllowed, check_user, full_name, hand_in
 from postwarden.cli.sendmail_message import Content, cleaned, parse_addresses, read, recipients_in
 from postwarden.cli.sendmail_options import Options, check, parse
 from postwarden.cli.tool import Misuse, Refusal, Voice, configuration
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
+from postwarden.ipc.local_socket import login_name
 from postwarden.mail.address import external
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.events import Event, Fatal, Warn, printable

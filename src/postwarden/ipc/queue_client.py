@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from postwarden.ipc.channel import BlockingChannel, ChannelError
+from postwarden.ipc.local_socket import connect
 from postwarden.ipc.queue_records import (
     ABSENT,
     BAD,
@@ -69,7 +70,7 @@ class QueueClient:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)
         try:
-            _connect(sock, self._path)
+            connect(sock, self._path)
             self._channel: BlockingChannel[Answer] = BlockingChannel(sock, Answer)
             sock.settimeout(timeout)
         except PermissionError:
@@ -165,15 +166,3 @@ class QueueClient:
 
 class _Absent(Exception):
     pass
-
-
-def _connect(sock: socket.socket, path: str) -> None:
-    """A path may be longer than the 107 bytes that fit into an address: then its directory is opened first."""
-    if len(os.fsencode(path)) < 108:
-        sock.connect(path)
-        return
-    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-    finally:
-        os.close(directory)

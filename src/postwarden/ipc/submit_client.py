@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterable
 
+from postwarden.ipc.local_socket import connect
 from postwarden.wire.submission import GREETING, Answer, Line, Malformed, log_lines, parse_answer
 
 _GREETED = 5.0
@@ -33,7 +34,7 @@ def submit(queue_directory: str, parts: Iterable[bytes]) -> Answer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             sock.settimeout(_GREETED)
-            _connect(sock, path)
+            connect(sock, path)
             # A master that is about to end has nobody who accepts; one that greets has.
             if _exactly(sock, len(GREETING)) != GREETING:
                 raise Down(f"{path}: nobody greets")
@@ -66,7 +67,7 @@ class LogSink:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             try:
                 sock.settimeout(_LOGGED)
-                _connect(sock, self._path)
+                connect(sock, self._path)
                 if _exactly(sock, len(GREETING)) != GREETING:
                     return False
                 sock.sendall(log_lines(Line(level, text) for level, text in lines))
@@ -76,18 +77,6 @@ class LogSink:
 
     def close(self) -> None:
         return
-
-
-def _connect(sock: socket.socket, path: str) -> None:
-    """A path may be longer than the 107 bytes that fit into an address: then its directory is opened first."""
-    if len(os.fsencode(path)) < 108:
-        sock.connect(path)
-        return
-    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-    finally:
-        os.close(directory)
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import pwd
 import socket
-import struct
 
+from postwarden.ipc.local_socket import peer_uid
 from postwarden.net.stream import SocketStream
 from postwarden.receive.submission import Submitting
 from postwarden.receive.submit_service import SubmitService
@@ -13,7 +12,6 @@ from postwarden.receive.submit_service import SubmitService
 _AT_ONCE = 64
 _PAUSE = 1.0
 """Seconds, when there is no descriptor left for who waits."""
-_CREDENTIALS = struct.Struct("3i")
 
 
 class LocalDoor:
@@ -66,18 +64,3 @@ class LocalDoor:
             await self._loop.connect_accepted_socket(
                 lambda: SocketStream(Submitting(self._service, uid), self._loop), connection
             )
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Whose process is at the other end: the effective user when it connected."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    uid: int = _CREDENTIALS.unpack(raw)[1]
-    return uid
-
-
-def login_name(uid: int) -> str:
-    """Empty for a uid that the password file does not have."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""

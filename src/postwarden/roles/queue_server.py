@@ -8,15 +8,14 @@ those that authorized_mailq_users and authorized_flush_users name, all else for 
 import asyncio
 import contextlib
 import os
-import pwd
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable
 
 from postwarden.ipc import queue_records as ask
 from postwarden.ipc.channel import HELLO, ChannelError, Decoder, frame
+from postwarden.ipc.local_socket import login_name, peer_uid
 from postwarden.mail.events import Failure
 from postwarden.mail.hostname import valid_hostname
 from postwarden.mail.queue import Cursor, Damaged, Listed
@@ -87,7 +86,7 @@ class QueueServer:
         except OSError:
             return
         sock.setblocking(False)
-        uid = _peer(sock)
+        uid = peer_uid(sock)
         crowded = len(self._tasks) >= _CONNECTIONS or self._users[uid] >= _CONNECTIONS_OF_A_USER
         if crowded and uid not in self._trusted:
             sock.close()
@@ -145,7 +144,7 @@ class QueueServer:
         """Why a user may not; None: he may. Looking up a name may take long, so it keeps no mail waiting."""
         if uid in self._trusted:
             return None
-        name = await self._loop.run_in_executor(None, _name, uid)
+        name = await self._loop.run_in_executor(None, login_name, uid) or "unknown"
         if self.authorized(parameter, name):
             return None
         return ask.Refused(ask.DENIED, f"User {name}({uid}) is not allowed to {what}")
@@ -169,6 +168,8 @@ class _Desk:
             return await self._answer(question)
         except Damaged as error:
             return ask.Refused(ask.BAD, str(error)), ()
+        except OverflowError:
+            return ask.Refused(ask.BAD, "no such place in the listing"), ()
 
     async def _answer(self, question: ask.Question) -> tuple[ask.Answer, tuple[int, ...]]:
         """Raises Damaged."""
@@ -261,20 +262,6 @@ class _Desk:
 def _since(listed: Listed) -> float:
     envelope = listed.envelope()
     return envelope.created or envelope.arrival
-
-
-def _peer(sock: socket.socket) -> int:
-    """The uid of who connected."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid & 0xFFFFFFFF
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _in_memory(data: bytes) -> int:

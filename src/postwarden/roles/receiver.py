@@ -18,6 +18,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.ipc.channel import Channel
+from postwarden.ipc.local_socket import login_name
 from postwarden.ipc.records import Credit, Link, SegmentSealed, SiteWanted, Stored, ToReceiver
 from postwarden.mail.events import Event, Warn
 from postwarden.net.dial import SocketDial
@@ -29,7 +30,7 @@ from postwarden.receive.handshakes import Handshakes
 from postwarden.receive.session import Session
 from postwarden.roles.life import Life, run
 from postwarden.roles.listeners import SUBMIT
-from postwarden.roles.local_door import LocalDoor, login_name
+from postwarden.roles.local_door import LocalDoor
 from postwarden.spool.appender import Appender
 from postwarden.spool.params import SpoolParams
 

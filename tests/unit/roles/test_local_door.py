@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pwd
 import socket
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +11,7 @@ import pytest
 from postwarden.receive.submit_service import SubmitService
 from postwarden.roles import local_door
 from postwarden.roles.listeners import SUBMIT, bind, submission
-from postwarden.roles.local_door import LocalDoor, login_name, peer_uid
+from postwarden.roles.local_door import LocalDoor
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
 from postwarden.wire.submission import GREETING
@@ -119,16 +118,3 @@ def test_no_link_leads_root_astray(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"bind .*/public/submit: "):
         bind(submission(settings(queue_directory=str(tmp_path))))
     assert (other / "submit").read_text() == "precious"
-
-
-def test_names_of_users() -> None:
-    me = pwd.getpwuid(os.getuid()).pw_name
-    assert login_name(os.getuid()) == me
-    assert login_name(4_000_000) == ""
-
-
-def test_peer() -> None:
-    ours, theirs = socket.socketpair()
-    assert peer_uid(ours) == os.getuid()
-    ours.close()
-    theirs.close()

@@ -40,6 +40,8 @@ class Stub:
 
     def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]:
         self.limits.append(limit)
+        if after and after[0] >= 1 << 63:
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
         start = after[0] if after else 0
         end = start + limit
         return self.messages[start:end], (end, 0, 0, 0) if end < len(self.messages) else None
@@ -112,6 +114,15 @@ def test_a_page_of_giants_is_shorter(tmp_path: Path) -> None:
     served(tmp_path, stub, lambda queue: found.extend(one.queue_id for one in queue.listing()))
     assert len(found) == 40
     assert min(stub.limits) < 20
+
+
+def test_a_place_that_can_not_be_is_answered(tmp_path: Path) -> None:
+    def work(queue: QueueClient) -> None:
+        with pytest.raises(Bad, match="no such place"):
+            queue._ask(ask.ListPage(((1 << 64) - 1, 0, 0, 0)), ask.Page)
+        assert len(list(queue.listing())) == 1
+
+    served(tmp_path, Stub([listed(1)]), work)
 
 
 def test_operations_go_through_in_pages(tmp_path: Path) -> None:
@@ -232,7 +243,7 @@ def test_nonsense_ends_the_connection(tmp_path: Path, data: bytes) -> None:
 
 
 def test_one_user_has_few_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postwarden.roles.queue_server._peer", lambda sock: 1234)
+    monkeypatch.setattr("postwarden.roles.queue_server.peer_uid", lambda sock: 1234)
 
     async def work(server: QueueServer, path: str) -> None:
         pairs = [await asyncio.open_unix_connection(path) for _ in range(21)]
