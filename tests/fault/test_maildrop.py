@@ -78,7 +78,8 @@ def test_who_takes_it_is_killed(tmp_path: Path) -> None:
         while kills < 3:
             before = len(names(sink))
             until(lambda before=before: len(names(sink)) > before + 20, 30)
-            (agent,) = gateway.pids("agent")
+            until(lambda: gateway.pids("agent"))
+            agent = gateway.pids("agent")[0]
             for pid in (agent, *children(agent)):
                 os.kill(pid, signal.SIGKILL)
             kills += 1

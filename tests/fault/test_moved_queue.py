@@ -1,6 +1,7 @@
 """A queue directory that is copied to another machine, with another name and other processes, and started there:
 nothing that waited is lost or comes twice, and the copy needs nothing of where it was."""
 
+import contextlib
 import os
 import signal
 import smtplib
@@ -63,7 +64,8 @@ def end_at_once(gateway: Gateway) -> None:
     processes = [gateway.master_pid, *children(gateway.master_pid)]
     processes += [pid for process in processes[1:] for pid in children(process)]
     for pid in processes:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # without its master it has ended by itself
+            os.kill(pid, signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in processes))
 
 

@@ -1,6 +1,7 @@
 """One generation after another: nothing of the old one is left, and two never work on one queue."""
 
 import os
+import pwd
 import resource
 import signal
 import smtplib
@@ -9,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
+from tests.whole import MASTER_CF, OWNER, Gateway, Sink, free_port, running, until
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,10 @@ def test_reloads_leave_no_descriptor_in_the_master_and_a_removed_port_is_closed(
 @pytest.mark.parametrize("command", ["start", "start-fg"])
 def test_a_start_that_can_not_succeed_ends_and_says_why(tmp_path: Path, command: str) -> None:
     gateway = Gateway(tmp_path)
-    (gateway.queue / "postwarden" / "queue.db").mkdir(parents=True)
+    database = gateway.queue / "postwarden" / "queue.db"
+    database.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(database, pwd.getpwnam(OWNER).pw_uid, -1)
     refused = gateway.command(command, check=False)
     assert refused.returncode == 1
     assert "the queue can't be opened" in gateway.log()

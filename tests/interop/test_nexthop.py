@@ -120,6 +120,7 @@ def ask_ourselves() -> list[str]:
             finder.find(nexthop, future.set_result)
             result = await asyncio.wait_for(future, 30)
             said.append(f"{result.code} {result.text}" if isinstance(result, Status) else str(result))
+        names.close()
         return said
 
     return asyncio.run(main())

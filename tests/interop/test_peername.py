@@ -112,12 +112,14 @@ def ask_ourselves() -> list[str]:
     async def main() -> list[str]:
         loop = asyncio.get_running_loop()
         clock = LoopClock(loop)
-        peers = PeerNames(open_names(loop, clock, (f"{SERVER}:53",)).native, clock)
+        lookups = open_names(loop, clock, (f"{SERVER}:53",))
+        peers = PeerNames(lookups.native, clock)
         said = []
         for address in ADDRESSES:
             future: asyncio.Future[PeerName] = loop.create_future()
             peers.verify(address, future.set_result)
             said.append(describe(await asyncio.wait_for(future, 30)))
+        lookups.close()
         return said
 
     return asyncio.run(main())

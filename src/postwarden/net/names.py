@@ -1,6 +1,7 @@
 """The two ways in which a process looks up names, made from the configuration."""
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from postwarden.net.clock import Clock
@@ -15,13 +16,15 @@ class Names(NamedTuple):
     """DNS alone: mail exchangers, and whatever a domain's owner publishes."""
     native: Resolver
     """As the system looks up hosts: /etc/hosts, then DNS."""
+    close: Callable[[], None] = lambda: None
+    """Ask no more, and give the sockets back."""
 
 
 def open_names(loop: asyncio.AbstractEventLoop, clock: Clock, servers: tuple[str, ...] = ()) -> Names:
     """`servers` are those of postwarden_dns_servers (`address:port`); none: resolv.conf. ValueError: a bad one."""
     config = _Given(servers) if servers else ResolvConf(clock.monotonic)
     dns = StubResolver(config, SocketNetwork(loop), clock)
-    return Names(dns, HostsFirst(HostsFile(clock.monotonic), dns, lambda: config().search))
+    return Names(dns, HostsFirst(HostsFile(clock.monotonic), dns, lambda: config().search), dns.close)
 
 
 class _Given:
