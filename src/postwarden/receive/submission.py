@@ -107,7 +107,7 @@ class Submitting:
                 if self._over:
                     return
         except Malformed as error:
-            self._service.emit(Warn(f"uid={self.uid}: malformed input: {error}"))
+            self._service.complain(self.uid, f"uid={self.uid}: malformed input: {error}")
             self._say(Answer(REFUSED, "malformed input"))
         except Exception:
             self._broken()
@@ -152,12 +152,12 @@ class Submitting:
         try:
             if not service.users.may_submit(self.uid):
                 text = f"User {service.users.name(self.uid)}({self.uid}) is not allowed to submit mail"
-                service.emit(Warn(text))
+                service.complain(self.uid, text)
                 return Answer(DENIED, text)
             if not service.users.may_send_as(self.uid, submission.sender):
                 return Answer(REFUSED, f"not authorized to use sender='{submission.sender}'")
         except (TableError, Pending) as error:
-            service.emit(Warn(f"uid={self.uid}: who may submit is not known: {error}"))
+            service.complain(self.uid, f"uid={self.uid}: who may submit is not known: {error}")
             return Answer(LATER, "user lookup error")
         fault = service.store.room(0)
         if fault is not None:
@@ -171,7 +171,7 @@ class Submitting:
         intake.write(self._chunks.feed(data))
         limit = self._service.params.message_size_limit
         if 0 < limit < intake.size:
-            self._service.emit(Warn(f"uid={self.uid}: File too large"))
+            self._service.complain(self.uid, f"uid={self.uid}: File too large")
             self._say(_TOO_BIG)
         elif draft.congested:
             draft.on_drained = self._stream.resume
@@ -282,7 +282,7 @@ class Submitting:
 
     def _timed_out(self) -> None:
         if not self._over:
-            self._service.emit(Warn(f"uid={self.uid}: timeout"))
+            self._service.complain(self.uid, f"uid={self.uid}: timeout")
             self._stream.close()
             self._end()
 

@@ -115,13 +115,21 @@ class SubmitService:
 
     def log_line(self, uid: int, line: Line) -> None:
         """What a command of that user has to say, so that the operator sees it; not without end."""
-        if self.counters is not None and uid:
-            count = self.counters.count("log", str(uid), self.clock.now(), MESSAGES)
-            if count == _LINES + 1:
-                self.emit(Warn(f"uid={uid}: more than {_LINES} log lines in an hour: the others are dropped"))
-            if count > _LINES:
-                return
-        self._relay(line.level, printable(line.text))
+        if self._may_log(uid):
+            self._relay(line.level, printable(line.text))
+
+    def complain(self, uid: int, text: str) -> None:
+        """Of what that user has sent; not without end either."""
+        if self._may_log(uid):
+            self.emit(Warn(text))
+
+    def _may_log(self, uid: int) -> bool:
+        if self.counters is None or not uid:
+            return True
+        count = self.counters.count("log", str(uid), self.clock.now(), MESSAGES)
+        if count == _LINES + 1:
+            self.emit(Warn(f"uid={uid}: more than {_LINES} log lines in an hour: the others are dropped"))
+        return count <= _LINES
 
     def over_quota(self, uid: int) -> str:
         """Counts a message. Why it may not come now; empty: it may. Root has no quota, since nothing keeps root in."""

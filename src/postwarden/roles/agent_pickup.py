@@ -29,6 +29,10 @@ _RETRY = 60.0
 _OLD = 86400.0
 """Seconds after which what was never finished is removed."""
 _SWEEP = 3600.0
+_REMOVED = 500
+"""Leftovers of a round: each costs a write to the disk."""
+_TOLD = 10
+"""Of them by name."""
 _SLACK = 10 << 20
 """Bytes of a file beside the content: its envelope, and the frames."""
 _READ = 64 << 10
@@ -88,9 +92,8 @@ class Pickup:
     def _bring(self, maildrop: Maildrop) -> int:
         now = self._now()
         if now - self._swept >= _SWEEP or now < self._swept:
-            self._swept = now
             with self._as_owner():
-                self._sweep(maildrop, now)
+                self._swept = now if self._sweep(maildrop, now) else 0.0
         taken = 0
         for one in self._due(maildrop, now):
             if self._leave():
@@ -156,13 +159,25 @@ class Pickup:
             kept = maildrop.set_aside(one.name)
         self._say(Warn(f"maildrop/{one.name}: uid={one.uid}: not accepted: {why}; it is kept as {kept}"))
 
-    def _sweep(self, maildrop: Maildrop, now: float) -> None:
+    def _sweep(self, maildrop: Maildrop, now: float) -> bool:
+        """False: there is more to remove. Anybody may leave a million names, so neither time nor lines are spent on
+        all of them at once."""
+        removed = stuck = 0
         for name in maildrop.leftovers(now - _OLD):
             try:
                 maildrop.remove(name)
-                self._say(Notice(f"maildrop/{name}: was never finished: removed"))
+                removed += 1
+                if removed <= _TOLD:
+                    self._say(Notice(f"maildrop/{name}: was never finished: removed"))
             except OSError as error:
-                self._say(Warn(f"maildrop/{name}: {error.strerror or error}"))
+                stuck += 1
+                if stuck <= _TOLD:
+                    self._say(Warn(f"maildrop/{name}: {error.strerror or error}"))
+            if removed >= _REMOVED:
+                break
+        if removed > _TOLD or stuck > _TOLD:
+            self._say(Warn(f"maildrop: {removed} names that were never finished removed, {stuck} could not be removed"))
+        return removed < _REMOVED
 
     def _complain(self, text: str) -> None:
         if text != self._fault:

@@ -289,6 +289,15 @@ def test_nonsense_is_told_so_and_costs_nothing(data: bytes) -> None:
     assert door.log[-1].startswith("pickup: warning: uid=1000: malformed input: ")
 
 
+def test_nonsense_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postwarden.receive.submit_service._LINES", 3)
+    door = Door()
+    for _ in range(9):
+        door.connect().say(b"nonsense" * 9)
+    assert len(door.log) == 4
+    assert door.log[-1] == "pickup: warning: uid=1000: more than 3 log lines in an hour: the others are dropped"
+
+
 def test_half_a_message_is_none() -> None:
     door = Door()
     data = b"".join(whole(Submission("joe", TO), MAIL))

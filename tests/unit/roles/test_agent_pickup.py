@@ -276,6 +276,26 @@ def test_leftovers_go_after_a_day(place: Place) -> None:
     assert place.log == [f"info: maildrop/{unfinished.name}: was never finished: removed"]
 
 
+def test_a_thousand_leftovers_cost_neither_much_time_nor_many_lines(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postwarden.roles.agent_pickup._REMOVED", 30)
+    for n in range(50):
+        (Path(place.directory) / f"left{n}").touch()
+        (Path(place.directory) / f"stuck{n}" / "x").mkdir(parents=True)
+    place.leave()
+    place.now += 2 * 86400
+    assert place.pickup.round() == 1
+    assert len(place.files) == 70
+    place.pickup.round()
+    assert len(place.files) == 50
+    assert len(place.log) <= 42
+    assert place.log[-1].endswith("20 names that were never finished removed, 50 could not be removed")
+    lines = len(place.log)
+    place.pickup.round()
+    assert len(place.log) == lines
+
+
 def test_a_directory_that_is_gone_is_told_of_once(place: Place) -> None:
     os.rmdir(place.directory)
     for _ in range(3):
