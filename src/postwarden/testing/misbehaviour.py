@@ -166,6 +166,17 @@ def _hello() -> Iterator[Case]:
     yield Case("354 to DATA without sender", Script({"MAIL": _LATER, "RCPT": b"503 5.5.1 MAIL first\r\n"}))
 
 
+def _twice() -> Iterator[Case]:
+    for stage in ("EHLO", "MAIL", "RCPT", "DATA", END):
+        for kind, offer in (("pipelined", OFFER), ("one by one", PLAIN)):
+            if stage == "EHLO" and offer is OFFER:
+                continue
+            name = f"{_STAGE[stage]}, {kind}"
+            if stage != "DATA":  # smtp(8) takes the second 354 for the verdict and bounces; we wait for a better day
+                yield Case(f"{name}: answered twice", Script({stage: _OK[stage] * 2}, offer), 2)
+            yield Case(f"{name}: refused, then accepted", Script({stage: _NEVER + _OK[stage]}, offer), 2)
+
+
 _ENCRYPT = (("smtp_tls_security_level", "encrypt"),)
 _MAY = (("smtp_tls_security_level", "may"),)
 
@@ -249,4 +260,4 @@ def comparable(text: str) -> str:
 
 
 def cases() -> tuple[Case, ...]:
-    return (*_stages(), *_recipients(), *_content(), *_hello(), *_starttls())
+    return (*_stages(), *_recipients(), *_content(), *_hello(), *_twice(), *_starttls())

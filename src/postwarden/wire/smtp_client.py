@@ -5,8 +5,10 @@
     while (answer := client.next()) is not None:      # (event, reply), in the order of the commands
         ... client.send("MAIL", b"MAIL FROM:<...>")   # gives the bytes to send
 
-It knows which command each reply answers, refuses to send what is out of order (UsageError: our own bug), and never
-takes a reply that came unasked for the answer to a command that is yet to be sent.
+It knows which command each reply answers, and refuses to send what is out of order (UsageError: our own bug). A server
+that answers a command twice is one reply ahead from then on, as it is for Postfix: DATA gets the reply to RCPT, which
+refuses it, and no message counts as delivered. Who has sent content, or has a new message, looks at `unasked` first:
+what came before the end of the content is no verdict, and a new message needs a clean start.
 """
 
 from collections import deque

@@ -2,8 +2,8 @@
 RFC 2920, RFC 2033).
 
 The order of things is Postfix's. Commands are sent in bursts; when all of a burst are answered, the course is
-corrected: a refused sender, no accepted recipient or a refused DATA lead to RSET. What is said to whom is known from
-`SmtpClient`, which never takes a reply for that of another command.
+corrected: a refused sender, no accepted recipient or a refused DATA lead to RSET. `SmtpClient` knows which command a
+reply answers.
 """
 
 from typing import Protocol
