@@ -35,6 +35,43 @@ def waiting(settings: Settings) -> Iterator[Message | Unreadable]:
                 yield Unreadable(dropped.name, str(error))
 
 
+def opened(settings: Settings, name: str) -> tuple[Message, Iterator[bytes]] | None:
+    """One message, and its content in pieces with CRLF line ends; None where it is not, or this user can't see it.
+    Raises OSError and Malformed, the iterator too."""
+    maildrop = _open(settings)
+    if maildrop is None:
+        return None
+    with closing(maildrop):
+        if not maildrop.has(name):
+            return None
+        try:
+            fd, dropped = maildrop.open(name)
+        except FileNotFoundError:
+            return None
+    events = _events(fd)
+    submission = next(events, None)
+    if not isinstance(submission, Submission):
+        raise Malformed("no envelope")
+    return _message(dropped, submission), _with_crlf(event for event in events if isinstance(event, bytes))
+
+
+def _events(fd: int) -> Iterator[object]:
+    reader = Reader()
+    with open(fd, "rb", buffering=0) as stream:
+        while data := stream.read(_BLOCK):
+            yield from reader.feed(data)
+
+
+def _with_crlf(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Programs end their lines as they like."""
+    kept = b""
+    for piece in pieces:
+        piece = kept + piece
+        kept = b"\r" if piece.endswith(b"\r") else b""
+        yield piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    yield kept
+
+
 class WithMaildrop:
     """A queue with its maildrop, from which mail can be deleted, and nothing else."""
 

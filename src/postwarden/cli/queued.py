@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from postwarden.cli import dropped
 from postwarden.cli.reach import reach
 from postwarden.cli.tool import Voice, configuration, may_open_directly
 from postwarden.config.values import split
@@ -18,9 +19,10 @@ from postwarden.mail.queue import Content, Damaged, Listed
 from postwarden.spool.offline import InUse, OfflineQueue
 from postwarden.spool.postfix_directory import hashed, is_queue_id
 from postwarden.spool.postfix_writer import Stored, Style, write
+from postwarden.wire.submission import Malformed
 
 _QUEUES = ("maildrop", "incoming", "active", "deferred", "hold", "saved")
-_FAULTS = (Denied, Down, InUse, Bad, Damaged, OSError, sqlite3.Error, msgspec.MsgspecError)
+_FAULTS = (Denied, Down, InUse, Bad, Damaged, Malformed, OSError, sqlite3.Error, msgspec.MsgspecError)
 _MEMORY = 8 << 20
 _PIECE = 1 << 18
 
@@ -55,7 +57,7 @@ class Queued:
             file = cast(BinaryIO, copy)
             try:
                 found = self._ours(queue_id)
-                name = None if found is None else self._write(*found, file)
+                name = self._write_dropped(queue_id, file) if found is None else self._write(*found, file)
             except _FAULTS as error:
                 refused = isinstance(error, Denied | PermissionError)
                 raise NotThere("Permission denied" if refused else str(error)) from error
@@ -94,6 +96,15 @@ class Queued:
             if content.fd >= 0:
                 os.close(content.fd)
         return self._path(listed.queue(state), envelope.queue_id)
+
+    def _write_dropped(self, queue_id: str, file: BinaryIO) -> str | None:
+        found = dropped.opened(self._settings, queue_id)
+        if found is None:
+            return None
+        message, content = found
+        stored = Stored(message.envelope, frozenset(range(len(message.envelope.recipients))))
+        write(file, stored, b"", content, Style(0, self._style().line_length_limit, False))  # what it was given
+        return self._path(dropped.QUEUE, queue_id)
 
     def _style(self) -> Style:
         settings = self._settings

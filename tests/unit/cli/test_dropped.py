@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from postwarden.cli import listing
+from postwarden.cli import listing, postcat
 from postwarden.cli.dropped import WithMaildrop, waiting
 from postwarden.cli.listing import Message, Unreadable
 from postwarden.config.settings import Settings, load
@@ -56,6 +56,21 @@ def test_it_is_listed_without_a_mark(configured: Settings) -> None:
     assert text.startswith(f"{name} ") and text.split("\n")[0].endswith("  me@example.org")
     assert text.split("\n")[1:3] == [" " * 41 + "x@dead.example", " " * 41 + '"y z"@dead.example']
     assert '"queue_name": "maildrop"' in listing.json(found)
+
+
+def test_postcat_shows_it(configured: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    name = dropped(configured, whole(MAIL, [b"Subject: x\r", b"\n\nbody\n", b"end"]))
+    where = f"maildrop/{name}"
+    words = ["-c", configured.config_directory, "-q"]
+    assert postcat.main("postcat", [*words, name]) == 0
+    said = capfd.readouterr().out
+    assert "\nsender: me@example.org\n" in said
+    assert "\nrecipient: x@dead.example\n" in said and "\nrecipient: y z@dead.example\n" in said
+    assert f"*** MESSAGE CONTENTS {where} ***\nSubject: x\n\nbody\nend\n*** HEADER EXTRACTED {where} ***\n" in said
+    assert postcat.main("postcat", [*words, dropped(configured, [b"junk"])]) == 1
+    assert "not a submission" in capfd.readouterr().err
+    assert postcat.main("postcat", [*words, "0" * 32]) == 1
+    assert "No such file or directory" in capfd.readouterr().err
 
 
 def test_what_is_no_mail_is_named(configured: Settings) -> None:
