@@ -1,10 +1,11 @@
-"""`postwarden compat DIR`: links with Postfix's names, each of which answers as Postfix's command does."""
+"""`postwarden compat DIR`: links with our name and Postfix's, each of which answers as Postfix's command does."""
 
 import os
 import sys
 from pathlib import Path
 
 NAMES = (
+    "postwarden",
     "postfix",
     "postmap",
     "postalias",
@@ -25,10 +26,13 @@ def main(name: str, words: list[str]) -> int:
         print("usage: postwarden compat DIR", file=sys.stderr)
         return 1
     directory = Path(words[1])
-    program = Path(sys.argv[0]) if os.path.isabs(sys.argv[0]) else Path(sys.executable).parent / "postwarden"
+    # Resolved: a link that was called by its name would be replaced by one to itself.
+    program = Path(sys.argv[0]).resolve() if os.path.isabs(sys.argv[0]) else Path(sys.executable).parent / "postwarden"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for link in (directory / link for link in NAMES):
+            if link.resolve() == program and not link.is_symlink():
+                continue
             if link.is_symlink():
                 link.unlink()
             elif link.exists():

@@ -64,6 +64,9 @@ class Found(Struct):
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. Exit code 0, or 1 with the reason on standard error."""
     voice = Voice("postwarden")
+    if {"-h", "--help"} & set(words[1:]):
+        print(USAGE, end="")
+        return 0
     try:
         request = parse(words[1:])
         found = look(load(words[0]), request, voice)

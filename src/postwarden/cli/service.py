@@ -180,7 +180,7 @@ def status(settings: Settings, voice: Voice) -> int:
     """Exit 0 and the process id when it runs, else 1."""
     pid = lock.running(settings.text("queue_directory"))
     if not pid:
-        voice.say(Notice("the Postfix mail system is not running"))
+        voice.say(Notice(_hidden(settings) or "the Postfix mail system is not running"))
         return 1
     voice.say(Notice(f"the Postfix mail system is running: PID: {pid}"))
     return 0
@@ -244,8 +244,16 @@ def mail_owner(settings: Settings) -> tuple[int, int] | None:
 def running(settings: Settings) -> int:
     pid = lock.running(settings.text("queue_directory"))
     if not pid:
-        raise Stop("the Postfix mail system is not running")
+        raise Stop(_hidden(settings) or "the Postfix mail system is not running")
     return pid
+
+
+def _hidden(settings: Settings) -> str:
+    """Why this user can't know whether it runs; empty if he can."""
+    path = lock.pid_file(settings.text("queue_directory"))
+    if os.access(path, os.R_OK, effective_ids=True) or not os.access(path, os.F_OK):
+        return ""
+    return f"{path}: Permission denied: this command is for the user who started the mail system, and for root"
 
 
 def data_lock(settings: Settings) -> Path:

@@ -22,6 +22,23 @@ def test_links_are_made_in_a_directory_that_is_made_and_again(tmp_path: Path, pr
         assert all((directory / name).readlink() == program for name in NAMES)
 
 
+def test_links_are_renewed_by_one_of_them(tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program.parent.mkdir()
+    program.write_text("#!python\n")
+    assert main("compat", ["/etc/postfix", str(tmp_path)]) == 0
+    for name in ("postfix", "postwarden"):
+        monkeypatch.setattr(sys, "argv", [str(tmp_path / name), "compat"])
+        assert main("compat", ["/etc/postfix", str(tmp_path)]) == 0
+        assert all((tmp_path / name).readlink() == program for name in NAMES)
+
+
+def test_the_program_s_own_directory_is_fit(tmp_path: Path, program: Path) -> None:
+    program.parent.mkdir()
+    program.write_text("#!python\n")
+    assert main("compat", ["/etc/postfix", str(program.parent)]) == 0
+    assert program.read_text() == "#!python\n" and (program.parent / "mailq").readlink() == program
+
+
 def test_the_real_postfix_is_left_alone(tmp_path: Path, program: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "postmap").write_text("the real one")
     assert main("compat", ["/etc/postfix", str(tmp_path)]) == 1

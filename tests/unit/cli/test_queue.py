@@ -243,3 +243,9 @@ def test_a_configuration_at_fault(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "main.cf").write_text("bogus\n")
     assert queue.main("queue", [str(tmp_path)]) == 1
     assert f"{tmp_path}/main.cf:1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_is_no_fault(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert queue.main("queue", ["/nonexistent", word]) == 0
+    assert capsys.readouterr() == (queue.USAGE, "")

@@ -55,6 +55,17 @@ def test_nothing_runs_is_said_in_the_log_too(etc: Path, command: str, signals: l
     assert not signals
 
 
+@pytest.mark.parametrize("command", ["stop", "status"])
+def test_who_may_not_look_is_not_told_that_nothing_runs(
+    etc: Path, command: str, signals: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.close(lock.hold(lock.pid_file(str(etc.parent / "queue"))))
+    monkeypatch.setattr("os.access", lambda path, mode, **_: mode == os.F_OK)
+    assert service.main(command, [str(etc)]) == 1
+    assert f"{etc.parent}/queue/pid/master.pid: Permission denied" in log(etc)
+    assert "not running" not in log(etc) and not signals
+
+
 def test_flush_fails_as_postqueue_does(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert service.main("flush", [str(etc)]) == 69
     assert "postqueue: fatal: Cannot flush mail queue - mail system is down" in capsys.readouterr().err
