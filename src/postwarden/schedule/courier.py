@@ -229,11 +229,11 @@ class Courier:
             if delivery.message.gone:
                 self._free(destination, None)
                 continue
-            if delivery.deaths < _DEATHS and self._scheduler.again(destination, delivery):
+            if delivery.deaths >= _DEATHS or delivery.message.away:  # an operator waits for it to end
+                self._free(destination, None)
+            elif self._scheduler.again(destination, delivery):
                 delivery.message.queued += 1
                 continue
-            if delivery.deaths >= _DEATHS:
-                self._free(destination, None)
             self._rounds.fail(delivery.message, delivery.indices, destination.suspended or LOST_WORKER)
             self._rounds.part_done(delivery.message)
         self._soon()

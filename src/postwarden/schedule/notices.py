@@ -1,6 +1,6 @@
 """Mail to the postmaster about servers that misbehave: carriers say what was said, and store nothing themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from msgspec import structs
@@ -8,7 +8,7 @@ from msgspec import structs
 from postwarden.ipc.records import Troubled
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Notify, Recipient
-from postwarden.mail.events import Warn
+from postwarden.mail.events import Warn, printable
 from postwarden.mail.queue import NewMessage
 from postwarden.mail.status import Status
 from postwarden.mail.transcript import postmaster_notice
@@ -20,6 +20,8 @@ _MOST, _PER = 100, 60.0
 _AT_ONCE = 1.0
 """A due time long past: what is stored so is taken up as soon as somebody looks."""
 _ROUNDS = 200
+_LONGEST = 160_000
+"""Characters of a transcript: 64 replies of 2,048 and some. A carrier is not believed to keep to it."""
 
 
 class Notices:
@@ -34,19 +36,20 @@ class Notices:
         if not self._may_tell(parts):
             return
         now, queue_id = parts.clock.now(), parts.ledger.new_queue_id()
+        server = printable(record.server[:300])
         head, body = postmaster_notice(
             queue_id=queue_id,
             now=now,
             hostname=params.myhostname,
             mail_name=params.mail_name,
             recipient=params.error_notice_recipient,
-            subject=f"{params.mail_name} {record.protocol} client: errors from {record.server}",
+            subject=f"{params.mail_name} {record.protocol} client: errors from {server}",
             text=[
-                f"Unexpected response from {record.server}.",
+                f"Unexpected response from {server}.",
                 "",
                 "Transcript of session follows.",
                 "",
-                *record.transcript,
+                *_bounded(record.transcript),
             ],
         )
         envelope = Envelope(
@@ -84,3 +87,13 @@ class Notices:
             text = f"postmaster notify: more than {_MOST} notices in a minute; those that follow are left out"
             parts.log.emit("smtp", Warn(text))
         return self._told <= _MOST
+
+
+def _bounded(lines: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for line in lines:
+        size += len(line)
+        if size > _LONGEST:
+            yield " ..."
+            return
+        yield printable(line)

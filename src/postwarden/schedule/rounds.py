@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
-from postwarden.mail.events import Delivered, Notice, Queued, Removed, printable
+from postwarden.mail.events import Delivered, Failure, Notice, Queued, Removed, printable
 from postwarden.mail.queue import HOLD, Change, Entry
 from postwarden.mail.status import Status
 from postwarden.schedule import lifetimes
@@ -121,7 +121,10 @@ class Rounds:
             if rounds < _ROUNDS:
                 self.parts.fetch(pending.fetch, partial(self._plan, message, rounds + 1))
                 return
-            plan = Plan([], [(index, RESOLVER_FAILURE) for index in message.entry.open])
+            plan = _hopeless(message)
+        except Exception as error:  # a bug of ours with one address would keep this one, and its page, for ever
+            self._emit("qmgr", Failure(f"{message.entry.envelope.queue_id}: internal error: {error!r}"))
+            plan = _hopeless(message)
         self._start(message, Plan([], []) if message.away else plan)
 
     def _start(self, message: Message, plan: Plan) -> None:
@@ -322,6 +325,10 @@ def _lanes(groups: Sequence[Group]) -> Mapping[str, int]:
     if len(groups) <= 2:
         return _ALL_SMALL
     return {name: lane(count) for name, count in Counter([group.limits.name for group in groups]).items()}
+
+
+def _hopeless(message: Message) -> Plan:
+    return Plan([], [(index, RESOLVER_FAILURE) for index in message.entry.open])
 
 
 def _ended(message: Message) -> bool:

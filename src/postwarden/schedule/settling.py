@@ -8,6 +8,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from postwarden.mail.decision import Pending
 from postwarden.mail.events import Delivered, Failure, Notice, Warn
 from postwarden.mail.queue import Change, Content, Damaged, Entry, Key
 from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
@@ -19,6 +20,7 @@ from postwarden.schedule.ports import Ledger
 from postwarden.schedule.spawning import Spawned, Spawner, Told, recorded
 
 _BATCH = 64
+UNTELLABLE = Status("4.3.0", "internal error")
 UNREADABLE = Status("4.3.0", "queue file can't be read")
 
 
@@ -72,11 +74,17 @@ class Settler:
         """Make what became of recipients durable. Before the `last` time only what is sent. Raises Pending where
         content does; nothing has happened then."""
         entry = message.entry
-        traced = spawner.traced(entry, message.sent)
         told = _NOTHING
-        if message.forwards or (last and _tells(message, traced)):
-            told = self._spawn(message, spawner, traced, last=last)
-            traced = told.traced or traced
+        try:
+            traced = spawner.traced(entry, message.sent)
+            if message.forwards or (last and _tells(message, traced)):
+                told = self._spawn(message, spawner, traced, last=last)
+                traced = told.traced or traced
+        except Pending:
+            raise
+        except Exception as error:  # a bug of ours with one message would keep it in our hands for ever
+            self._emit("qmgr", Failure(f"{entry.envelope.queue_id}: internal error: {error!r}"))
+            traced = _tell_nobody(message)
         finals, message.sent = message.sent, []
         deferred: tuple[tuple[int, Status], ...] = ()
         due = 0.0
@@ -252,6 +260,15 @@ def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Deliv
 def _only_finals(change: Change) -> bool:
     """It can be made with the next one of its message; nobody waits for it."""
     return not (change.deferred or change.due or change.spawned or change.warned or change.untold or change.told)
+
+
+def _tell_nobody(message: Message) -> Outcomes:
+    """What can't be reported or forwarded is tried again."""
+    forwarded = {index for index, _ in message.forwards}
+    unmade = [both for both in message.sent if both[0] in forwarded]
+    _put_off(message, [(index, UNTELLABLE) for index, _ in (*unmade, *message.failed, *message.expired)])
+    message.forwards, message.warn = [], False
+    return ()
 
 
 def _moved(change: Change, key: Key) -> Change:

@@ -340,6 +340,27 @@ def test_outcomes_of_one_message_are_one_change() -> None:
     assert world.ledger.held == {} and world.courier._rounds.settler.busy == 0
 
 
+def test_a_bug_with_one_address_keeps_neither_its_message_nor_those_behind_it() -> None:
+    world = World(qmgr_message_active_limit="8")
+
+    class Odd(DomainResolver):
+        def resolve(self, recipient: str) -> Route:
+            if recipient.startswith("bug"):
+                raise UnicodeDecodeError("idna", b"", 0, 1, "bug")
+            return super().resolve(recipient)
+
+    world.resolver = Odd()
+    for n in range(20):
+        world.store(f"{'bug' if n % 3 == 0 else 'ann'}{n}@smtp.x{n}.example")
+    world.clock.advance(10)
+    while world.remote.jobs:
+        world.answer(world.remote.jobs.pop())
+        world.clock.advance(1)
+    assert world.courier.figures == {"active": 0, "waiting": 0, "delivering": 0}
+    assert len(world.ledger.away) == 7 and not world.ledger.held
+    assert any("internal error: UnicodeDecodeError" in line for line in world.lines())
+
+
 def test_due_times_of_a_clock_that_was_ahead_are_not_believed() -> None:
     world = World(queue_run_delay="10s")
     world.store("a@smtp.x.example")

@@ -74,3 +74,14 @@ def test_a_thousand_servers_are_told_of_a_hundred_times() -> None:
     made.courier.troubled(RECORD)
     made.clock.run()
     assert made.courier.figures["active"] == 101
+
+
+def test_a_carrier_is_not_believed_to_be_brief() -> None:
+    made = world()
+    made.courier.troubled(
+        Troubled("x\r\nBcc: all@example.com " * 1000, "LMTP", (" In:  a\r\nb",) + ("y" * 1000,) * 50_000)
+    )
+    made.clock.run()
+    (job,) = made.remote.jobs
+    assert job.size < 200_000 and b"\nBcc" not in job.head
+    assert b" In:  a??b\r\n" in (job.body or b"") and b"\r\n ...\r\n" in (job.body or b"")

@@ -357,3 +357,14 @@ def test_facts_without_end_keep_a_message_as_it_is() -> None:
             break
         world.fetches.pop()[1]()
     assert over and acting.done == [] and where(world) == {"ID1": "deferred"}
+
+
+def test_what_is_to_be_held_is_not_begun_again_when_its_worker_dies() -> None:
+    world = World()
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    assert act(world, HOLD, "ID1") == []
+    world.courier.worker_left("carrier", world.crew)
+    world.clock.run()
+    assert where(world) == {"ID1": "hold"}
+    assert world.courier.figures == {"active": 0, "waiting": 0, "delivering": 0}

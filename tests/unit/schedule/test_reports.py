@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.schedule.test_courier import BOUNCED, DEFERRED, SENT, World
 
-from postwarden.ipc.records import Stored
+from postwarden.ipc.records import Forward, Stored
 from postwarden.mail.envelope import Envelope, Notify, Recipient
 from postwarden.mail.queue import Content, Entry, NewMessage
 from postwarden.mail.round import Kind, Remark, Report, Round
@@ -168,3 +168,37 @@ def test_a_record_is_made_of_the_first_round_alone() -> None:
     assert reported(world) == [b"0 of 1: host mx[192.0.2.1] said: 450 later"]
     (entry,) = world.ledger.away.values()
     assert entry.told
+
+
+def test_a_bug_in_a_report_keeps_no_message() -> None:
+    world = World()
+
+    def bug(*_: object) -> None:
+        raise ValueError("bug")
+
+    world.clerk = bug  # type: ignore[assignment]
+    store(world, "a@smtp.x", "b@smtp.y", notify=0)
+    x, y = world.remote.jobs
+    world.answer(x)
+    world.answer(y, BOUNCED)
+    assert world.courier.figures["active"] == 0
+    (entry,) = world.ledger.away.values()
+    assert entry.open == (1,) and entry.reasons[1].text == "internal error"
+    assert "qmgr: error: ID1: internal error: ValueError('bug')" in world.lines()
+
+
+def test_a_bug_in_a_forward_has_its_recipient_tried_again() -> None:
+    world = World()
+    store(world, "a@local.x", "b@smtp.y", notify=0)
+    agent, crew = world.hire("agent")
+    world.clock.run()
+
+    def bug(*_: object) -> None:
+        raise ValueError("bug")
+
+    world.clerk = bug  # type: ignore[assignment]
+    world.courier.forwarded(crew, Forward(agent.jobs[0].job_id, 0, "joe@discard.x", (Recipient("c@smtp.z"),)))
+    world.answer(agent.jobs[0], crew=crew)
+    world.answer(world.remote.jobs[0])
+    (entry,) = world.ledger.away.values()
+    assert entry.open == (0,) and world.courier.figures["active"] == 0
