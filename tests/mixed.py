@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from zlib import crc32
 
 from tests.whole import OWNER, PROGRAM, Gateway, Sink, free_port, until
 
@@ -45,6 +46,8 @@ FAILS = {"no": "no@sink.example", "team": "no-team@sink.example", "lost": "lost@
 ALIASES = "team: ok-team@sink.example, no-team@sink.example\nlost: nobody-has-this-name\n"
 _REPORTED = re.compile(rb"Final-Recipient: rfc822; *(\S+)\r\n(?:[A-Z][^\r]*\r\n|[ \t][^\r]*\r\n)*?Action: (\w+)")
 _NAME = re.compile(rb"^X-Name: (\S+)\r?$", re.M)
+_SMALL, _LARGE = 5, 1300
+"""Lines of a letter: 1 KB, and 300 KB."""
 
 
 class World:
@@ -120,8 +123,11 @@ class Book:
 class Load:
     """Threads that send until `stop`."""
 
-    def __init__(self, world: World, *, clients: int = 4, pause: float = 0.05, operators: bool = True) -> None:
-        self.world, self.pause = world, pause
+    def __init__(
+        self, world: World, *, clients: int = 4, pause: float = 0.05, operators: bool = True, large: bool = True
+    ) -> None:
+        """`large`: one letter of twenty has a body that gets a file of its own in the queue."""
+        self.world, self.pause, self.large = world, pause, large
         self.book = Book()
         self.operations: Counter[str] = Counter()
         self._over = threading.Event()
@@ -145,6 +151,9 @@ class Load:
         while not self._over.is_set():
             number += 1
             yield f"{who}-{number}", tuple(random.sample(sorted(ADDRESSES), random.randint(1, 3)))
+
+    def _letter(self, name: str) -> str:
+        return letter(name, _LARGE if self.large and random.random() < 0.05 else _SMALL)
 
     def _noted(self, name: str, kinds: tuple[str, ...], taken: bool) -> None:
         if taken:
@@ -171,7 +180,7 @@ class Load:
                 client.rset()
                 return
         self.book.in_doubt[name] = kinds
-        code, _ = client.data(letter(name).replace("\n", "\r\n"))
+        code, _ = client.data(self._letter(name).replace("\n", "\r\n"))
         self._noted(name, kinds, code == 250)
 
     def _submit(self) -> None:
@@ -183,7 +192,7 @@ class Load:
             self.book.in_doubt[name] = kinds
             try:
                 said = submit_client.submit(
-                    str(self.world.gateway.queue), whole(submission, [letter(name).encode()])
+                    str(self.world.gateway.queue), whole(submission, [self._letter(name).encode()])
                 ).verdict
             except submit_client.Down:
                 continue
@@ -195,7 +204,7 @@ class Load:
             self.book.in_doubt[name] = kinds
             addresses = [ADDRESSES[kind] for kind in kinds]
             words = [PROGRAM, "sendmail", "-C", self.world.gateway.etc, "-f", f"s-{name}@home.example", *addresses]
-            done = subprocess.run(words, input=letter(name), text=True, capture_output=True, timeout=60)
+            done = subprocess.run(words, input=self._letter(name), text=True, capture_output=True, timeout=60)
             self._noted(name, kinds, done.returncode == 0)
 
     def _operate(self) -> None:
@@ -216,8 +225,15 @@ class Load:
         self.operations[operation] += sum(1 for _ in queue.act(operation, chosen))
 
 
-def letter(name: str) -> str:
-    return f"Subject: {name}\nX-Name: {name}\n\n" + "some text of a letter\n" * 50
+def letter(name: str, lines: int = _SMALL) -> str:
+    body = f"This is the letter {name}, {'.' * 200}\n" * lines
+    return f"Subject: {name}\nX-Name: {name}\nX-Body: {crc32(body.encode())}\n\n{body}"
+
+
+def intact(content: bytes) -> bool:
+    """The body is what `letter` made, whatever ends its lines."""
+    head, _, body = content.replace(b"\r\n", b"\n").partition(b"\n\n")
+    return b"\nX-Body: %d\n" % crc32(body) in head + b"\n"
 
 
 def sent_by(address: str) -> str:
@@ -239,17 +255,20 @@ class Ends:
         self._told: dict[tuple[bytes, bytes, bytes], bytes] = {}
         for sink in (world.remote, world.late):
             for _, recipients, content in [] if sink is None else list(sink.messages):
-                self._arrival(_field(_NAME, content), recipients)
+                if recipients:  # none: a client that had all of them refused, and sent nothing
+                    self._arrival(content, recipients)
         for path in (world.gateway.base / "mail" / OWNER / "new").glob("*"):
             content = path.read_bytes()
             address = re.search(rb"^X-Original-To: (\S+)$", content, re.M)
             assert address is not None, content
-            self._arrival(_field(_NAME, content), [address[1].decode()])
+            self._arrival(content, [address[1].decode()])
         for sender, recipients, content in list(world.home.messages):
             assert not sender, "only reports go there"
             self._report(sent_by(recipients[0]), content)
 
-    def _arrival(self, name: str, recipients: list[str]) -> None:
+    def _arrival(self, content: bytes, recipients: list[str]) -> None:
+        assert intact(content), content[:1000]
+        name = _field(_NAME, content)
         seen = {(name, recipient) for recipient in recipients}
         self.again[name] += any(self.arrived[one] for one in seen)
         self.arrived.update(seen)

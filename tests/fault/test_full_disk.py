@@ -40,7 +40,7 @@ def full(disk: Path) -> Iterator[None]:
 @pytest.mark.parametrize("killed", ["", pytest.param("courier", marks=pytest.mark.long)])
 def test_a_full_disk_under_load(tmp_path: Path, small_disk: Path, killed: str) -> None:
     world = World(tmp_path, message_size_limit="4000")
-    load = Load(world)
+    load = Load(world, large=False)
     gateway = world.gateway
     gateway.start()
     try:

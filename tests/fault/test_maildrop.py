@@ -70,12 +70,12 @@ def test_who_takes_it_is_killed(tmp_path: Path) -> None:
         gateway.stop()
         assert gateway.command("status", check=False).returncode == 1
         directory = maildrop_directory(str(gateway.queue))
-        left = {f"n{n}" for n in range(300)}
+        left = {f"n{n}" for n in range(200)}
         for name in sorted(left):
             leave(directory, name)
         gateway.start()
         kills = 0
-        while kills < 3:
+        while kills < 2:
             before = len(names(sink))
             until(lambda before=before: len(names(sink)) > before + 20, 30)
             until(lambda: gateway.pids("agent"))
