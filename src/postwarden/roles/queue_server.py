@@ -18,14 +18,12 @@ from postwarden.ipc.channel import HELLO, ChannelError, Decoder, frame
 from postwarden.ipc.local_socket import login_name, peer_uid
 from postwarden.mail.events import Failure
 from postwarden.mail.hostname import valid_hostname
-from postwarden.mail.queue import Cursor, Damaged, Listed
+from postwarden.mail.queue import Damaged, Listed
 from postwarden.net.log import Log
 from postwarden.schedule.courier import Courier
 
 _LONGEST = 256 << 10
 """Bytes of a question: 500 queue ids of 255 bytes fit."""
-_FULL = 16 << 20
-"""Bytes of envelopes in a page; a message of 50,000 recipients has some millions of them."""
 _READ = 64 << 10
 _CONNECTIONS = 200
 _CONNECTIONS_OF_A_USER = 20
@@ -175,7 +173,7 @@ class _Desk:
         """Raises Damaged."""
         match question:
             case ask.ListPage():
-                messages, after = self._page(question)
+                messages, after = self._operations.page(question.after, min(max(question.limit, 1), ask.PAGE))
                 return ask.Page(tuple(messages), after), ()
             case ask.Act():
                 return await self._act(question), ()
@@ -193,14 +191,6 @@ class _Desk:
                 return None
             return ask.Refused(ask.DENIED, "use of this command is reserved for the superuser")
         return await self._server.authorize(self._uid, "authorized_flush_users", "flush the mail queue")
-
-    def _page(self, question: ask.ListPage) -> tuple[list[Listed], Cursor | None]:
-        limit = min(max(question.limit, 1), ask.PAGE)
-        while True:
-            messages, after = self._operations.page(question.after, limit)
-            if limit == 1 or sum([len(m.raw_envelope) + len(m.raw_state) for m in messages]) < _FULL:
-                return messages, after
-            limit = max(limit // 8, 1)
 
     async def _act(self, question: ask.Act) -> ask.Answer:
         if question.operation not in ask.OPERATIONS or len(question.queue_ids) > ask.PAGE:

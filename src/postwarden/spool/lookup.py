@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from postwarden.mail.queue import Content, Cursor, Entry, Key, Listed
 from postwarden.spool.entry import state_of
 from postwarden.spool.live import LiveSegment
-from postwarden.spool.queuerows import QueueRows
+from postwarden.spool.queuerows import PAGE_BYTES, QueueRows
 from postwarden.spool.schema import encode_envelope, encode_state
 from postwarden.spool.shelf import Shelf
 
@@ -107,9 +107,9 @@ class Lookup:
         return Content(head, None, self._rows.open_body(entry.body_file), 0, entry.body_size, entry.body_crc)
 
     def page(self, after: Cursor | None, limit: int = 500) -> tuple[list[Listed], Cursor | None]:
-        """Up to `limit` of the messages that are stored, and where to go on; None: that was all. A page may be empty
-        and not the last. What moves meanwhile may come twice: see `mail.queue.once`. Raises Damaged when queue.db can't
-        be read now: it is being rebuilt."""
+        """Up to `limit` of the messages that are stored, big ones fewer, and where to go on; None: that was all. A page
+        may be empty and not the last. What moves meanwhile may come twice: see `mail.queue.once`. Raises Damaged when
+        queue.db can't be read now: it is being rebuilt."""
         # Rows, segments, and then the rows that are new since: so that what moves comes twice rather than never.
         stage, row, number, at = after or (_ROWS, 0, 0, 0)
         if stage != _SEGMENTS:
@@ -117,13 +117,15 @@ class Lookup:
             if next_row is not None:
                 return found, (stage, next_row, 0, 0)
             return found, (_SEGMENTS, row, 0, 0) if stage == _ROWS else None
-        found = []
+        found, size = [], 0
         for segment in sorted(self._shelf.segments.values(), key=lambda segment: segment.number):
             if segment.number < number:
                 continue
             for offset, entry in segment.entries(at if segment.number == number else 0):
-                found.append(_listed(segment, offset, entry))
-                if len(found) >= limit:
+                listed = _listed(segment, offset, entry)
+                found.append(listed)
+                size += len(listed.raw_envelope) + len(listed.raw_state)
+                if len(found) >= limit or size > PAGE_BYTES:
                     return found, (_SEGMENTS, row, segment.number, offset)
         return found, (_NEW_ROWS, row, 0, 0)
 

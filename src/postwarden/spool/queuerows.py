@@ -18,8 +18,8 @@ from postwarden.spool.queuedb import connect
 from postwarden.spool.schema import read_envelope, read_state, unseal
 
 _PAGE = 500
-_PAGE_BYTES = 1 << 20
-"""Of envelopes in a page of a listing: messages with a thousand recipients must not hold up the loop."""
+PAGE_BYTES = 1 << 20
+"""Of envelopes and states in a page of a listing: messages with a thousand recipients must not hold up the loop."""
 _COLUMNS = "message.id, due, body, head_size, body_size, state, envelope"
 _START = (-1.0, 0)
 
@@ -202,11 +202,11 @@ class QueueRows:
                 (after, limit),
             )
             for at, *row in page:
-                size += len(row[-1] or b"")
+                size += len(row[-1] or b"") + len(row[-2] or b"")
                 listed = self._listed(at, held, *row)
                 if listed is not None:
                     found.append(listed)
-                if size > _PAGE_BYTES:
+                if size > PAGE_BYTES:
                     break
             page.close()
         except sqlite3.DatabaseError as error:

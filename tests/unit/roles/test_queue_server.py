@@ -108,14 +108,6 @@ def test_listing_comes_in_pages(tmp_path: Path) -> None:
     assert stub.limits == [500, 500, 500]
 
 
-def test_a_page_of_giants_is_shorter(tmp_path: Path) -> None:
-    stub = Stub([listed(n, 1 << 20) for n in range(40)])
-    found: list[str] = []
-    served(tmp_path, stub, lambda queue: found.extend(one.queue_id for one in queue.listing()))
-    assert len(found) == 40
-    assert min(stub.limits) < 20
-
-
 def test_a_place_that_can_not_be_is_answered(tmp_path: Path) -> None:
     def work(queue: QueueClient) -> None:
         with pytest.raises(Bad, match="no such place"):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from postwarden.mail.queue import HOLD, Change, Cursor, Entry, Listed, NewMessage, SpoolError, once
 from postwarden.mail.status import Status
 from postwarden.spool import ledger as ledger_module
-from postwarden.spool import queuerows
+from postwarden.spool import lookup, queuerows
 from postwarden.spool.ledger import Ledger
 from postwarden.testing.spool import Spool, envelope
 
@@ -210,7 +210,7 @@ def test_any_number_of_names(spool: Spool) -> None:
 
 
 def test_pages_are_bounded_in_bytes(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queuerows, "_PAGE_BYTES", 1000)
+    monkeypatch.setattr(queuerows, "PAGE_BYTES", 1000)
     ledger = opened(spool)
     new = [NewMessage(envelope(f"Q{n}", recipients=100), Spool.HEAD, b"", due=50.0) for n in range(6)]
     ledger.import_(new, lambda: None)
@@ -218,6 +218,18 @@ def test_pages_are_bounded_in_bytes(spool: Spool, monkeypatch: pytest.MonkeyPatc
     page, cursor = ledger.page(None)
     assert len(page) == 1
     assert cursor is not None
+    assert [listed.queue_id for listed in pages(ledger)] == [f"Q{n}" for n in range(6)]
+
+
+def test_pages_of_segments_are_bounded_in_bytes(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "PAGE_BYTES", 1000)
+    appender = spool.appender()
+    for n in range(6):
+        spool.store(appender, b"", recipients=100, queue_id=f"Q{n}")
+    ledger = opened(spool)
+    _, cursor = ledger.page(None)
+    page, cursor = ledger.page(cursor)
+    assert len(page) == 1 and cursor is not None
     assert [listed.queue_id for listed in pages(ledger)] == [f"Q{n}" for n in range(6)]
 
 
