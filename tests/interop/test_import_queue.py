@@ -156,7 +156,7 @@ def _import_killed(gateway: Gateway, postfix: RealPostfix) -> str:
         taken = sum(name in ("incoming", "active", "deferred", "hold", "maildrop") for name in kept)
     done = gateway.command("import-queue", str(postfix.queue), check=False)
     assert done.returncode == 0, done.stderr
-    found = re.search(r"(\d+) messages with (\d+) recipients taken over", done.stdout)
+    found = re.search(r"(\d+) messages? with (\d+) recipients? taken over", done.stdout)
     assert found is not None
     return f"{int(found[1]) + taken} messages with "
 

@@ -119,7 +119,7 @@ def run(settings: Settings, request: Request, voice: Voice) -> int:
     if not request.dry_run:
         voice.emit(
             "import-queue",
-            Notice(f"{tally.total} messages taken over from {request.directory}, {len(tally.left)} left"),
+            Notice(f"{_many(tally.total, 'message')} taken over from {request.directory}, {len(tally.left)} left"),
         )
     return 1 if tally.left else 0
 
@@ -146,17 +146,22 @@ def _say(tally: Tally, request: Request) -> None:
     for queue, count in tally.stored.items():
         print(f"{queue:<10}{count:>9}")
     done = "would be taken over" if would else "taken over"
-    print(f"{tally.total} messages with {tally.recipients} recipients {done} from {request.directory}")
+    messages, recipients = _many(tally.total, "message"), _many(tally.recipients, "recipient")
+    print(f"{messages} with {recipients} {done} from {request.directory}")
     if tally.resumed:
-        print(f"{tally.resumed} messages released that an interrupted run had stored")
+        print(f"{_many(tally.resumed, 'message')} released that an interrupted run had stored")
     if tally.finished:
-        print(f"{tally.finished} files had no recipient left, or were address probes")
+        print(f"{_many(tally.finished, 'file')} had no recipient left, or were address probes")
     if tally.unfinished:
-        print(f"{tally.unfinished} files were never finished, and nobody was told that they were accepted: left there")
+        print(f"left, since nobody was told that they were accepted: {_many(tally.unfinished, 'unfinished file')}")
     if not would and (tally.total or tally.finished or tally.resumed):
         print(f"Postfix's files are kept in {os.path.join(request.directory, ASIDE)}: remove them when all is well")
     sys.stdout.flush()
     for path, reason in tally.left:
         print(f"left: {path}: {reason}", file=sys.stderr)
     if tally.left:
-        print(f"{len(tally.left)} files left where they are", file=sys.stderr)
+        print(f"not taken over: {_many(len(tally.left), 'file')}", file=sys.stderr)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -30,9 +30,10 @@ def unsent(queue_directory: str) -> str:
         return ""
     where = ", ".join(f"{count} in {name}" for name, count in counts.items())
     more = "at least " if left <= 0 else ""
+    total = sum(counts.values())
     return (
-        f"{queue_directory} holds {more}{sum(counts.values())} unsent messages of Postfix ({where}), which nobody"
-        f" delivers now: postwarden import-queue {queue_directory} takes them over"
+        f"{queue_directory} holds {more}{total} unsent message{'' if total == 1 else 's'} of Postfix ({where}), which"
+        f" nobody delivers now: postwarden import-queue {queue_directory} takes over what is there"
     )
 
 

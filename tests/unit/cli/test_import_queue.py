@@ -47,12 +47,12 @@ def queue_ids(etc: Path) -> list[str]:
 def test_all_is_taken_over_and_said(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(etc, str(etc / "theirs")) == 0
     out = capsys.readouterr().out
-    assert "deferred          1\n" in out and "1 messages with 2 recipients taken over from " in out
+    assert "deferred          1\n" in out and "1 message with 2 recipients taken over from " in out
     assert f"are kept in {etc}/theirs/{ASIDE}: " in out
     assert queue_ids(etc) == ["ABC"]
     log = (etc / "log").read_text()
     assert "import-queue" in log and ": ABC: from=<from@x>, size=14, nrcpt=2 (taken over from deferred)\n" in log
-    assert "1 messages taken over from " in log
+    assert "1 message taken over from " in log
     assert call(etc, str(etc / "theirs")) == 0
     assert "0 messages with 0 recipients" in capsys.readouterr().out
 
@@ -62,14 +62,14 @@ def test_what_is_left_is_named_and_the_exit_code_tells(etc: Path, capsys: pytest
     bad.write_bytes(b"")
     bad.chmod(0o700)
     assert call(etc, str(etc / "theirs")) == 1
-    assert capsys.readouterr().err == f"left: {bad}: missing end record\n1 files left where they are\n"
+    assert capsys.readouterr().err == f"left: {bad}: missing end record\nnot taken over: 1 file\n"
 
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run(etc: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert call(etc, option, str(etc / "theirs")) == 0
     out = capsys.readouterr().out
-    assert "1 messages with 2 recipients would be taken over" in out and ASIDE not in out
+    assert "1 message with 2 recipients would be taken over" in out and ASIDE not in out
     assert (etc / "theirs" / "deferred" / "A" / "ABC").exists() and not (etc / "ours" / "postwarden").exists()
 
 

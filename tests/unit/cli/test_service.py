@@ -168,8 +168,8 @@ def test_mail_that_postfix_left_is_told_of_at_start(etc: Path) -> None:
         (queue / name).parent.mkdir(parents=True, exist_ok=True)
         (queue / name).write_text("")
     assert unsent(str(queue)) == (
-        f"{queue} holds 3 unsent messages of Postfix (1 in maildrop, 1 in deferred, 1 in hold), which nobody"
-        f" delivers now: postwarden import-queue {queue} takes them over"
+        f"{queue} holds 3 unsent messages of Postfix (1 in maildrop, 1 in deferred, 1 in hold), which"
+        f" nobody delivers now: postwarden import-queue {queue} takes over what is there"
     )
     shutil.rmtree(queue)
     assert unsent(str(queue)) == ""
