@@ -311,6 +311,8 @@ class Rounds:
         """Deliveries that have not begun do not take place."""
         pulled = 0
         for delivery in message.deliveries:
+            if not message.queued:
+                break  # looking for one takes as long as its destination's line
             if delivery.destination is not None and self._scheduler.remove(delivery.destination, delivery):
                 self.unqueue(message)
                 pulled += 1

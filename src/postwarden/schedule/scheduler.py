@@ -253,12 +253,16 @@ class Scheduler(Generic[T]):
     def remove(self, destination: Destination[T], delivery: T) -> bool:
         """A delivery that was added is not to take place. False when it has begun, or is not there."""
         for todo in destination.todo:
-            if todo and delivery in todo:
+            if not todo:
+                continue
+            try:
                 todo.remove(delivery)
-                destination.waiting -= 1
-                self.waiting -= 1
-                self._forget(destination)
-                return True
+            except ValueError:
+                continue
+            destination.waiting -= 1
+            self.waiting -= 1
+            self._forget(destination)
+            return True
         return False
 
     def _release(self, destination: Destination[T]) -> None:
