@@ -85,7 +85,8 @@ def test_copied_and_started_elsewhere(tmp_path: Path) -> None:
     # Nothing that the copy keeps of the original but bytes: neither owners nor modes nor times.
     subprocess.run(["cp", "-r", first.queue, second.queue], check=True)
     first.queue.rename(tmp_path / "gone")
-    second.command("set-permissions")
+    if os.geteuid() == 0:
+        second.command("set-permissions")
     world.gates = True
     with running(second):
         with QueueClient(str(second.queue)) as queue:
