@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from enum import IntFlag
 
 from postwarden.mail.date import mail_date
+from postwarden.mail.envelope import Envelope, Notify, Recipient
 from postwarden.mail.events import printable
 from postwarden.mail.reply import Reply
 
@@ -12,6 +13,7 @@ LONGEST = 500
 """Bytes of a command that are kept."""
 _BEGINNING, _MOST = 16, 64
 _WIDTH = 78
+_NOTICES, _PER = 100, 60.0
 
 
 class Trouble(IntFlag):
@@ -96,10 +98,33 @@ def wrapped(line: str) -> list[str]:
         text, indent = text[end + 1 :], 5
 
 
+class Ration:
+    """So many notices in a minute: what troubles one session may trouble ten thousand, and the postmaster needs no
+    more."""
+
+    __slots__ = ("_made", "_since")
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._made = 0
+
+    def refuse(self, now: float) -> str | None:
+        """None: one more may be made, at `now` monotonic seconds. Else why not; empty when that has been said."""
+        if now - self._since >= _PER:
+            self._since, self._made = now, 0
+        self._made += 1
+        if self._made <= _NOTICES:
+            return None
+        more = f"more than {_NOTICES} notices in a minute; those that follow are left out"
+        return more if self._made == _NOTICES + 1 else ""
+
+
 def postmaster_notice(
-    *, queue_id: str, now: float, hostname: str, mail_name: str, recipient: str, subject: str, text: list[str]
-) -> tuple[bytes, bytes]:
-    """Head and body. `recipient` is whom the header names; its address is completed when the head is prepared."""
+    *, queue_id: str, now: float, hostname: str, mail_name: str, sender: str, recipient: str, to: str = "",
+    subject: str, text: list[str],
+) -> tuple[Envelope, bytes, bytes]:  # fmt: skip
+    """Envelope, head and body. `recipient` is whom the header names, and who gets it if `to` does not; addresses are
+    completed when the head is prepared."""
     head = [
         f"Received: by {hostname} ({mail_name})",
         f"\tid {queue_id}; {mail_date(now)}",
@@ -109,4 +134,7 @@ def postmaster_notice(
         f"Subject: {printable(subject)}",
     ]
     body = [*text, "", "For other details, see the local mail logfile"]
-    return ("\r\n".join(head) + "\r\n\r\n").encode(), ("\r\n".join(body) + "\r\n").encode("utf-8", "replace")
+    lines = ("\r\n".join(head) + "\r\n\r\n").encode(), ("\r\n".join(body) + "\r\n").encode("utf-8", "replace")
+    size, eight_bit = sum(map(len, lines)), not lines[1].isascii()
+    whom = (Recipient(to or recipient, notify=int(Notify.NEVER)),)
+    return Envelope(queue_id, now, sender, whom, size, eight_bit, context="local"), *lines

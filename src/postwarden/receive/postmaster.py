@@ -7,19 +7,17 @@ from msgspec import structs
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.mail.decision import Pending
-from postwarden.mail.envelope import Client, Envelope, Notify, Recipient
+from postwarden.mail.envelope import Client, Envelope
 from postwarden.mail.events import Failure, Warn, printable
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
-from postwarden.mail.transcript import Transcript, Trouble, postmaster_notice, trouble_of
+from postwarden.mail.transcript import Ration, Transcript, Trouble, postmaster_notice, trouble_of
 from postwarden.net.clock import Clock
 from postwarden.net.log import Log
 from postwarden.net.waiting import Waiting
 from postwarden.receive.params import NoticeParams
 from postwarden.receive.ports import Clerk, Store
 
-_MOST, _PER = 100, 60.0
-"""Notices in so many seconds. What troubles one session may trouble ten thousand, and the postmaster needs no more."""
 _ROUNDS = 200
 
 
@@ -42,8 +40,7 @@ class Postmaster:
         self._name = settings.text("syslog_name", key)
         self._clock, self._log, self._store, self._clerk, self._waiting = clock, log, store, clerk, waiting
         self._classes = trouble_of(self._params.notify_classes) if clerk is not None else Trouble.NONE
-        self._since = 0.0
-        self._told = 0
+        self._ration = Ration()
 
     def transcript(self) -> Transcript | None:
         """None: no trouble is told."""
@@ -59,25 +56,17 @@ class Postmaster:
         text = ["Transcript of session follows.", "", *transcript.lines("In", "Out"), ""]
         if reason:
             text.append(f"Session aborted, reason: {reason}")
-        head, body = postmaster_notice(
+        refused = trouble & Trouble.BOUNCE
+        envelope, head, body = postmaster_notice(
             queue_id=queue_id,
             now=now,
             hostname=params.myhostname,
             mail_name=params.mail_name,
+            sender=f"{params.double_bounce_sender}@{params.myorigin}",
             recipient=params.error_notice_recipient,
+            to=params.bounce_notice_recipient if refused else "",
             subject=f"{params.mail_name} SMTP server: errors from {client}",
             text=text,
-        )
-        refused = trouble & Trouble.BOUNCE
-        recipient = params.bounce_notice_recipient if refused else params.error_notice_recipient
-        envelope = Envelope(
-            queue_id,
-            now,
-            f"{params.double_bounce_sender}@{params.myorigin}",
-            (Recipient(recipient, notify=int(Notify.NEVER)),),
-            len(head) + len(body),
-            not body.isascii(),
-            context="local",
         )
         self._prepare(clerk, envelope, head, body)
 
@@ -122,10 +111,7 @@ class Postmaster:
         self._log.emit("smtpd", Warn(f"postmaster notify: {why}"), self._name)
 
     def _may_tell(self) -> bool:
-        now = self._clock.monotonic()
-        if now - self._since >= _PER:
-            self._since, self._told = now, 0
-        self._told += 1
-        if self._told == _MOST + 1:
-            self._failed(f"more than {_MOST} notices in a minute; those that follow are left out")
-        return self._told <= _MOST
+        refused = self._ration.refuse(self._clock.monotonic())
+        if refused:
+            self._failed(refused)
+        return refused is None

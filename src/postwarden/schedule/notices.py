@@ -7,16 +7,14 @@ from msgspec import structs
 
 from postwarden.ipc.records import Troubled
 from postwarden.mail.decision import Pending
-from postwarden.mail.envelope import Envelope, Notify, Recipient
+from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Warn, printable
 from postwarden.mail.queue import NewMessage
 from postwarden.mail.status import Status
-from postwarden.mail.transcript import postmaster_notice
+from postwarden.mail.transcript import Ration, postmaster_notice
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
 
-_MOST, _PER = 100, 60.0
-"""Notices in so many seconds: a thousand deliveries may fail in the same way."""
 _AT_ONCE = 1.0
 """A due time long past: what is stored so is taken up as soon as somebody looks."""
 _ROUNDS = 200
@@ -28,8 +26,7 @@ class Notices:
     def __init__(self, look: Callable[[], None]) -> None:
         """`look` takes up what was stored."""
         self._look = look
-        self._since = 0.0
-        self._told = 0
+        self._ration = Ration()
 
     def troubled(self, parts: Parts, params: CourierParams, record: Troubled) -> None:
         """Store a message about it. What can't be stored is logged, and lost: it is no mail of anybody's."""
@@ -37,11 +34,12 @@ class Notices:
             return
         now, queue_id = parts.clock.now(), parts.ledger.new_queue_id()
         server = printable(record.server[:300])
-        head, body = postmaster_notice(
+        envelope, head, body = postmaster_notice(
             queue_id=queue_id,
             now=now,
             hostname=params.myhostname,
             mail_name=params.mail_name,
+            sender=f"{params.double_bounce_sender}@{params.myorigin}",
             recipient=params.error_notice_recipient,
             subject=f"{params.mail_name} {record.protocol} client: errors from {server}",
             text=[
@@ -51,15 +49,6 @@ class Notices:
                 "",
                 *_bounded(record.transcript),
             ],
-        )
-        envelope = Envelope(
-            queue_id,
-            now,
-            f"{params.double_bounce_sender}@{params.myorigin}",
-            (Recipient(params.error_notice_recipient, notify=int(Notify.NEVER)),),
-            len(head) + len(body),
-            not body.isascii(),
-            context="local",
         )
         self._prepare(parts, envelope, head, body, 0)
 
@@ -79,14 +68,10 @@ class Notices:
             parts.ledger.import_([NewMessage(envelope, head, body, due=_AT_ONCE)], self._look)
 
     def _may_tell(self, parts: Parts) -> bool:
-        now = parts.clock.monotonic()
-        if now - self._since >= _PER:
-            self._since, self._told = now, 0
-        self._told += 1
-        if self._told == _MOST + 1:
-            text = f"postmaster notify: more than {_MOST} notices in a minute; those that follow are left out"
-            parts.log.emit("smtp", Warn(text))
-        return self._told <= _MOST
+        refused = self._ration.refuse(parts.clock.monotonic())
+        if refused:
+            parts.log.emit("smtp", Warn(f"postmaster notify: {refused}"))
+        return refused is None
 
 
 def _bounded(lines: Iterable[str]) -> Iterator[str]:
