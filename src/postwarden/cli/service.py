@@ -128,8 +128,8 @@ def serve(settings: Settings, voice: Voice, ready: Callable[[], None], failed: C
         held.append(lock.hold(data_lock(settings), mail_owner(settings)))
         raise_open_files()
         return asyncio.run(live())
-    except lock.AlreadyRunning:
-        reason = "the Postfix mail system is already running"
+    except lock.AlreadyRunning as error:
+        reason = f"the Postfix mail system is already running: {error}"  # of which queue, or of another's data
     except (ConfigError, OSError) as error:
         reason = str(error)
     voice.say(Fatal(reason))

@@ -117,6 +117,13 @@ def test_a_second_start_is_refused(etc: Path, capsys: pytest.CaptureFixture[str]
     os.close(held)
 
 
+def test_another_system_s_data_directory_is_named(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = lock.hold(etc.parent / "data" / "master.lock")
+    assert service.main("start-fg", [str(etc)]) == 1
+    assert f"{etc.parent}/data/master.lock is locked by process {os.getpid()}" in capsys.readouterr().err
+    os.close(held)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_an_owner_that_is_not_there_or_root_is_refused(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for owner, why in (("no-such-user-here", "useradd"), ("root", "this user is root")):
