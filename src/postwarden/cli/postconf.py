@@ -3,6 +3,7 @@
 import os
 import sys
 
+from postwarden.cli.postconf_edit import edit
 from postwarden.cli.postconf_lists import listed, tls
 from postwarden.cli.postconf_options import USAGE, Misuse, Options, parse
 from postwarden.cli.postconf_print import complain, masked, put, put_json
@@ -50,7 +51,7 @@ def run(name: str, options: Options) -> int:
         else:
             put(listed(options.mode))
     elif options.edit:
-        raise ValueError("changing main.cf and master.cf is not available in this version: edit the file")
+        edit(name, options)
     else:
         _show(name, options)
     return 0

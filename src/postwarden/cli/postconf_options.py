@@ -63,7 +63,7 @@ def parse(words: list[str]) -> Options:
     modes = flags & set(_MODES)
     if {"b", "t"} <= modes:
         raise ValueError("specify one of -b and -t")
-    if not modes & set("aAblmtT") and not flags & set("X#") and any("=" in word for word in rest):
+    if not modes & set("aAblmtT") and "=" in "".join(rest[:1]):
         flags.add("e")
     _check(flags)
     found.flags = frozenset(flags)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from postwarden.cli.postconf_options import Options
-from postwarden.cli.postconf_print import command, complain, entry, put, put_json, squeezed
+from postwarden.cli.postconf_print import complain, put, put_json, squeezed
 from postwarden.cli.postconf_show import Values, line
 from postwarden.config.arguments import Argument
+from postwarden.config.columns import command, entry
 from postwarden.config.parameters import Kind, find
 from postwarden.config.written import FIELDS, Row, Written
 

@@ -37,11 +37,11 @@ def references(text: str) -> set[str]:
     return set(re.findall(r"\$[({]?([A-Za-z0-9_]+)", text))
 
 
-def scan(text: str) -> tuple[set[str], ExpandError | None]:
+def scan(text: str) -> tuple[list[str], ExpandError | None]:
     """The names that `text` refers to, in every branch, up to the first mistake in it; and that mistake."""
-    found = set[str]()
+    found: list[str] = []
     try:
-        _Scan(found.add).run(text, 0)
+        _Scan(found.append).run(text, 0)
     except ExpandError as error:
         return found, error
     return found, None
@@ -66,10 +66,12 @@ class _Expansion:
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._spent = 0
+        self._last = ""
+        """The name that was asked for last: of a loop, one of its names."""
 
     def run(self, text: str, depth: int) -> str:
         if depth > DEPTH:
-            raise ExpandError(f'unreasonable macro call nesting: "{text[:60]}"')
+            raise ExpandError(f'unreasonable macro call nesting: "{self._last or text[:60]}"')
         parts: list[str] = []
         at = 0
         while (dollar := text.find("$", at)) >= 0:
@@ -98,6 +100,7 @@ class _Expansion:
 
     def _name(self, name: str, depth: int) -> str:
         value = self._lookup(name)
+        self._last = name
         return self.run(value, depth + 1) if value else ""
 
     def _bracketed(self, inside: str, depth: int) -> str:
@@ -110,9 +113,8 @@ class _Expansion:
         if not rest.strip(SPACE):
             return self._name(name[0], depth)
         wanted, other = _branches(rest)
-        value = self._lookup(name[0])
-        holds = bool(value) and bool(self.run(value or "", depth + 1))
-        return self._chosen(holds, wanted, other, depth + 1)
+        # What is written decides, as in Postfix: `b = $empty` is not empty.
+        return self._chosen(bool(self._lookup(name[0])), wanted, other, depth + 1)
 
     def _relation(self, inside: str, depth: int) -> str:
         end = closing(inside, 0)

@@ -76,6 +76,10 @@ class Finder:
         self._written = written
         self._raw = raw
         self._directory = directory
+        self._scopes = {row.key: written.scope(row.key) for row in written.rows}
+        texts = (parameter.default for parameter in TABLE.values() if parameter.kind is not Kind.RAW)
+        self._of_defaults = {name for text in texts if "$" in text for name in scan(text)[0]}
+        """Old names of parameters that still count."""
         self._files = set[tuple[str, str]]()
         self.names = Names(service_names(written.rows))
 
@@ -83,42 +87,39 @@ class Finder:
         """Raises ConfigError for a text that can't be expanded, or a table's file that can't be parsed."""
         self._namespace("main.cf", {name: entry.value for name, entry in self._written.entries.items()}, "")
         for row in self._written.rows:
-            self._namespace("master.cf", self._written.scope(row.key), row.key)
+            self._namespace("master.cf", self._scopes[row.key], row.key)
         return self.names
 
     def _namespace(self, file: str, values: Mapping[str, str], key: str) -> None:
         for name, value in values.items():
-            found, error = scan(value) if not _raw_kind(name) else (set[str](), None)
+            found, error = scan(value) if not _raw_kind(name) else ([], None)
             if error is not None:
                 self.names.warnings.append(str(error))
-            self._refer(file, sorted(found), values, key)
-        for parameter in TABLE.values():
-            if parameter.kind is not Kind.RAW and "$" in parameter.default:
-                for name in scan(parameter.default)[0]:
-                    self._enter(name, values, key)
+            self._refer(file, found, key)
+        for name in self._of_defaults:
+            self._enter(name, key)
         if "smtpd_restriction_classes" in values:
             text = self._expanded("smtpd_restriction_classes", values)
-            self._refer(file, text.replace(",", " ").split(), values, key)
+            self._refer(file, text.replace(",", " ").split(), key)
         for name, value in values.items():
             if (name in TABLE or name in self.names.service) and not _raw_kind(name) and value:
-                self._tables(self._expanded(name, values), values, key)
+                self._tables(self._expanded(name, values), key)
 
-    def _refer(self, file: str, names: Iterable[str], values: Mapping[str, str], key: str) -> None:
+    def _refer(self, file: str, names: Iterable[str], key: str) -> None:
         for name in names:
-            if not self._enter(name, values, key) and not self.names.known(name):
+            if not self._enter(name, key) and name not in self._of_defaults:
                 self.names.warnings.append(f"{os.path.join(self._directory, file)}: undefined parameter: {name}")
 
-    def _enter(self, name: str, values: Mapping[str, str], key: str) -> bool:
-        """Take in a name that is set somewhere; whether it is."""
-        if key and name in values:
-            self.names.local.setdefault(key, set()).add(name)
-        elif name in TABLE or name in self.names.service:
-            return True
-        elif name in self._written.entries:
+    def _enter(self, name: str, key: str) -> bool:
+        """Take in a name that is set somewhere; whether it is. What main.cf refers to may be set by any `-o`."""
+        found = name in TABLE or name in self.names.service
+        for own, scope in self._scopes.items():
+            if name in scope and key in ("", own):
+                self.names.local.setdefault(own, set()).add(name)
+                found = True
+        if name in self._written.entries and not self.names.known(name) and (not key or not found):
             self.names.user.add(name)
-        else:
-            return False
-        return True
+        return found or name in self._written.entries
 
     def _expanded(self, name: str, values: Mapping[str, str]) -> str:
         def lookup(name: str) -> str | None:
@@ -131,7 +132,7 @@ class Finder:
             self.names.warnings.append(str(error))
             raise ConfigError(self._written.origin(name), "macro processing error") from error
 
-    def _tables(self, text: str, values: Mapping[str, str], key: str) -> None:
+    def _tables(self, text: str, key: str) -> None:
         for word in re.split(r"[\s,{}]+", text):
             match = _TABLE.fullmatch(word)
             if match is None:
@@ -141,7 +142,7 @@ class Finder:
                 self._file(kind, name)
                 continue
             for suffix in CLIENT_NAMES[kind]:
-                self._enter(f"{name}_{suffix}", values, key)
+                self._enter(f"{name}_{suffix}", key)
 
     def _file(self, kind: str, name: str) -> None:
         if (kind, name) in self._files:

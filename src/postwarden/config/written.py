@@ -75,7 +75,7 @@ def read_main(data: bytes, file: str) -> tuple[dict[str, Entry], list[str]]:
             raise ConfigError(origin, f'{error}: "{statement.text}"') from error
         before = entries.get(name)
         if before is not None and before.value != value:
-            warnings.append(f"{file}, line {statement.last}: overriding earlier entry: {name}={before.value}")
+            warnings.append(f"{file}, line {statement.first}: overriding earlier entry: {name}={before.value}")
         entries[name] = Entry(value, origin)
     return entries, warnings
 

@@ -170,3 +170,58 @@ def test_lists(here: Path, capsys: Captured) -> None:
 def test_a_terminal_is_not_played_with(here: Path, capsys: Captured) -> None:
     (here / "main.cf").write_bytes(b"typo = \x1b[2J\xff\n")
     assert "unused parameter: typo=?[2J?" in run(capsys, "-n")[1]
+
+
+def test_main_cf_is_changed(here: Path, capsys: Captured) -> None:
+    assert run(capsys, "mydomain = example.org", "ours=") == ("", "", 0)
+    text = (here / "main.cf").read_text()
+    assert text == MAIN.replace("ours = example.com\n", "ours = \n") + "mydomain = example.org\n"
+    assert run(capsys, "-#", "mydestination") == ("", "", 0)
+    assert "#mydestination = $ours, localhost,\n#  ${nothere}\n" in (here / "main.cf").read_text()
+    assert run(capsys, "-X", "mydomain") == ("", "", 0)
+    assert "mydomain" not in (here / "main.cf").read_text()
+
+
+def test_master_cf_is_changed(here: Path, capsys: Captured) -> None:
+    assert run(capsys, "-P", "smtp/inet/typo=2", "nosuch/unix/a=b") == (
+        "",
+        'postconf: warning: unmatched service_name/type: "nosuch/unix/a=b"\n',
+        0,
+    )
+    assert run(capsys, "-Ph", "smtp/inet/typo")[0] == "2\n"
+    assert run(capsys, "-F", "*/unix/chroot=y")[2] == 0
+    assert run(capsys, "-Fh", "*/*/chroot")[0] == "y\ny\ny\n"
+    assert run(capsys, "-MX", "relay/unix")[2] == 0
+    assert run(capsys, "-M", "new/unix=new unix - - n - - lmtp")[2] == 0
+    assert run(capsys, "-FhH")[2] == 1
+    assert run(capsys, "-Fh", "*/*/service")[0] == "smtp\npipe\nnew\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-e", "a"], "missing '=' after attribute name: \"a\""),
+        (["=x"], 'missing attribute name: "=x"'),
+        (["a=b\nc"], "-e, -X, or -# accepts no multi-line input"),
+        (["-X", "a", "b=c"], "-X or -# requires parameter names without value"),
+        (["-X", "a=b"], "specify one of -e -X"),
+        (["-M", "smtp=x"], "-Me, -MX or -M# requires service_name/type"),
+        (["-M", "smtp/inet=x"], 'bad field count: "smtp/inet=x"'),
+        (["-F", "smtp/inet/chroot=q"], 'invalid chroot field "q" in "q"'),
+        (["-F", "smtp/inet/nosuch=q"], 'invalid service attribute name: "nosuch"'),
+        (["-P", "smtp/inet=q"], "-Pe or -PX requires service_name/type/parameter"),
+        (["-P", "smtp/inet/a=b c"], "-Pe does not accept whitespace in parameter value"),
+        (["-P", "smtp/inet/*=b"], "-Pe does not accept wild-card parameter name"),
+        (["-P#", "smtp/inet/a"], "with option -P, do not specify -#"),
+    ],
+)
+def test_a_change_that_is_refused_changes_nothing(here: Path, capsys: Captured, words: list[str], text: str) -> None:
+    assert run(capsys, *words) == ("", f"postconf: fatal: {text.replace(chr(10), '?')}\n", 1)
+    assert ((here / "main.cf").read_text(), (here / "master.cf").read_text()) == (MAIN, MASTER)
+
+
+def test_a_missing_file_is_not_made(here: Path, capsys: Captured) -> None:
+    (here / "main.cf").unlink()
+    text = f"postconf: fatal: open {here}/main.cf for reading: No such file or directory\n"
+    assert run(capsys, "a=b") == ("", text, 1)
+    assert [path.name for path in here.iterdir()] == ["master.cf"]

@@ -2,7 +2,7 @@ import pytest
 
 from postwarden.config.expand import DEPTH, ExpandError, expand, references
 
-NAMES = {"a": "1", "b": "bee", "e": "", "n": "$b$a", "self": "x$self", "host": "mx"}
+NAMES = {"a": "1", "b": "bee", "e": "", "n": "$b$a", "self": "x$self", "host": "mx", "ee": "$e"}
 
 
 def value(text: str) -> str:
@@ -24,6 +24,8 @@ def value(text: str) -> str:
         ("${a?{x}:y} ${e?{x}:y}", "x y"),
         ("${e?{1}:{ y }}", " y "),
         ("$(a?x y)", "x y"),
+        ("${ee?{x}:{y}}${ee:z}", "x"),
+        ("${self?{x}:{y}}", "x"),
         ("${{$a} == {1} ? {t} : {f}}", "t"),
         ("${{$a} != {1} ? {t} : {f}}", "f"),
         ("${{2} < {10} ? {t} : {f}}", "t"),
