@@ -24,9 +24,8 @@ test: $(VENV)/dev
 	$(BIN)/pytest -q -n 2 --dist loadfile --durations=15 -m "not long" tests
 
 .PHONY: test-all
-test-all: $(VENV)/dev
-	scripts/packages
-	$(BIN)/pytest -q -n 2 --dist loadfile tests
+test-all: test
+	$(BIN)/pytest -q -n 2 --dist loadfile --durations=15 -m long tests
 
 .PHONY: bench
 bench: $(VENV)/dev
