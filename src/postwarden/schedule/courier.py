@@ -312,7 +312,7 @@ class Courier:
         if self._more:
             self._refill()
         if self._draining is not None:
-            if not self._jobs and not self._rounds.settler.busy:
+            if not (self._jobs or self._rounds.settler.busy or self._rounds.unsettled):
                 self._draining()
         elif self._scheduler.waiting and not self._ledger.failing:
             self._hand_out()

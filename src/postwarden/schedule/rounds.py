@@ -63,6 +63,8 @@ class Rounds:
         self.active = 0
         self.recipients = 0
         """Open ones of all messages, when they were taken up."""
+        self.unsettled = 0
+        """Messages of which something was delivered that can't be settled before a fact has been fetched."""
         self.parked: dict[str, Entry] = {}
         """Held, and not taken up: there are too many recipients in memory."""
         self._scheduler = scheduler
@@ -228,7 +230,13 @@ class Rounds:
             self.settler.settle(message, self.parts.spawner, last=last)
         except Pending as pending:
             message.pending += 1
-            self.parts.fetch(pending.fetch, partial(self.part_done, message))
+            self.unsettled += 1
+            self.parts.fetch(pending.fetch, partial(self._fetched, message))
+
+    def _fetched(self, message: Message) -> None:
+        self.unsettled -= 1
+        self.part_done(message)
+        self._soon()
 
     def _judge(self, message: Message) -> None:
         """What was deferred may have been so for too long."""

@@ -361,6 +361,31 @@ def test_a_bug_with_one_address_keeps_neither_its_message_nor_those_behind_it() 
     assert any("internal error: UnicodeDecodeError" in line for line in world.lines())
 
 
+def test_an_orderly_end_waits_for_what_is_delivered_and_not_settled() -> None:
+    """Its forward is to be prepared, and a table has to be asked for that."""
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("list@local.x")
+    world.clock.run()
+
+    async def fact() -> None: ...
+
+    def clerk(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]:
+        raise Pending(fact)
+
+    world.clerk = clerk
+    world.courier.forwarded(crew, Forward(agent.jobs[0].job_id, 0, "joe@example.org", (Recipient("c@smtp.z"),)))
+    world.answer(agent.jobs[0], crew=crew)
+    over: list[bool] = []
+    world.courier.drain(lambda: over.append(True))
+    world.clock.run()
+    assert not over
+    world.clerk = lambda *both: both
+    world.fetches.pop()[1]()
+    world.clock.run()
+    assert over and [change.finals for change in world.ledger.changes] == [((0, SENT),)]
+
+
 def test_due_times_of_a_clock_that_was_ahead_are_not_believed() -> None:
     world = World(queue_run_delay="10s")
     world.store("a@smtp.x.example")
