@@ -13,7 +13,7 @@ def main(name: str, words: list[str]) -> int:
     configuration directory."""
     if name == "newaliases":
         return newaliases(words[0])
-    return postmap.run(name, words, "c:d:finoNpq:rsuvw", aliases=True)
+    return postmap.run(name, words, "Nfijnoprsuvwc:d:q:", aliases=True)
 
 
 def newaliases(directory: str) -> int:
@@ -25,4 +25,4 @@ def newaliases(directory: str) -> int:
         return 1
     if not names:
         return 0
-    return postmap.run("postalias", ["-c", directory, *names], "c:", aliases=True)
+    return postmap.run("postalias", ["-c", directory, *names], "c:d:q:", aliases=True)

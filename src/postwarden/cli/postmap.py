@@ -1,23 +1,32 @@
 """postmap(1): make, query, edit and list lookup tables. Its options, texts and exit codes."""
 
-import getopt
+import base64
+import binascii
+import io
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from msgspec import Struct
 
-from postwarden.config.errors import ConfigError, Problem
-from postwarden.config.settings import load
+from postwarden.cli.postmap_message import message_keys
+from postwarden.cli.tool import Misuse
+from postwarden.cli.tool import options as read_options
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings, load
+from postwarden.tables.combined import leaves
+from postwarden.tables.definition import stands_in_main_cf
+from postwarden.tables.entries import Entry, alias_entries, encoded_files, map_entries
 from postwarden.tables.indexed import IndexTable, TextTable
+from postwarden.tables.literal import InlineTable
 from postwarden.tables.opening import open_table
-from postwarden.tables.source import read
+from postwarden.tables.source import SourceTable, read
 from postwarden.tables.table import Table, TableError
-from postwarden.tables.text import Line, alias_lines, map_lines
 from postwarden.tables.writing import Duplicates, IndexWriter
 
-INDEXED = ("hash", "btree", "lmdb")
+DEFAULT_DIRECTORY = "/etc/postfix"
+INDEXED = ("hash", "btree", "dbm", "lmdb")
 
 
 class Refusal(Exception):
@@ -29,6 +38,7 @@ class Options(Struct):
 
     program: str
     aliases: bool
+    settings: Settings | None = None
     directory: str = ""
     query: str | None = None
     delete: str | None = None
@@ -38,15 +48,27 @@ class Options(Struct):
     null: bool = False
     keep_privileges: bool = False
     inherit: bool = True
+    utf8: bool = True
+    header: bool = False
+    body: bool = False
+    mime: bool = False
+    files: bool = False
+    json: bool = False
     duplicates: str = Duplicates.WARN
+
+    def warn(self, text: str) -> None:
+        print(f"{self.program}: warning: {_shown(text)}", file=sys.stderr)
 
 
 def main(name: str, words: list[str]) -> int:
     """Exit code 0 when it was done or found, 1 when not."""
-    return run(name, words, "bc:d:fFhimnNopq:rsuUvw", aliases=False)
+    return run(name, words, "bfFhijmnNoprsuUvwc:d:q:", aliases=False)
 
 
 def run(name: str, words: list[str], letters: str, *, aliases: bool) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # keys that are no text are printed as they came
     try:
         options, files = parse(name, words, letters, aliases=aliases)
         names = [_typed(file, options) for file in files]
@@ -60,89 +82,161 @@ def run(name: str, words: list[str], letters: str, *, aliases: bool) -> int:
             else:
                 create(options, table)
     except (Refusal, ConfigError, TableError) as error:
-        print(f"{name}: fatal: {error}", file=sys.stderr)
+        print(f"{name}: fatal: {_shown(str(error))}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 
 
 def parse(name: str, words: list[str], letters: str, *, aliases: bool) -> tuple[Options, list[str]]:
     """Options and file names. Raises Refusal with the usage."""
-    flags = re.sub("[a-zA-Z]:", "", letters)
+    flags = letters.partition("c:")[0]
     usage = f"usage: {name} [-{flags}] [-c config_dir] [-d key] [-q key] [map_type:]file..."
-    try:
-        pairs, files = getopt.getopt(words, letters)
-    except getopt.GetoptError as error:
-        raise Refusal(f"{error}\n{name}: fatal: {usage}") from error
+    files = list(words)
     options = Options(name, aliases)
-    for option, value in pairs:
-        _apply(options, option, value)
+    try:
+        for letter, value in read_options(files, letters):
+            _apply(options, letter, value)
+    except Misuse as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        raise Refusal(usage) from error
     if not files:
         raise Refusal(usage)
-    if options.sequence + (options.query is not None) + (options.delete is not None) > 1:
-        raise Refusal("specify only one of -s -q or -d")
+    if options.header or options.body or options.mime:
+        if options.query != "-":
+            raise Refusal('specify -b -h or -m only with "-q -"')
+        if not (options.header or options.body):
+            options.warn("ignoring -m option without -b or -h")
+    directory = configuration(options)
+    if directory != DEFAULT_DIRECTORY and not os.path.exists(f"{directory}/main.cf"):
+        raise Refusal(f"open {directory}/main.cf: No such file or directory")
+    options.settings = load(directory)
+    if options.utf8:
+        options.utf8 = bool(options.settings.value("smtputf8_enable"))
     return options, files
 
 
-def _apply(options: Options, option: str, value: str) -> None:
-    flags = {"-i": "incremental", "-s": "sequence", "-N": "null", "-o": "keep_privileges"}
-    if option in flags:
-        setattr(options, flags[option], True)
-    elif option == "-c":
+def configuration(options: Options) -> str:
+    """Where main.cf is."""
+    return options.directory or os.environ.get("MAIL_CONFIG", "") or DEFAULT_DIRECTORY
+
+
+_FLAGS = {
+    "i": "incremental", "s": "sequence", "o": "keep_privileges", "h": "header", "b": "body", "m": "mime",
+    "F": "files", "j": "json",
+}  # fmt: skip
+_CLEARED = {"f": "fold", "p": "inherit", "u": "utf8"}
+
+
+def _apply(options: Options, letter: str, value: str) -> None:
+    if letter in _FLAGS:
+        setattr(options, _FLAGS[letter], True)
+    elif letter in _CLEARED:
+        setattr(options, _CLEARED[letter], False)
+    elif letter == "c":
         options.directory = value
-    elif option == "-q":
+    elif letter in ("N", "n"):
+        options.null = letter == "N"
+    elif letter in ("r", "w"):
+        options.duplicates = Duplicates.REPLACE if letter == "r" else Duplicates.IGNORE
+    elif letter == "q":
+        if options.sequence or options.delete is not None:
+            raise Refusal("specify only one of -s -q or -d")
         options.query = value
-    elif option == "-d":
+    elif letter == "d":
+        if options.sequence or options.query is not None:
+            raise Refusal("specify only one of -s -q or -d")
         options.delete = value
-    elif option == "-f":
-        options.fold = False
-    elif option == "-p":
-        options.inherit = False
-    elif option in ("-r", "-w"):
-        options.duplicates = Duplicates.REPLACE if option == "-r" else Duplicates.IGNORE
-    elif option in ("-b", "-h", "-m", "-F"):
-        raise Refusal(f"the option {option} is not available in this version")
+    if letter == "s" and (options.query is not None or options.delete is not None):
+        raise Refusal("specify only one of -s or -q or -d")
 
 
 def _typed(file: str, options: Options) -> str:
     """`type:file`; without a type, default_database_type of main.cf."""
-    if ":" in file:
+    if ":" in file or options.settings is None:
         return file
-    directory = options.directory or os.environ.get("MAIL_CONFIG", "") or "/etc/postfix"
-    return f"{load(directory).text('default_database_type')}:{file}"
+    return f"{options.settings.text('default_database_type')}:{file}"
 
 
 def query(options: Options, names: list[str]) -> int:
     """Print the value of the first table that has the key; with `-`, of each key on standard input."""
     assert options.query is not None
-    tables = [_open(name, options) for name in names]
+    opened: dict[str, Table] = {}
     if options.query != "-":
-        value = _look_up(tables, options.query)
-        if value is not None:
-            print(value)
-        return 1 if value is None else 0
+        value = _look_up(options, names, opened, options.query)
+        if value is None:
+            return 1
+        print(_json(options.query, value) if options.json else value)
+        return 0
     found = False
-    for key in _input_lines():
-        value = _look_up(tables, key)
+    for key in _keys(options):
+        value = _look_up(options, names, opened, key)
         if value is not None:
             found = True
-            print(f"{key}{':' if options.aliases else ''}\t{value}")
+            _print_entry(options, key, value)
     return 0 if found else 1
+
+
+def _keys(options: Options) -> Iterator[str]:
+    lines: Iterable[bytes] = (line.removesuffix(b"\n") for line in sys.stdin.buffer)
+    if options.header or options.body:
+        lines = message_keys(lines, headers=options.header, body=options.body, mime=options.mime)
+    for line in lines:
+        yield line.decode("utf-8", "surrogateescape")
+
+
+def _look_up(options: Options, names: list[str], opened: dict[str, Table], key: str) -> str | None:
+    for name in names:
+        table = opened.get(name)
+        if table is None:
+            table = opened[name] = _open(name, options)
+        try:
+            found = table.get(key)
+        except TableError as error:
+            raise Refusal(f"table {name}: query error: {error.text}") from error
+        if found is None:
+            continue
+        if not found.value:
+            options.warn(f"table {name}: key {key}: empty string result is not allowed")
+            options.warn(f"table {name} should return NO RESULT in case of NOT FOUND")
+        return _decoded(options, name, key, found.value)
+    return None
+
+
+def _decoded(options: Options, name: str, key: str, value: str) -> str:
+    """With `-F`, what the base64 text stands for."""
+    if not options.files:
+        return value
+    try:
+        return base64.b64decode(value, validate=True).decode("utf-8", "surrogateescape")
+    except (binascii.Error, ValueError) as error:
+        options.warn(f"table {name}: key {key}: malformed BASE64 value: {value}")
+        raise Refusal(f"table {name}: query error") from error
 
 
 def delete(options: Options, names: list[str]) -> int:
     """Take one key, or the keys on standard input, out of the indexes."""
-    keys = list(_input_lines()) if options.delete == "-" else [options.delete or ""]
+    keys = [options.delete or ""]
+    if options.delete == "-":
+        keys = [line.removesuffix(b"\n").decode("utf-8", "surrogateescape") for line in sys.stdin.buffer]
     found = False
     for name in names:
-        source = _source(name)
+        kind, _, source = name.partition(":")
+        if kind not in INDEXED:
+            _open(name, options)
+            raise Refusal(f"{name} map requires O_RDONLY access mode")
         if not os.path.exists(source + ".lmdb"):
             raise Refusal(f"open database {source}.lmdb: No such file or directory")
         with _AsOwner(source, options):
-            writer = IndexWriter(source, keep=True, fold=options.fold, null=options.null)
+            writer = _writer(options, source, keep=True)
             gone = [writer.delete(key) for key in keys]
             if any(gone):
-                _say(options, writer.publish())
+                _publish(options, writer)
                 found = True
+                if options.delete != "-":
+                    return 0  # as postmap does it, whatever its manual says of the others
             else:
                 writer.abandon()
     return 0 if found else 1
@@ -151,28 +245,60 @@ def delete(options: Options, names: list[str]) -> int:
 def show(options: Options, name: str) -> None:
     """Print all keys and values."""
     table = _open(name, options)
-    if not isinstance(table, IndexTable | TextTable):
+    if not isinstance(table, IndexTable | TextTable | InlineTable):
         raise Refusal(f"table {name}: sequence operation is not supported")
     for key, value in table.items():
+        _print_entry(options, key, _decoded(options, name, key, value))
+
+
+def _print_entry(options: Options, key: str, value: str) -> None:
+    if options.json:
+        print(_json(key, value))
+    else:
         print(f"{key}{':' if options.aliases else ''}\t{value}")
 
 
+def _json(key: str, value: str) -> str:
+    clean = (text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in (key, value))
+    return "{%s: %s}" % tuple(msgspec.json.encode(text).decode() for text in clean)  # noqa: UP031 - braces
+
+
 def create(options: Options, name: str) -> None:
-    """Make the index anew from its source, or add standard input to it. A line at fault leaves the old one alone."""
-    source = _source(name)
-    reader = alias_lines if options.aliases else map_lines
+    """Make the index anew from its source, or add standard input to it. A line at fault is said and left out."""
+    kind, _, source = name.partition(":")
+    if kind == "proxy":
+        raise Refusal("can't create maps via the proxy service")
+    if kind not in INDEXED:
+        raise Refusal(f"unsupported dictionary type: {kind} does not support bulk-mode creation.")
+    if not source:
+        raise Refusal("open : No such file or directory")
+    reader = alias_entries if options.aliases else map_entries
     with _AsOwner(source, options):
-        if options.incremental:
-            lines: Iterable[Line] = reader(sys.stdin.buffer.read(), "stdin")
-        else:
-            lines = reader(_text(source), source)
-        writer = IndexWriter(source, keep=options.incremental, fold=options.fold, null=options.null)
+        data, file = (sys.stdin.buffer.read(), "stdin") if options.incremental else (_text(source), source)
+        entries: Iterable[Entry] = reader(data, file, options.warn, options.utf8)
+        if options.files:
+            entries = encoded_files(entries, file, options.warn)
+        writer = _writer(options, source, keep=options.incremental)
         try:
-            problems = writer.add(lines, options.duplicates)
+            writer.add(entries, options.warn, options.duplicates)
         except BaseException:
             writer.abandon()
             raise
-        _say(options, problems + writer.publish())
+        _publish(options, writer)
+
+
+def _writer(options: Options, source: str, *, keep: bool) -> IndexWriter:
+    try:
+        return IndexWriter(
+            source, keep=keep, fold=options.fold, utf8=options.utf8, null=options.null, inherit=options.inherit
+        )
+    except OSError as error:
+        raise Refusal(f"open database {source}.lmdb: {error.strerror or error}") from error
+
+
+def _publish(options: Options, writer: IndexWriter) -> None:
+    for problem in writer.publish():
+        options.warn(problem.text)
 
 
 def _text(source: str) -> bytes:
@@ -184,37 +310,28 @@ def _text(source: str) -> bytes:
 
 
 def _open(name: str, options: Options) -> Table:
-    table = open_table(name, os.getcwd(), aliases=options.aliases or None, fold=options.fold)
-    if isinstance(table, TextTable | IndexTable) and table.fault:
-        raise Refusal(f"open database {table.fault}")
+    kind, colon, rest = name.partition(":")
+    if not (kind and colon and rest):
+        raise Refusal(f'open dictionary: expecting "type:name" form instead of "{name}"')
+    # A relative name is one of the working directory here, but parameters of sqlite:name are those of main.cf.
+    of_main_cf = kind == "sqlite" and stands_in_main_cf(rest)
+    directory = configuration(options) if of_main_cf else ""
+    try:
+        table = open_table(name, directory, aliases=options.aliases or None, fold=options.fold)
+    except ConfigError as error:
+        text = str(error)
+        raise Refusal(text.removeprefix(f"{name}: ") if "unsupported dictionary type" in text else text) from error
+    for leaf in leaves(table):
+        if isinstance(leaf, SourceTable) and leaf.fault:
+            word = "open" if kind in ("regexp", "pcre", "cidr") else "open database"
+            file, _, reason = leaf.fault.partition(": can't be read: ")
+            index = ".lmdb" if leaf.name.partition(":")[0] in INDEXED and not file.endswith(".lmdb") else ""
+            raise Refusal(f"{word} {file}{index}: {reason}" if reason else f"{word} {leaf.fault}")
     return table
 
 
-def _source(name: str) -> str:
-    """The file of a table that can have an index. Raises Refusal for the other types."""
-    kind, _, file = name.removeprefix("proxy:").partition(":")
-    if kind not in INDEXED:
-        raise Refusal(f"unsupported dictionary type: {kind} does not support bulk-mode creation.")
-    return os.path.abspath(file)
-
-
-def _look_up(tables: list[Table], key: str) -> str | None:
-    for table in tables:
-        found = table.get(key)
-        if found is not None:
-            return found.value
-    return None
-
-
-def _input_lines() -> Iterator[str]:
-    for line in sys.stdin:
-        yield line.removesuffix("\n").removesuffix("\r")
-
-
-def _say(options: Options, problems: list[Problem]) -> None:
-    for problem in problems:
-        where = f"{problem.origin}: " if problem.origin.file else ""
-        print(f"{options.program}: {problem.severity}: {where}{problem.text}", file=sys.stderr)
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 class _AsOwner:

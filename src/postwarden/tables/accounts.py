@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
+from postwarden.tables.keys import folded
 from postwarden.tables.literal import LiteralTable
 from postwarden.tables.table import Found, TableError
 
@@ -19,7 +20,9 @@ NAME_LIMIT = 256
 class AccountTable(LiteralTable):
     """Answers the line of passwd(5) or group(5)."""
 
-    def __init__(self, name: str, map_name: str, origin: Origin, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str, map_name: str, origin: Origin, now: Callable[[], float] = time.monotonic, *, fold: bool = True
+    ) -> None:
         """Raises ConfigError at `origin` for another map than passwd.byname and group.byname."""
         super().__init__(name)
         readers = {"passwd.byname": _passwd, "group.byname": _group}
@@ -27,13 +30,14 @@ class AccountTable(LiteralTable):
             raise ConfigError(origin, f"{name}: unknown map name: {map_name}; use passwd.byname or group.byname")
         self._reader = readers[map_name]
         self._now = now
+        self._fold = fold
         self._known: dict[str, tuple[float, str | None]] = {}
 
     def get(self, key: str) -> Found | None:
         now = self._now()
         known = self._known.get(key)
         if known is None or known[0] < now:
-            known = (now + KEEP_SECONDS, self._read(key))
+            known = (now + KEEP_SECONDS, self._read(folded(key) if self._fold else key))
             if len(self._known) >= KEEP_NAMES:
                 self._known.clear()
             self._known[key] = known

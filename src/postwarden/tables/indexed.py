@@ -14,6 +14,7 @@ import lmdb
 
 from postwarden.mail.decision import Origin
 from postwarden.tables import text
+from postwarden.tables.keys import folded
 from postwarden.tables.source import Mark, SourceTable, mark, read
 from postwarden.tables.table import Found, TableError
 
@@ -42,7 +43,7 @@ class TextTable(SourceTable):
         self.warnings = tuple(problems)
 
     def _find(self, key: str) -> Found | None:
-        line = self._lines.get(key.lower() if self._fold else key)
+        line = self._lines.get(folded(key) if self._fold else key)
         return None if line is None else Found(line[0], key, self.name, line[1])
 
 
@@ -91,16 +92,16 @@ class IndexTable(SourceTable):
         return now is not None and self._inode is not None and now[:2] == self._inode[:2]
 
     def _find(self, key: str) -> Found | None:
-        folded = (key.lower() if self._fold else key).encode("utf-8", "surrogateescape")
-        if not folded or len(folded) > 511:
+        name = (folded(key) if self._fold else key).encode("utf-8", "surrogateescape")
+        if not name or len(name) > 511:
             return None
         if self._environment is None:
             raise TableError(self.name, "the index could not be opened again")
         try:
             with self._environment.begin() as transaction:
-                value = transaction.get(folded)
+                value = transaction.get(name)
                 if value is None:
-                    value = transaction.get(folded + b"\0")
+                    value = transaction.get(name + b"\0")
         except lmdb.Error as error:
             raise TableError(self.name, str(error)) from error
         if value is None:

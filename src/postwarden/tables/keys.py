@@ -44,3 +44,18 @@ def split_extension(local: str, delimiters: str) -> tuple[str, str]:
         if char in delimiters:
             return (local[:at], local[at:]) if at > 0 else (local, "")
     return local, ""
+
+
+def folded(key: str) -> str:
+    """The form in which tables compare a key that says the same in upper and lower case, as Unicode has it."""
+    return key.lower() if key.isascii() else key.casefold()
+
+
+def folded_bytes(key: bytes) -> bytes:
+    """The same for the bytes of an index; what is not UTF-8 has only the letters of ASCII."""
+    if key.isascii():
+        return key.lower()
+    try:
+        return folded(key.decode()).encode()
+    except UnicodeDecodeError:
+        return key.lower()

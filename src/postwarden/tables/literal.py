@@ -2,11 +2,13 @@
 fail:."""
 
 import os
+from collections.abc import Iterator
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.lines import SPACE
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
+from postwarden.tables.keys import folded
 from postwarden.tables.table import Found, TableError
 
 
@@ -62,6 +64,10 @@ class InlineTable(LiteralTable):
         for entry in entries:
             self._add(entry)
 
+    def items(self) -> Iterator[tuple[str, str]]:
+        """All keys with their values."""
+        yield from self._values.items()
+
     def _add(self, entry: str) -> None:
         if entry.startswith("{") and entry.endswith("}"):
             entry = entry[1:-1].strip(SPACE)
@@ -69,10 +75,10 @@ class InlineTable(LiteralTable):
         key = key.strip(SPACE)
         if not equals or not key or any(char in SPACE for char in key):
             raise ConfigError(self._origin, f'{self.name}: "{entry}" is not key=value')
-        self._values[key.lower()] = value.strip(SPACE)
+        self._values[folded(key)] = value.strip(SPACE)
 
     def get(self, key: str) -> Found | None:
-        value = self._values.get(key.lower())
+        value = self._values.get(folded(key))
         return None if value is None else Found(value, key, self.name, self._origin)
 
 
@@ -87,7 +93,7 @@ class EnvironTable(LiteralTable):
     def get(self, key: str) -> Found | None:
         if not key or "\0" in key or "=" in key:
             return None
-        value = os.environ.get(key.lower() if self._fold else key)
+        value = os.environ.get(folded(key) if self._fold else key)
         return None if value is None else Found(value, key, self.name)
 
 

@@ -27,7 +27,6 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
     "nisplus": "NIS+ is not supported: copy the map into a file",
     "netinfo": "NetInfo is not supported: copy the map into a file",
     "sdbm": "use lmdb: or hash: instead, and run postmap",
-    "dbm": "use lmdb: or hash: instead, and run postmap",
 } | dict.fromkeys(
     (
         "cdb", "internal", "ldap", "memcache", "mysql", "pgsql", "socketmap", "tcp", "mongodb",
@@ -70,7 +69,7 @@ def open_table(
     if kind == "randmap":
         return RandomTable(name, rest, origin)
     if kind == "unix":
-        return AccountTable(name, rest, origin)
+        return AccountTable(name, rest, origin, fold=fold)
     if kind == "environ":
         return EnvironTable(name, fold=fold)
     if kind == "fail":
@@ -84,7 +83,7 @@ def open_table(
     if kind == "sqlite":
         return SqliteTable(name, rest, config_directory, origin, lambda part, at: opener(part, origin=at), fold=fold)
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
-    if kind in ("hash", "btree", "lmdb"):
+    if kind in ("hash", "btree", "dbm", "lmdb"):
         return open_indexed(name, file, aliases, fold=fold)
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)
@@ -92,7 +91,7 @@ def open_table(
         return RegexpTable(name, file, origin, literal=literal)
     if kind == "cidr":
         return CidrTable(name, file, origin)
-    raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported table type: {kind}')}")
+    raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported dictionary type: {kind}')}")
 
 
 LITERAL = frozenset((

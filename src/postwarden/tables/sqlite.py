@@ -9,6 +9,7 @@ from urllib.parse import quote
 from postwarden.config.errors import Problem
 from postwarden.mail.decision import Origin
 from postwarden.tables.definition import Definition, in_file, in_main_cf, stands_in_main_cf
+from postwarden.tables.keys import folded
 from postwarden.tables.source import Mark, SourceTable, mark
 from postwarden.tables.table import Found, TableError
 from postwarden.tables.template import Domains, Opener, Templates, over_limit, select
@@ -63,14 +64,14 @@ class SqliteTable(SourceTable):
         return in_file(self._files[0])
 
     def _find(self, key: str) -> Found | None:
-        folded = key.lower() if self._fold else key
-        if self._domains is None or not self._domains.hold(folded):
+        name = folded(key) if self._fold else key
+        if self._domains is None or not self._domains.hold(name):
             return None
-        query = self._templates.query(folded, _quoted)
+        query = self._templates.query(name, _quoted)
         if query is None or "\0" in query:
             return None
         try:
-            values = self._answers(folded, first_statement(query))
+            values = self._answers(name, first_statement(query))
         except UnicodeEncodeError:
             return None  # a key that is no text is in no data base
         except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:

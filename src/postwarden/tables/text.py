@@ -8,6 +8,7 @@ from msgspec import Struct
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import FIRST_WORD, SPACE, logical_lines
 from postwarden.mail.decision import Origin
+from postwarden.tables.keys import folded
 
 _ALIAS_NAME = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s"\\:,()<>]|\\.)+')
 
@@ -54,7 +55,7 @@ def index(lines: Iterator[Line], *, fold: bool = True) -> tuple[dict[str, tuple[
     found: dict[str, tuple[str, Origin]] = {}
     problems: list[Problem] = []
     for line in lines:
-        key = line.key.lower() if fold else line.key
+        key = folded(line.key) if fold else line.key
         if key in found:
             problems.append(Problem(line.origin, "warning", f'duplicate entry: "{key}"'))
         else:

@@ -4,16 +4,17 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import lmdb
 
 from postwarden.config.errors import Problem
 from postwarden.mail.decision import BUILT_IN
+from postwarden.tables.entries import Entry
+from postwarden.tables.keys import folded_bytes
 from postwarden.tables.source import read
 from postwarden.tables.table import TableError
-from postwarden.tables.text import Line
 
 KEY_LIMIT = 511
 """Bytes of a key in LMDB."""
@@ -31,13 +32,24 @@ class IndexWriter:
     reader finds the old or the new and nothing between. It gets the source's owner, group and read permissions:
     local(8) decides by the owner of an alias index as whom to run commands."""
 
-    def __init__(self, source: str, *, keep: bool = False, fold: bool = True, null: bool = False) -> None:
-        """`keep`: begin with what the old index has. `null`: keys and values end in a NUL byte. Raises TableError."""
+    def __init__(
+        self,
+        source: str,
+        *,
+        keep: bool = False,
+        fold: bool = True,
+        utf8: bool = True,
+        null: bool = False,
+        inherit: bool = True,
+    ) -> None:
+        """`keep`: begin with what the old index has. `fold`: keys in lower case, of ASCII only without
+        `utf8`. `null`: keys and values end in a NUL byte. `inherit`: the source's read permissions, else mode 0644.
+        Raises TableError."""
         self.target = source + ".lmdb"
         self._source = source
-        self._fold = fold
+        self._fold: Callable[[bytes], bytes] = (folded_bytes if utf8 else bytes.lower) if fold else bytes
         self._end = b"\0" if null else b""
-        self._owner = _owner(source, self.target)
+        self._owner = _owner(source, self.target, inherit=inherit)
         handle, self._file = tempfile.mkstemp(prefix=os.path.basename(source) + ".", dir=os.path.dirname(source) or ".")
         os.close(handle)
         try:
@@ -54,25 +66,25 @@ class IndexWriter:
             self.abandon()
             raise TableError(self.target, str(error)) from error
 
-    def add(self, lines: Iterable[Line], duplicates: str = Duplicates.WARN) -> list[Problem]:
-        """Put the lines in; gives what was left out. Raises TableError when the disk refuses."""
-        problems: list[Problem] = []
+    def add(self, entries: Iterable[Entry], warn: Callable[[str], None], duplicates: str = Duplicates.WARN) -> None:
+        """Put the entries in; what is left out is told to `warn`. Raises TableError when the disk refuses."""
+        put, fold, end = self._transaction.put, self._fold, self._end
+        replace, complain = duplicates == Duplicates.REPLACE, duplicates == Duplicates.WARN
         try:
-            for line in lines:
-                key = self._key(line.key)
-                if not key or len(key) > KEY_LIMIT:
-                    problems.append(Problem(line.origin, "warning", f"a key of {len(key)} bytes was left out"))
-                    continue
-                put = self._transaction.put(key, line.value.encode() + self._end, overwrite=duplicates == "replace")
-                if not put and duplicates == Duplicates.WARN:
-                    problems.append(Problem(line.origin, "warning", f'duplicate entry: "{line.key}"'))
+            for name, value, _ in entries:
+                key = fold(name) + end
+                if len(key) > KEY_LIMIT:
+                    warn(f"{self.target}: a key of {len(key)} bytes is too long and was left out")
+                elif not put(key, value + end, overwrite=replace) and complain:
+                    shown = key.removesuffix(b"\0").decode("utf-8", "surrogateescape")
+                    warn(f'lmdb:{self._source}: duplicate entry: "{shown}"')
         except lmdb.Error as error:
             raise TableError(self.target, str(error)) from error
-        return problems
 
     def delete(self, key: str) -> bool:
         """Whether it was there."""
-        return bool(self._transaction.delete(self._key(key)))
+        name = self._fold(key.encode("utf-8", "surrogateescape")) + self._end
+        return len(name) <= KEY_LIMIT and bool(key) and bool(self._transaction.delete(name))
 
     def publish(self) -> list[Problem]:
         """Make it the index. Gives a word on an `X.db` that had to go. Raises TableError."""
@@ -95,17 +107,13 @@ class IndexWriter:
             with contextlib.suppress(OSError):
                 os.unlink(rest)
 
-    def _key(self, key: str) -> bytes:
-        folded = (key.lower() if self._fold else key).encode("utf-8", "surrogateescape")
-        return folded + self._end if folded else b""
 
-
-def _owner(source: str, target: str) -> tuple[int, int, int]:
+def _owner(source: str, target: str, *, inherit: bool) -> tuple[int, int, int]:
     """User, group and mode for the index: the source's, or the old index's where there is no source."""
     for file in (source, target):
         with contextlib.suppress(OSError):
             state = os.stat(file)
-            return state.st_uid, state.st_gid, 0o600 | (state.st_mode & 0o044)
+            return state.st_uid, state.st_gid, 0o600 | (state.st_mode & 0o044) if inherit else 0o644
     return os.geteuid(), os.getegid(), 0o644
 
 

@@ -12,7 +12,7 @@ from postwarden.cli import postalias, postmap
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
-    (tmp_path / "main.cf").write_text("myhostname = mx.example.com\nalias_database = hash:aliases\nnosuch = x\n")
+    (tmp_path / "main.cf").write_text("myhostname = mx.example.com\nalias_database = hash:aliases\nnosuch = x\ncompatibility_level = 3.6\n")
     (tmp_path / "map").write_text("A 1\nb 2\n")
     (tmp_path / "aliases").write_text("Root: me\n")
     return tmp_path
@@ -42,14 +42,83 @@ def test_create_query_list_and_delete(here: Path, capsys: Captured, monkeypatch:
     assert err == ""
 
 
-def test_a_bad_line_leaves_the_old_index(here: Path, capsys: Captured) -> None:
-    assert postmap.main("postmap", ["map"]) == 0
-    before = (here / "map.lmdb").read_bytes()
-    (here / "map").write_text("a 9\nbad\n")
-    assert postmap.main("postmap", ["map"]) == 1
-    assert "map:2: " in capsys.readouterr().err
-    assert (here / "map.lmdb").read_bytes() == before
+def test_a_bad_line_is_said_and_left_out(here: Path, capsys: Captured) -> None:
+    (here / "map").write_bytes(b' x y\na 9\nbad\nA 8\nk: v\n\xff w\n"q r s\n')
+    assert postmap.main("postmap", ["lmdb:map"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        'postmap: warning: map: logical line must not start with whitespace: " x y"',
+        "postmap: warning: map, line 3: expected format: key whitespace value",
+        'postmap: warning: lmdb:map: duplicate entry: "a"',
+        'postmap: warning: map, line 5: record is in "key: value" format; is this an alias file?',
+        'postmap: warning: map, line 6: non-UTF-8 input "? w" -- ignoring this line',
+        "postmap: warning: map, line 7: unbalanced '\"' in '\"q r s' -- ignoring this line",
+    ]
+    assert postmap.main("postmap", ["-s", "lmdb:map"]) == 0
+    assert capsys.readouterr().out == "a\t9\nk:\tv\n"
     assert not [name for name in os.listdir(here) if name.startswith("map.") and name != "map.lmdb"]
+
+
+def test_files_as_values(here: Path, capsys: Captured) -> None:
+    (here / "one").write_text("1\n")
+    (here / "two").write_text("2")
+    (here / "map").write_text("a one, two\nb nosuch\n")
+    assert postmap.main("postmap", ["-F", "lmdb:map"]) == 0
+    assert postmap.main("postmap", ["-q", "a", "lmdb:map"]) == 0
+    assert postmap.main("postmap", ["-F", "-q", "a", "lmdb:map"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "MQoKMg==\n1\n\n2\n"
+    assert err.startswith("postmap: warning: map")
+    assert "open nosuch: No such file or directory: skipping this entry" in err
+    assert postmap.main("postmap", ["-F", "-q", "a", "inline:{a=x}"]) == 1
+    assert "malformed BASE64 value: x" in capsys.readouterr().err
+
+
+MESSAGE = """\
+Subject: a
+  b
+Content-Type: multipart/mixed; boundary="b1"
+
+pre
+--b1
+X-Part: 1
+
+body
+--b1
+Content-Type: message/rfc822
+
+Subject: inner
+
+text
+--b1--
+end
+"""
+
+
+@pytest.mark.parametrize(
+    ("letters", "keys"),
+    [
+        ("-h", ["Subject: a\n  b", 'Content-Type: multipart/mixed; boundary="b1"']),
+        ("-b", MESSAGE.splitlines()[3:]),
+        (
+            "-hm",
+            ["Subject: a\n  b", 'Content-Type: multipart/mixed; boundary="b1"', "X-Part: 1",
+             "Content-Type: message/rfc822", "Subject: inner"],
+        ),
+        ("-bm", ["", "pre", "--b1", "", "body", "--b1", "", "", "text", "--b1--", "end"]),
+    ],
+)  # fmt: skip
+def test_messages_as_keys(letters: str, keys: list[str], capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, MESSAGE)
+    assert postmap.main("postmap", [letters, "-q", "-", "static:X"]) == 0
+    assert capsys.readouterr().out == "".join(f"{key}\tX\n" for key in keys)
+
+
+def test_json(here: Path, capsys: Captured) -> None:
+    (here / "map").write_text('a "b" \\\n')
+    assert postmap.main("postmap", ["lmdb:map"]) == 0
+    assert postmap.main("postmap", ["-js", "lmdb:map"]) == 0
+    assert postmap.main("postmap", ["-j", "-q", "a", "lmdb:map"]) == 0
+    assert capsys.readouterr().out == '{"a": "\\"b\\" \\\\"}\n' * 2
 
 
 @pytest.mark.parametrize(
@@ -67,7 +136,7 @@ def test_a_bad_line_leaves_the_old_index(here: Path, capsys: Captured) -> None:
 def test_failures_say_why(words: list[str], text: str, capsys: Captured) -> None:
     assert postmap.main("postmap", words) == 1
     err = capsys.readouterr().err
-    assert err.startswith("postmap: fatal: ")
+    assert "postmap: fatal: " in err
     assert text in err
 
 

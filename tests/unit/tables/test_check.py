@@ -35,14 +35,13 @@ def test_tables_within_restrictions_are_looked_at(tmp_path: Path) -> None:
 
 
 def test_duplicates_and_old_indexes_are_warnings(tmp_path: Path) -> None:
-    from postwarden.tables.text import map_lines
     from postwarden.tables.writing import IndexWriter
 
     (tmp_path / "map").write_text("a 1\nA 2\n")
     (only,) = said(tmp_path, "transport_maps = hash:map\n")
     assert only == 'warning: map:2: duplicate entry: "a"'
     writer = IndexWriter(str(tmp_path / "map"))
-    writer.add(map_lines(b"a 1\n", "map"))
+    writer.add([(b"a", b"1", 1)], print)
     writer.publish()
     later = (tmp_path / "map.lmdb").stat().st_mtime + 10
     os.utime(tmp_path / "map", (later, later))

@@ -89,7 +89,7 @@ def test_answers(here: Path, text: str, key: str, expected: str | None) -> None:
         (QUERY + "result_format =\n", "bad string length 0 < 1: result_format"),
         (QUERY + "expansion_limit = x\n", "bad numerical configuration: expansion_limit = x"),
         (QUERY + "expansion_limit = -1\n", "expansion_limit"),
-        (QUERY + "domain = nosuch:x\n", "unsupported table type"),
+        (QUERY + "domain = nosuch:x\n", "unsupported dictionary type"),
         (QUERY + "bad\n", 'missing "=" after attribute name: "bad"'),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
+from postwarden.tables.entries import map_entries
 from postwarden.tables.indexed import IndexTable, TextTable
 from postwarden.tables.opening import Tables, open_table
 from postwarden.tables.table import TableError
@@ -110,7 +111,7 @@ def test_a_bad_file_is_refused_at_once(tmp_path: Path) -> None:
 
 def make_index(source: str, text: bytes, **options: bool) -> IndexWriter:
     writer = IndexWriter(source, **options)
-    writer.add(map_lines(text, source))
+    writer.add(map_entries(text, source, print), print)
     writer.publish()
     return writer
 
@@ -120,7 +121,7 @@ def test_an_index_is_preferred_and_seen_when_new(tmp_path: Path) -> None:
     os.chmod(source, 0o640)
     (tmp_path / "map.db").write_text("old")
     writer = IndexWriter(source)
-    writer.add(map_lines(b"A index\n", source))
+    writer.add([(b"A", b"index", 1)], print)
     assert not (tmp_path / "map.lmdb").exists()
     (said,) = writer.publish()
     assert "map.db" in str(said)
@@ -168,12 +169,15 @@ def test_duplicates_and_deletion(tmp_path: Path) -> None:
     source = write(tmp_path / "map", "")
     make_index(source, b"a 1\nb 2\n")
     writer = IndexWriter(source, keep=True)
-    (said,) = writer.add(map_lines(b"a 9\n", "stdin"))
-    assert "duplicate" in str(said)
-    assert writer.add(map_lines(b"a 8\n", "stdin"), Duplicates.IGNORE) == []
-    assert writer.add(map_lines(b"b 3\n", "stdin"), Duplicates.REPLACE) == []
-    (said,) = writer.add(map_lines(b"k" * 600 + b" v\n", "stdin"))
-    assert "600" in str(said)
+    said: list[str] = []
+    writer.add([(b"a", b"9", 1)], said.append)
+    assert said == [f'lmdb:{source}: duplicate entry: "a"']
+    said.clear()
+    writer.add([(b"a", b"8", 1)], said.append, Duplicates.IGNORE)
+    writer.add([(b"b", b"3", 1)], said.append, Duplicates.REPLACE)
+    assert said == []
+    writer.add([(b"k" * 600, b"v", 1)], said.append)
+    assert said == [f"{source}.lmdb: a key of 600 bytes is too long and was left out"]
     writer.publish()
     table = open_table("hash:map", str(tmp_path))
     assert isinstance(table, IndexTable)
