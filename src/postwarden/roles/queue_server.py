@@ -28,6 +28,7 @@ _READ = 64 << 10
 _CONNECTIONS = 200
 _CONNECTIONS_OF_A_USER = 20
 _PATIENCE = 300.0
+_PAUSE = 0.5
 _IN_DELIVERY = 5.0
 """Seconds until a message that is being delivered is no longer waited for: what was asked will be done."""
 
@@ -77,11 +78,19 @@ class QueueServer:
         for task in list(self._tasks):
             task.cancel()
 
+    def _resume(self) -> None:
+        if self._socket is not None:
+            self._loop.add_reader(self._socket.fileno(), self._accept)
+
     def _accept(self) -> None:
         assert self._socket is not None
         try:
             sock, _ = self._socket.accept()
-        except OSError:
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError:  # no descriptor is left: the loop would come here again at once, and to nothing else
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.call_later(_PAUSE, self._resume)
             return
         sock.setblocking(False)
         uid = peer_uid(sock)

@@ -1,6 +1,7 @@
 """The control socket over a real Unix socket; the courier behind it is a stand-in with a few messages."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -16,6 +17,7 @@ from postwarden.ipc.queue_client import Bad, Down, QueueClient, Unserved
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Content, Cursor, Damaged, Listed, State
 from postwarden.net.log import MailLog, MemorySink
+from postwarden.roles import queue_server
 from postwarden.roles.queue_server import QueueServer
 
 encode = msgspec.msgpack.encode
@@ -106,6 +108,45 @@ def test_listing_comes_in_pages(tmp_path: Path) -> None:
     served(tmp_path, stub, lambda queue: found.extend(one.queue_id for one in queue.listing()))
     assert found == [f"ID{n}" for n in range(1203)]
     assert stub.limits == [500, 500, 500]
+
+
+class Full:
+    """A socket of a process that has no descriptor left."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.tries = 0
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.tries += 1
+        if self.tries == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.sock.accept()
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def test_without_a_descriptor_it_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_server, "_PAUSE", 0.01)
+    figures: list[ask.Figures] = []
+
+    def client() -> None:
+        with QueueClient(str(tmp_path), timeout=10) as queue:
+            figures.append(queue.figures())
+
+    async def live() -> None:
+        async with serving(tmp_path, Stub([])) as server:
+            assert server._socket is not None
+            server._socket = Full(server._socket)  # type: ignore[assignment]
+            await asyncio.to_thread(client)
+            assert isinstance(server._socket, Full) and server._socket.tries == 2
+
+    asyncio.run(live())
+    assert figures[0].active == 3
 
 
 def test_a_place_that_can_not_be_is_answered(tmp_path: Path) -> None:
