@@ -117,11 +117,13 @@ def start_foreground(settings: Settings, voice: Voice) -> int:
 
 def serve(settings: Settings, voice: Voice, ready: Callable[[], None], failed: Callable[[str], None]) -> int:
     """Be the master: hold the locks, and run until told to stop. `failed` is told why it can't be."""
-    from postwarden.roles.master import Master
+    from postwarden.roles.master import ORDERS, Master
 
     async def live() -> int:
         return await Master(settings, ready).run()
 
+    # From now on our process id can be read: what is said to it before the master hears would end it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ORDERS)
     held = []
     try:
         held.append(lock.hold(lock.pid_file(settings.text("queue_directory"))))
@@ -132,6 +134,8 @@ def serve(settings: Settings, voice: Voice, ready: Callable[[], None], failed: C
         reason = f"the Postfix mail system is already running: {error}"  # of which queue, or of another's data
     except (ConfigError, OSError) as error:
         reason = str(error)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ORDERS)
     voice.say(Fatal(reason))
     failed(reason)
     return 1

@@ -54,6 +54,9 @@ _STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.
 _ORDER_OF_STOP = (("receiver",), ("courier",), ("carrier", "agent"))
 EX_CONFIG = 78
 
+ORDERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals of the commands, which may be blocked until `Master.run` hears them."""
+
 
 class Master:
     """One mail system. `run` returns the exit code; `ready` is called once, when every role is at work."""
@@ -90,6 +93,7 @@ class Master:
             (signal.SIGCHLD, self._reap),
         ):
             self._loop.add_signal_handler(number, action)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ORDERS)
         self._loop.set_exception_handler(self._unexpected)
         self._rebind(self._generations.latest.listeners)
         self._announce("daemon started")
