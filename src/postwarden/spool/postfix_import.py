@@ -32,7 +32,7 @@ from postwarden.spool.postfix_queue import PostfixMessage, Unusable, read
 from postwarden.wire.submission import Malformed, Submission, whole
 
 ASIDE = "imported-by-postwarden"
-_MOVING = "moving"
+MOVING = "moving"
 _BATCH, _BATCH_BYTES = 200, 16 << 20
 _BUFFER = 256 << 10
 _DAMAGED = ("corrupt", "saved")
@@ -226,7 +226,7 @@ class Import:
         fresh = [one.new for one in batch if one.new.envelope.queue_id not in there]
         if fresh:
             queue.import_(fresh)
-        self._set_aside([one.file for one in batch], os.path.join(_MOVING, name))
+        self._set_aside([one.file for one in batch], os.path.join(MOVING, name))
         self._release(queue, name, {one.file.queue_id: one.due for one in batch})
 
     def _release(self, queue: Queue, name: str, due: dict[str, float]) -> int:
@@ -240,7 +240,7 @@ class Import:
                 queue.put_back(entry)
         if changes:
             queue.settle(changes)
-        source = os.path.join(self._aside, _MOVING, name)
+        source = os.path.join(self._aside, MOVING, name)
         target = self._directory_of(name)
         for queue_id in due:
             _rename(os.path.join(source, queue_id), target, queue_id)
@@ -254,7 +254,7 @@ class Import:
     def _resume(self, queue: Queue) -> None:
         """What an earlier run has moved and may not have released."""
         for name in QUEUES:
-            source = os.path.join(self._aside, _MOVING, name)
+            source = os.path.join(self._aside, MOVING, name)
             try:
                 names = sorted(os.listdir(source))
             except FileNotFoundError:

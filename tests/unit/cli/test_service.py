@@ -180,3 +180,15 @@ def test_mail_that_postfix_left_is_told_of_at_start(etc: Path) -> None:
     )
     shutil.rmtree(queue)
     assert unsent(str(queue)) == ""
+
+
+@pytest.mark.parametrize("where", ["imported-by-postwarden/moving/deferred/ABC", "postwarden/maildrop/staged-0"])
+def test_an_import_that_was_interrupted_is_told_of_at_start(tmp_path: Path, where: str) -> None:
+    (tmp_path / "imported-by-postwarden/moving/hold").mkdir(parents=True)
+    (tmp_path / "imported-by-postwarden/deferred").mkdir()
+    (tmp_path / "imported-by-postwarden/deferred/ABD").touch()
+    (tmp_path / "postwarden/maildrop").mkdir(parents=True)
+    assert unsent(str(tmp_path)) == ""
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).touch()
+    assert "was interrupted: run it again" in unsent(str(tmp_path))
