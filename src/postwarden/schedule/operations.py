@@ -130,6 +130,10 @@ class Operations:
             return True
         if operation in (ask.EXPIRE, ask.FORCE_EXPIRE) and rounds.expire(message, partial(acting.end, queue_id)):
             return True
+        if operation == ask.HOLD:
+            acting.begin()
+            if not rounds.record_hold(message, acting.end):
+                acting.end()
         acting.waiting.add(queue_id)
         away = HOLD if operation == ask.HOLD else _AT_ONCE
         rounds.interrupt(message, away, partial(self._put_away, acting, queue_id))

@@ -315,6 +315,14 @@ class Rounds:
         message.entry.expired = True
         return True
 
+    def record_hold(self, message: Message, done: Callable[[], None]) -> bool:
+        """It is to be on hold after this round, also if we don't live to see its end. False: it has ended already."""
+        if _ended(message):
+            return False
+        self.settler.flush()
+        self.parts.ledger.settle(Change(message.entry.key, held=True), lambda _: done())
+        return True
+
     def _pull_back(self, message: Message, *, quiet: bool = False) -> None:
         """Deliveries that have not begun do not take place."""
         pulled = 0

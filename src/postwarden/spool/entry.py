@@ -1,6 +1,6 @@
 """What a change makes of a message, and what of it is written down."""
 
-from postwarden.mail.queue import Change, Entry, State
+from postwarden.mail.queue import HOLD, Change, Entry, State
 
 
 def change_entry(entry: Entry, change: Change) -> None:
@@ -15,6 +15,7 @@ def change_entry(entry: Entry, change: Change) -> None:
     if lasts(change):
         entry.warned |= change.warned
         entry.expired |= change.expired
+        entry.due = HOLD if change.held else entry.due
         if change.told:
             entry.told, entry.untold = True, {}
         if change.untold:
@@ -22,8 +23,8 @@ def change_entry(entry: Entry, change: Change) -> None:
 
 
 def lasts(change: Change) -> bool:
-    """It tells something of the message that is neither a due time nor an outcome."""
-    return bool(change.warned or change.expired or change.told or change.untold)
+    """It tells something of the message that is neither the time of its next round nor an outcome."""
+    return bool(change.warned or change.expired or change.told or change.untold or change.held)
 
 
 def state_of(entry: Entry) -> State:

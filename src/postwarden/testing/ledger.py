@@ -176,6 +176,7 @@ class MemoryLedger:
         entry.reasons = {**entry.reasons, **dict(change.deferred)}
         entry.warned |= change.warned
         entry.expired |= change.expired
+        entry.due = HOLD if change.held else entry.due
         if change.told:
             entry.told, entry.untold = True, {}
         entry.untold.update(change.untold)

@@ -111,9 +111,26 @@ def test_a_message_that_is_delivered_meanwhile_is_not_held() -> None:
     world.clock.run()
     over: list[bool] = []
     acting = world.courier.operations.act(HOLD, ["ID1"], (), lambda: over.append(True))
+    assert not acting.only_waits, "said before it is durable"
+    world.clock.run()
     assert acting.only_waits
     world.answer(world.remote.jobs.pop(), SENT)
     assert (over, acting.done, where(world)) == ([True], [], {})
+
+
+def test_a_hold_outlives_the_courier() -> None:
+    world = World()
+    world.store("ann@smtp.example.com", "bob@smtp.example.org")
+    world.clock.run()
+    assert act(world, HOLD, "ID1") == []
+    (entry,) = world.ledger.held.values()
+    assert entry.due == ON_HOLD
+    world.answer(world.remote.jobs.pop(), SENT)
+    assert entry.due == ON_HOLD
+    world.answer(world.remote.jobs.pop(), DEFERRED)
+    assert where(world) == {"ID1": "hold"}
+    act(world, RELEASE, "ID1")
+    assert len(world.remote.jobs) == 1
 
 
 def test_a_carrier_that_dies_with_a_deleted_message() -> None:

@@ -287,6 +287,25 @@ def test_warned_and_expired_survive(spool: Spool) -> None:
     assert list(found.values()) == [(True, False), (True, True)]
 
 
+def test_what_is_to_be_held_is_on_hold_after_a_crash(spool: Spool) -> None:
+    """The first lives in a segment; the second has been put away, and comes back from queue.db."""
+    fill(spool, 2)
+    ledger = opened(spool)
+    first, second = ledger.due(0.0)
+    spool.settle(ledger, Change(second.key, due=7.0))
+    (second,) = ledger.due(7.0)
+    for entry in (first, second):
+        spool.settle(ledger, Change(entry.key, held=True))
+    assert not ledger.due(1e9), "the courier still has them"
+    again = spool_again(spool)
+    assert not again.due(1e9)
+    ids = {first.envelope.queue_id, second.envelope.queue_id}
+    assert {listed.queue_id for listed in again.page(None)[0] if listed.queue(listed.state()) == "hold"} == ids
+    for entry in again.find(ids):
+        spool.settle(again, Change(entry.key, due=9.0))
+    assert {entry.envelope.queue_id for entry in again.due(9.0)} == ids
+
+
 def test_a_flush_reads_nothing_of_what_is_on_hold(spool: Spool) -> None:
     ledger = opened(spool)
     on_hold = [NewMessage(envelope(f"H{n}"), Spool.HEAD, b"", due=HOLD) for n in range(2000)]
