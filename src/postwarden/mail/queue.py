@@ -80,8 +80,8 @@ class Change(Struct, frozen=True):
     courier's hands. `spawned` are stored with it. `warned`: the sender has now been told that it is late. `sites`: the
     domains under which what is put away can be asked for (fast flush); they replace those of the last time. `expired`:
     an operator wants it returned. Putting away counts as an attempt only with `deferred`. `untold` are finals of which
-    the sender is yet to hear; `told`: he has now heard of all of them. `held`: it stays in the courier's hands, and is on
-    hold should the courier die.
+    the sender is yet to hear; `told`: he has now heard of all of them. `held`: it stays in the courier's hands, and
+    is on hold should the courier die.
     """
 
     key: Key

@@ -121,7 +121,9 @@ class Operations:
         if message is None:
             return self._parked(acting, queue_id)
         operation = acting.operation
-        if not acting.wanted("active") or operation == ask.RELEASE:
+        on_hold = message.entry.due >= HOLD
+        already = operation == (ask.HOLD if on_hold else ask.RELEASE)
+        if already or not acting.wanted("hold" if on_hold else "active"):
             return True
         if operation == ask.EXPIRE and message.entry.expired:
             return True

@@ -133,6 +133,21 @@ def test_a_hold_outlives_the_courier() -> None:
     assert len(world.remote.jobs) == 1
 
 
+def test_what_is_to_be_held_may_be_released_before_its_deliveries_end() -> None:
+    world = World()
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    act(world, HOLD, "ID1")
+    assert not world.courier.operations.act(HOLD, ["ID1"], (), lambda: None).waiting
+    released = world.courier.operations.act(RELEASE, ["ID1"], ("hold",), lambda: None)
+    assert released.waiting == {"ID1"}
+    world.answer(world.remote.jobs.pop(), DEFERRED)
+    assert len(world.remote.jobs) == 1, "it is tried at once"
+    assert released.done == ["ID1"]
+    world.answer(world.remote.jobs.pop(), SENT)
+    assert where(world) == {}
+
+
 def test_a_carrier_that_dies_with_a_deleted_message() -> None:
     world = World()
     world.store("ann@smtp.example.com")
