@@ -16,13 +16,13 @@ from postwarden.tables.combined import PipeTable, RandomTable, UnionTable, leave
 from postwarden.tables.indexed import TextTable, open_indexed
 from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, StaticTable
 from postwarden.tables.maps import Maps
+from postwarden.tables.pcre import PcreTable
 from postwarden.tables.regexp import RegexpTable
 from postwarden.tables.source import SourceTable
 from postwarden.tables.sqlite import SqliteTable
 from postwarden.tables.table import Table
 
 NOT_HERE: Mapping[str, str] = MappingProxyType({
-    "pcre": "not available in this version; regexp: has most of it",
     "nis": "NIS is not supported: copy the map into a file",
     "nisplus": "NIS+ is not supported: copy the map into a file",
     "netinfo": "NetInfo is not supported: copy the map into a file",
@@ -89,6 +89,8 @@ def open_table(
         return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":
         return RegexpTable(name, file, origin, literal=literal)
+    if kind == "pcre":
+        return PcreTable(name, file, origin, literal=literal)
     if kind == "cidr":
         return CidrTable(name, file, origin)
     raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported dictionary type: {kind}')}")

@@ -1,13 +1,13 @@
 """regexp: tables, regexp_table(5)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import SPACE
 from postwarden.mail.decision import Origin
 from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, RegexError
-from postwarden.tables.rules import Groups, Pattern, RuleTable, Step, parse_rules, run
+from postwarden.tables.rules import Compile, Groups, Pattern, RuleTable, Step, parse_rules, run
 from postwarden.tables.table import Found, TableError
 
 _REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z0-9_]+)\}|\(([A-Za-z0-9_]+)\)|([A-Za-z0-9_]+)|)")
@@ -23,9 +23,12 @@ class RegexpTable(RuleTable):
         super().__init__(name, file, origin)
 
     def _compile(self, lines: Iterable[Origin]) -> None:
-        steps = regexp_rules(lines)
+        steps = self._rules(lines)
         self.warnings = tuple(_without_substitution(steps)) if self._literal else ()
         self._steps = steps
+
+    def _rules(self, lines: Iterable[Origin]) -> list[Step]:
+        return regexp_rules(lines)
 
     def _find(self, key: str) -> Found | None:
         try:
@@ -40,7 +43,12 @@ class RegexpTable(RuleTable):
 
 def regexp_rules(lines: Iterable[Origin]) -> list[Step]:
     """The rules of a regexp table. Raises ConfigError with file and line."""
-    steps = parse_rules(lines, compile_regexp)
+    return substituting_rules(lines, compile_regexp)
+
+
+def substituting_rules(lines: Iterable[Origin], compile_pattern: Compile) -> list[Step]:
+    """Rules whose text may hold $1. Raises ConfigError with file and line."""
+    steps = parse_rules(lines, compile_pattern)
     for step in steps:
         _check_references(step)
     return steps
@@ -68,6 +76,15 @@ def _without_substitution(steps: list[Step]) -> list[Problem]:
 
 def compile_regexp(text: str, origin: Origin) -> tuple[Pattern, str]:
     """`/pattern/flags` at the start of `text`, any character for the slash; and the rest. Raises ConfigError."""
+    expression, flags, rest = delimited(text, origin, _FLAGS, EXTENDED | ICASE)
+    try:
+        return Regex(expression, flags), rest
+    except RegexError as error:
+        raise ConfigError(origin, f'error in regexp "{expression[:60]}": {error}') from error
+
+
+def delimited(text: str, origin: Origin, letters: Mapping[str, int], flags: int) -> tuple[str, int, str]:
+    """The pattern, `flags` with what the letters behind it toggle, and the rest. Raises ConfigError."""
     delimiter = text[0]
     if delimiter.isalnum() or delimiter == "\\":
         raise ConfigError(origin, f'a pattern must begin with a delimiter, as in /pattern/: "{text[:60]}"')
@@ -76,17 +93,13 @@ def compile_regexp(text: str, origin: Origin) -> tuple[Pattern, str]:
         end += 2 if text[end] == "\\" else 1
     if end >= len(text):
         raise ConfigError(origin, f'no closing "{delimiter}": "{text[:60]}"')
-    flags = EXTENDED | ICASE
     at = end + 1
     while at < len(text) and text[at] not in SPACE:
-        if text[at] not in _FLAGS:
+        if text[at] not in letters:
             raise ConfigError(origin, f'unknown regexp option "{text[at]}"')
-        flags ^= _FLAGS[text[at]]
+        flags ^= letters[text[at]]
         at += 1
-    try:
-        return Regex(text[1:end], flags), text[at:]
-    except RegexError as error:
-        raise ConfigError(origin, f'error in regexp "{text[1:end][:60]}": {error}') from error
+    return text[1:end], flags, text[at:]
 
 
 def _check_references(step: Step) -> None:

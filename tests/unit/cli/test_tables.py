@@ -12,7 +12,9 @@ from postwarden.cli import postalias, postmap
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
-    (tmp_path / "main.cf").write_text("myhostname = mx.example.com\nalias_database = hash:aliases\nnosuch = x\ncompatibility_level = 3.6\n")
+    (tmp_path / "main.cf").write_text(
+        "myhostname = mx.example.com\nalias_database = hash:aliases\nnosuch = x\ncompatibility_level = 3.6\n"
+    )
     (tmp_path / "map").write_text("A 1\nb 2\n")
     (tmp_path / "aliases").write_text("Root: me\n")
     return tmp_path

@@ -107,7 +107,7 @@ def test_lists_that_would_make_an_open_relay_do_not_start(relay: str, recipient:
         ("check_client_access", r'main\.cf:4: restriction "check_client_access" needs a table'),
         ("check_client_access hash", r'main\.cf:4: expecting "type:name" form instead of "hash"'),
         ("reject_rbl_client", r'main\.cf:4: restriction "reject_rbl_client" is not available'),
-        ("check_client_access nosuch:x", r"main\.cf:4: .*unsupported table type"),
+        ("check_client_access nosuch:x", r"main\.cf:4: .*unsupported dictionary type"),
     ],
 )
 def test_a_word_that_is_not_understood_is_named_with_its_line(words: str, error: str) -> None:

@@ -141,7 +141,7 @@ def test_a_match_says_where_it_was_written() -> None:
     assert (match.fact.key, match.fact.answer) == ("example.com", "yes")
 
 
-@pytest.mark.parametrize("item", ["10.0.0.1/8", "10.0.0.0/99", "!", "/no/such/file", "pcre:/x", "[::1/128"])
+@pytest.mark.parametrize("item", ["10.0.0.1/8", "10.0.0.0/99", "!", "/no/such/file", "mongodb:/x", "[::1/128"])
 def test_bad_elements_point_to_the_parameter(item: str) -> None:
     with pytest.raises(ConfigError, match=r"^main\.cf:4: "):
         MatchList("mynetworks", [item], Tables("/"), Origin("main.cf", 4, ""))

@@ -203,10 +203,10 @@ def test_alias_tables_are_known_by_name_or_by_sight(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("foo", "type:name"), (":x", "type:name"), ("hash:", "type:name"), ("pcre:/x", "not available"),
+        ("foo", "type:name"), (":x", "type:name"), ("hash:", "type:name"), ("mongodb:/x", "not available"),
         ("nis:mail.aliases", "NIS"), ("frob:/x", "unsupported"), ("unix:shadow.byname", "passwd.byname"),
         ("inline:x", "inline"), ("inline:{}", "empty"), ("inline:{a}", "key=value"), ("static:{x", "}"),
-        ("proxy:pcre:/x", "not available"),
+        ("proxy:mongodb:/x", "not available"),
     ],
 )  # fmt: skip
 def test_a_name_that_cannot_be_opened_points_to_where_it_was_written(name: str, word: str) -> None:
