@@ -26,6 +26,7 @@ test: $(VENV)/dev
 .PHONY: test-all
 test-all: test
 	$(BIN)/pytest -q -n 2 --dist loadfile --durations=15 -m long tests
+	FUZZ=20 $(BIN)/pytest -q -n 2 tests/fuzz
 
 .PHONY: bench
 bench: $(VENV)/dev

@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.rounds import rounds
 
 from postwarden.cli.postcat_printer import Options, Printer, Refusal
 from postwarden.mail.envelope import Envelope
@@ -46,7 +47,7 @@ def taken(file: BinaryIO, closed: frozenset[int]) -> PostfixMessage | str:
         return str(error) or "?"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 @given(files, st.frozensets(st.integers(0, 100), max_size=3), st.integers(1, 50))
 def test_any_file(data: bytes, closed: frozenset[int], buffer: int) -> None:
     message = taken(io.BytesIO(data), closed)
@@ -65,7 +66,7 @@ def test_any_file(data: bytes, closed: frozenset[int], buffer: int) -> None:
 flags = st.tuples(*[st.booleans()] * 5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 @given(files, flags, st.integers(0, 50) | st.just(10**30))
 def test_any_file_is_printed(data: bytes, chosen: tuple[bool, ...], start: int) -> None:
     body, envelope, header, verbose, raw = chosen

@@ -5,6 +5,7 @@ import email.policy
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.rounds import rounds
 
 from postwarden.bounce.opening import open_reports
 from postwarden.mail.envelope import Envelope, Recipient
@@ -36,7 +37,7 @@ FIELDS = {"received", "date", "from", "subject", "to", "references", "in-reply-t
 HEAD = b"From: a\r\nSubject: hi\r\n\r\n"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(200), deadline=None)
 @given(
     st.sampled_from(Kind),
     st.lists(st.tuples(RECIPIENTS, STATUSES), min_size=1, max_size=3),

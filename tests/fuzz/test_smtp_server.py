@@ -5,11 +5,10 @@ understood it is bounded; content is handed over only between an accepted MAIL a
 transaction; it has no CR or LF outside CRLF; and the pieces in which bytes arrived change nothing.
 """
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.rounds import rounds
 
 from postwarden.wire.data import LineEnds, clean
 from postwarden.wire.smtp_events import (
@@ -32,7 +31,7 @@ from postwarden.wire.smtp_states import IN_TRANSACTION, State
 
 EVENTS = (Hello, Mail, Rcpt, Data, Content, ContentEnd, Chunk, ChunkEnd, Verify, Word, Refused, Unknown, BareLf)
 LIMIT, DISCARD = 100, 100 << 10
-ROUNDS = int(os.environ.get("POSTWARDEN_FUZZ", "150"))
+ROUNDS = rounds(150)
 BEFORE = {
     State.CONNECTED: b"",
     State.GREETED: b"",

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.rounds import rounds
 
 from postwarden.ipc.records import Stored
 from postwarden.mail.envelope import Envelope, Recipient
@@ -49,7 +50,7 @@ def record(encoded: bytes, head: bytes, body: bytes, bad_length: int) -> bytes:
 records = st.builds(record, metas, st.binary(max_size=20), st.binary(max_size=50), st.sampled_from([0, 0, 0, 1, 2**31]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 @given(parts=st.lists(st.one_of(records, st.binary(max_size=40)), max_size=4))
 def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("q")
@@ -72,7 +73,7 @@ def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactor
     spool.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 @given(parts=st.lists(st.one_of(records, st.binary(max_size=40)), max_size=4))
 def test_any_segment_by_name(parts: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same, asked for by operators before anybody took it up."""
@@ -107,7 +108,7 @@ def test_any_segment_by_name(parts: list[bytes], tmp_path_factory: pytest.TempPa
     spool.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 @given(
     told=st.lists(
         st.builds(
