@@ -265,10 +265,10 @@ def test_sqlite(place: Place) -> None:
 
 
 PATTERNS = [
-    r"/^(a+)(b)?@/ got $1-${2}-$(1)-$$", r"/(?<n>x)y/ $1", "/a/i low", r"/^\d+$/ num", "/é./ utf", "/^.$/ one", 
-    "/a b/x x",    "/a.b/s s", "/b$/E e", "/ab/A anchored", "/(a+)/U $1", "|a/b|i slash", "/(a)|(b)/ [$1][$2]", 
-    "!/[a-z]/ none", "if /a/\n/b/ ab\nif !/c/\n/d/ abd\nendif\nendif\n/e/ e", r"/(?!owner-)(.*)-out@(.*)/ ${1}@$2", r"/\bw\b/ word",
-    "/^(?i)A(?-i)b/ mixed", "/[[:upper:]]/i upper", r"/\xe9|\x{c3}/ byte", "/(.)\\1/ twice $1",
+    r"/^(a+)(b)?@/ got $1-${2}-$(1)-$$", r"/(?<n>x)y/ $1", "/a/i low", r"/^\d+$/ num", "/é./ utf", "/^.$/ one",
+    "/a b/x x", "/a.b/s s", "/b$/E e", "/ab/A anchored", "/(a+)/U $1", "|a/b|i slash", "/(a)|(b)/ [$1][$2]",
+    "!/[a-z]/ none", "if /a/\n/b/ ab\nif !/c/\n/d/ abd\nendif\nendif\n/e/ e", r"/(?!owner-)(.*)-out@(.*)/ ${1}@$2",
+    r"/\bw\b/ word", "/^(?i)A(?-i)b/ mixed", "/[[:upper:]]/i upper", r"/\xe9|\x{c3}/ byte", r"/(.)\1/ twice $1",
 ]  # fmt: skip
 SUBJECTS = (
     "aab@x", "AA@x", "xy", "A", "a", "12", "éx", "é", "ab", "a b", "xab", "a/b", "b", "abd", "abcd", "e", "list-out@x",
