@@ -2,11 +2,12 @@
 
 import re
 
+from postwarden.config.arguments import normalised
 from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
-from postwarden.config.expand import ExpandError, closing
-from postwarden.config.lines import SPACE, logical_lines
+from postwarden.config.lines import logical_lines
 from postwarden.config.main_cf import parse_entry
+from postwarden.config.written import fields as split_fields
 from postwarden.mail.decision import Origin
 
 TYPES = ("inet", "unix", "unix-dgram", "fifo", "pass")
@@ -30,7 +31,7 @@ def parse_master_cf(data: bytes, file: str) -> tuple[tuple[Service, ...], list[P
 
 
 def _service(origin: Origin) -> Service:
-    fields = _fields(origin)
+    fields = split_fields(origin.text)
     if len(fields) < 8:
         raise ConfigError(origin, f"bad field count: {len(fields)} of at least 8 columns")
     name, kind, private, unprivileged, chroot, wakeup, maxproc, command = fields[:8]
@@ -49,47 +50,20 @@ def _service(origin: Origin) -> Service:
     )  # fmt: skip
 
 
-def _fields(origin: Origin) -> list[str]:
-    """Columns parted by white space; a column that begins with a brace goes to the brace that closes it."""
-    text = origin.text
-    fields: list[str] = []
-    at = 0
-    while at < len(text):
-        if text[at] in SPACE:
-            at += 1
-            continue
-        end = at
-        if text[at] == "{":
-            try:
-                end = closing(text, at) + 1
-            except ExpandError as error:
-                raise ConfigError(origin, f'missing "}}" after "{text[at : at + 60]}"') from error
-        while end < len(text) and text[end] not in SPACE:
-            end += 1
-        fields.append(text[at:end])
-        at = end
-    return fields
-
-
-def _overrides(arguments: list[str], origin: Origin) -> tuple[tuple[str, ...], dict[str, Entry]]:
-    """The arguments without their leading options, which hold `-o name=value`; and those as entries."""
+def _overrides(words: list[str], origin: Origin) -> tuple[tuple[str, ...], dict[str, Entry]]:
+    """The arguments without the `-o name=value` among their options; and those as entries."""
+    mistakes: list[str] = []
     kept: list[str] = []
     overrides: dict[str, Entry] = {}
-    words = iter(arguments)
-    for word in words:
-        if not word.startswith("-"):
-            kept += [word, *words]
-        elif not word.startswith("-o"):
-            kept.append(word)
-        else:
-            name, value = parse_entry(_setting(word[2:] or next(words, ""), origin), origin)
-            overrides[name] = Entry(value, origin)
+    arguments = normalised(words, mistakes)
+    if mistakes:
+        raise ConfigError(origin, mistakes[0].removeprefix("master.cf: "))
+    for argument in arguments:
+        if argument.option != "-o":
+            kept.append(argument.option or argument.value or "")
+            continue
+        if not argument.value:
+            raise ConfigError(origin, "the option -o needs name=value")
+        name, value = parse_entry(argument.value, origin)
+        overrides[name] = Entry(value, origin)
     return tuple(kept), overrides
-
-
-def _setting(text: str, origin: Origin) -> str:
-    if text.startswith("{") and text.endswith("}"):
-        text = text[1:-1].strip(SPACE)
-    if not text:
-        raise ConfigError(origin, "the option -o needs name=value")
-    return text

@@ -52,7 +52,8 @@ def test_the_built_in_services_parse() -> None:
         (b"smtp inet n - n - many smtpd", "maxproc"),
         (b"smtp inet n - n - - smtpd -o", "name=value"),
         (b"smtp inet n - n - - smtpd -o foo", '"="'),
-        (b"smtp inet n - n - - smtpd -o {foo", '"}"'),
+        (b"smtp inet n - n - - smtpd -o {foo", "'}'"),
+        (b"smtp inet n - n - - smtpd -o {foo=a}b", "after '}'"),
     ],
 )
 def test_bad_entries_name_file_and_line(line: bytes, word: str) -> None:
@@ -60,3 +61,12 @@ def test_bad_entries_name_file_and_line(line: bytes, word: str) -> None:
         parse_master_cf(b"# x\n" + line + b"\n", "master.cf")
     assert str(caught.value).startswith("master.cf:2: ")
     assert word in str(caught.value)
+
+
+def test_options_are_read_as_getopt_reads_them() -> None:
+    line = b"smtp inet n - n - - smtpd -vo stress=yes -oa=1 -o{b=2 3} -v -o {c={d e}} x -o e=f { g h }\n"
+    (service,), _ = parse_master_cf(line, "m")
+    assert {name: entry.value for name, entry in service.overrides.items()} == {
+        "stress": "yes", "a": "1", "b": "2 3", "c": "{d e}",
+    }  # fmt: skip
+    assert service.arguments == ("-v", "-v", "x", "-o", "e=f", "g h")
