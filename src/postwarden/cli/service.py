@@ -24,6 +24,8 @@ from postwarden.tables.check import problems
 
 _PROGRAM = "postfix-script"
 _STOP_LIMIT = 90.0
+_PATIENCE = 5.0
+"""Who waits longer for a stop wants to know for what."""
 
 
 class Stop(Exception):
@@ -146,9 +148,13 @@ def stop(settings: Settings, voice: Voice) -> int:
     pid = running(settings)
     voice.say(Notice("stopping the Postfix mail system"))
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_LIMIT
+    begun, told = time.monotonic(), False
     while lock.running(settings.text("queue_directory")):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > _PATIENCE and not told:
+            voice.say(Notice("deliveries in progress are being finished; `postfix abort` ends them at once"))
+            told = True
+        if waited > _STOP_LIMIT:
             voice.say(Warn("stopping the Postfix mail system with force"))
             os.kill(pid, signal.SIGQUIT)
             return 0

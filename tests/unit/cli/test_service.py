@@ -166,6 +166,7 @@ def test_stop_waits_for_the_end_and_uses_force_when_it_does_not_come(
     assert service.main("stop", [str(etc)]) == 0
     assert signals == [(os.getpid(), signal.SIGTERM), (os.getpid(), signal.SIGQUIT)]
     assert "with force" in log(etc)
+    assert log(etc).count("`postfix abort` ends them at once") == 1
     os.close(held)
 
 
