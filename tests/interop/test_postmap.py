@@ -284,3 +284,21 @@ def test_pcre(place: Place) -> None:
         place.write("rules", f"{pattern}\n".encode())
         ours, real = place.both("-q", "-", "pcre:rules", stdin=keys)
         assert ours == real, pattern
+
+
+def test_cdb(place: Place) -> None:
+    if "cdb" not in TYPES:
+        pytest.skip("needs postfix-cdb")
+    place.write("map", b"".join(b"Key%d value %d\n" % (number, number) for number in range(500)) + b"key7 again\n")
+    for words in (["cdb:map"], ["-r", "cdb:map"], ["-s", "cdb:map"], ["-i", "cdb:map"], ["-d", "key1", "cdb:map"]):
+        ours, real = place.both(*words)
+        assert (ours[0], ours[1]) == real[:2], words
+        assert words == ["-s", "cdb:map"] or ours[2] == real[2], words
+    keys = b"".join(b"key%d\n" % number for number in range(510))
+    ours, real = place.both("-q", "-", "cdb:map", stdin=keys)
+    assert ours == real
+    # Each reads what the other has written.
+    written = (place.ours / "map.cdb").read_bytes(), (place.real / "map.cdb").read_bytes()
+    (place.real / "map.cdb").write_bytes(written[0])
+    (place.ours / "map.cdb").write_bytes(written[1])
+    assert place.both("-q", "-", "cdb:map", stdin=keys) == (real, real)

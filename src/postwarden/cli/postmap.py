@@ -23,10 +23,14 @@ from postwarden.tables.literal import InlineTable
 from postwarden.tables.opening import open_table
 from postwarden.tables.source import SourceTable, read
 from postwarden.tables.table import Table, TableError
-from postwarden.tables.writing import Duplicates, IndexWriter
+from postwarden.tables.writing import CdbWriter, Duplicates, IndexWriter, Writer
 
 DEFAULT_DIRECTORY = "/etc/postfix"
 INDEXED = ("hash", "btree", "dbm", "lmdb")
+
+CDB_IS_CONSTANT = (
+    "dict_cdb_open: inappropriate open flags for cdb database - specify O_RDONLY or O_WRONLY|O_CREAT|O_TRUNC"
+)
 
 
 class Refusal(Exception):
@@ -224,6 +228,8 @@ def delete(options: Options, names: list[str]) -> int:
     found = False
     for name in names:
         kind, _, source = name.partition(":")
+        if kind == "cdb":
+            raise Refusal(CDB_IS_CONSTANT)
         if kind not in INDEXED:
             _open(name, options)
             raise Refusal(f"{name} map requires O_RDONLY access mode")
@@ -268,7 +274,9 @@ def create(options: Options, name: str) -> None:
     kind, _, source = name.partition(":")
     if kind == "proxy":
         raise Refusal("can't create maps via the proxy service")
-    if kind not in INDEXED:
+    if kind == "cdb" and options.incremental:
+        raise Refusal(CDB_IS_CONSTANT)
+    if kind not in (*INDEXED, "cdb"):
         raise Refusal(f"unsupported dictionary type: {kind} does not support bulk-mode creation.")
     if not source:
         raise Refusal("open : No such file or directory")
@@ -278,7 +286,11 @@ def create(options: Options, name: str) -> None:
         entries: Iterable[Entry] = reader(data, file, options.warn, options.utf8)
         if options.files:
             entries = encoded_files(entries, file, options.warn)
-        writer = _writer(options, source, keep=options.incremental)
+        writer: Writer = (
+            CdbWriter(source, fold=options.fold, utf8=options.utf8, null=options.null, inherit=options.inherit)
+            if kind == "cdb"
+            else _writer(options, source, keep=options.incremental)
+        )
         try:
             writer.add(entries, options.warn, options.duplicates)
         except BaseException:
@@ -296,7 +308,7 @@ def _writer(options: Options, source: str, *, keep: bool) -> IndexWriter:
         raise Refusal(f"open database {source}.lmdb: {error.strerror or error}") from error
 
 
-def _publish(options: Options, writer: IndexWriter) -> None:
+def _publish(options: Options, writer: Writer) -> None:
     for problem in writer.publish():
         options.warn(problem.text)
 
@@ -325,7 +337,9 @@ def _open(name: str, options: Options) -> Table:
         if isinstance(leaf, SourceTable) and leaf.fault:
             word = "open" if kind in ("regexp", "pcre", "cidr") else "open database"
             file, _, reason = leaf.fault.partition(": can't be read: ")
-            index = ".lmdb" if leaf.name.partition(":")[0] in INDEXED and not file.endswith(".lmdb") else ""
+            suffix = ".cdb" if leaf.name.startswith("cdb:") else ".lmdb"
+            compiled = suffix == ".cdb" or leaf.name.partition(":")[0] in INDEXED
+            index = suffix if compiled and not file.endswith(suffix) else ""
             raise Refusal(f"{word} {file}{index}: {reason}" if reason else f"{word} {leaf.fault}")
     return table
 

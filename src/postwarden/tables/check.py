@@ -10,7 +10,7 @@ from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.combined import leaves
-from postwarden.tables.indexed import IndexTable
+from postwarden.tables.indexed import CompiledTable
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import LITERAL, NOT_HERE, Tables, warnings
 from postwarden.tables.source import SourceTable
@@ -18,7 +18,7 @@ from postwarden.tables.source import SourceTable
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
 
 _TYPED = re.compile(
-    r"(?:proxy:)?(?:hash|btree|dbm|lmdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail)"
+    r"(?:proxy:)?(?:hash|btree|dbm|lmdb|cdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail)"
     r":\S.*"
 )
 
@@ -80,7 +80,7 @@ def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool)
     for leaf in leaves(table):
         if isinstance(leaf, SourceTable) and leaf.fault:
             yield Problem(origin, "warning", f"parameter {name}: {leaf.fault}: what needs it will be put off")
-        if isinstance(leaf, IndexTable) and leaf.outdated():
+        if isinstance(leaf, CompiledTable) and leaf.outdated():
             yield Problem(
                 origin, "warning", f"{leaf.name}: the index is older than its source: run postmap or postalias"
             )

@@ -1,4 +1,4 @@
-"""hash:, btree:, lmdb: and texthash:, which compare whole keys in lower case.
+"""hash:, btree:, lmdb:, cdb: and texthash:, which compare whole keys in lower case.
 
 Postfix keeps `hash:` and `btree:` in Berkeley DB files. We read `X.lmdb` where there is one and else the source text
 `X` itself, so that nothing has to be compiled; an `X.db` is never read.
@@ -13,7 +13,7 @@ from typing import Any
 import lmdb
 
 from postwarden.mail.decision import Origin
-from postwarden.tables import text
+from postwarden.tables import cdb, text
 from postwarden.tables.keys import folded
 from postwarden.tables.source import Mark, SourceTable, mark, read
 from postwarden.tables.table import Found, TableError
@@ -47,20 +47,60 @@ class TextTable(SourceTable):
         return None if line is None else Found(line[0], key, self.name, line[1])
 
 
-class IndexTable(SourceTable):
-    """An LMDB file that postmap made, ours or Postfix's."""
+class CompiledTable(SourceTable):
+    """A file that postmap made of a text."""
 
-    def __init__(self, name: str, source: str, *, fold: bool = True) -> None:
+    def __init__(self, name: str, source: str, suffix: str, *, fold: bool = True) -> None:
         self._source = source
         self._fold = fold
-        self._environment: Any = None
-        self._inode: Mark = None
-        super().__init__(name, (source + ".lmdb",))
+        super().__init__(name, (source + suffix,))
 
     def outdated(self) -> bool:
         """The source was changed after the index was made: the index answers with old values."""
         source, index = mark(self._source), mark(self._files[0])
         return source is not None and index is not None and source[3] > index[3]
+
+    def _name(self, key: str) -> bytes:
+        return (folded(key) if self._fold else key).encode("utf-8", "surrogateescape")
+
+
+class CdbTable(CompiledTable):
+    """A cdb file, ours or Postfix's."""
+
+    def __init__(self, name: str, source: str, *, fold: bool = True) -> None:
+        self._reader: cdb.Reader | None = None
+        super().__init__(name, source, ".cdb", fold=fold)
+
+    def _load(self) -> None:
+        try:
+            reader = cdb.Reader(self._files[0])
+        except (OSError, cdb.CdbError) as error:
+            text = error.strerror if isinstance(error, OSError) else str(error)
+            raise TableError(self._files[0], f"can't be read: {text}") from error
+        before, self._reader = self._reader, reader
+        if before is not None:
+            before.close()
+
+    def _find(self, key: str) -> Found | None:
+        name = self._name(key)
+        if not name or self._reader is None:
+            return None
+        try:
+            value = self._reader.get(name)
+            if value is None:
+                value = self._reader.get(name + b"\0")
+        except cdb.CdbError as error:
+            raise TableError(self.name, str(error)) from error
+        return None if value is None else Found(_text(value), key, self.name)
+
+
+class IndexTable(CompiledTable):
+    """An LMDB file, ours or Postfix's."""
+
+    def __init__(self, name: str, source: str, *, fold: bool = True) -> None:
+        self._environment: Any = None
+        self._inode: Mark = None
+        super().__init__(name, source, ".lmdb", fold=fold)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """All keys with their values. Raises TableError."""
@@ -92,7 +132,7 @@ class IndexTable(SourceTable):
         return now is not None and self._inode is not None and now[:2] == self._inode[:2]
 
     def _find(self, key: str) -> Found | None:
-        name = (folded(key) if self._fold else key).encode("utf-8", "surrogateescape")
+        name = self._name(key)
         if not name or len(name) > 511:
             return None
         if self._environment is None:
@@ -111,7 +151,10 @@ class IndexTable(SourceTable):
 
 def open_indexed(name: str, file: str, aliases: bool | None, *, fold: bool = True) -> SourceTable:
     """The index where there is one, else the text. Raises ConfigError with file and line."""
-    if os.path.exists(file + ".lmdb"):
+    if name.partition(":")[0] == "cdb":
+        if os.path.exists(file + ".cdb"):
+            return CdbTable(name, file, fold=fold)
+    elif os.path.exists(file + ".lmdb"):
         return IndexTable(name, file, fold=fold)
     return TextTable(name, file, aliases, fold=fold)
 

@@ -29,7 +29,7 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
     "sdbm": "use lmdb: or hash: instead, and run postmap",
 } | dict.fromkeys(
     (
-        "cdb", "internal", "ldap", "memcache", "mysql", "pgsql", "socketmap", "tcp", "mongodb",
+        "internal", "ldap", "memcache", "mysql", "pgsql", "socketmap", "tcp", "mongodb",
     ),
     "not available in this version",
 ))  # fmt: skip
@@ -83,7 +83,7 @@ def open_table(
     if kind == "sqlite":
         return SqliteTable(name, rest, config_directory, origin, lambda part, at: opener(part, origin=at), fold=fold)
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
-    if kind in ("hash", "btree", "dbm", "lmdb"):
+    if kind in ("hash", "btree", "dbm", "lmdb", "cdb"):
         return open_indexed(name, file, aliases, fold=fold)
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)

@@ -1,19 +1,20 @@
-"""Making an index `X.lmdb` of the text `X`: what postmap and postalias do."""
+"""Making an index `X.lmdb` or `X.cdb` of the text `X`: what postmap and postalias do."""
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import lmdb
 
 from postwarden.config.errors import Problem
 from postwarden.mail.decision import BUILT_IN
-from postwarden.tables.entries import Entry
+from postwarden.tables import cdb
+from postwarden.tables.entries import Entry, Warn
 from postwarden.tables.keys import folded_bytes
-from postwarden.tables.source import read
 from postwarden.tables.table import TableError
 
 KEY_LIMIT = 511
@@ -25,6 +26,60 @@ class Duplicates:
     """What to do with a key that is there already: name it and keep the old value, or one of these."""
 
     WARN, REPLACE, IGNORE = "warn", "replace", "ignore"
+
+
+class Writer(Protocol):
+    """An index in the making; it begins to count when it is published."""
+
+    def add(self, entries: Iterable[Entry], warn: Warn, duplicates: str = Duplicates.WARN) -> None:
+        """Put the entries in; what is left out is told to `warn`. Raises TableError when the disk refuses."""
+
+    def publish(self) -> list[Problem]:
+        """Make it the index. Gives what the operator should hear of that. Raises TableError."""
+
+    def abandon(self) -> None:
+        """Leave all as it was."""
+
+
+class CdbWriter:
+    """A new cdb file; it can't be added to afterwards."""
+
+    def __init__(
+        self, source: str, *, fold: bool = True, utf8: bool = True, null: bool = False, inherit: bool = True
+    ) -> None:
+        """As IndexWriter. Raises TableError."""
+        self.target = source + ".cdb"
+        self._source = source
+        self._fold = _folding(fold=fold, utf8=utf8)
+        self._end = b"\0" if null else b""
+        self._owner = _owner(source, self.target, inherit=inherit)
+        self._records: dict[bytes, bytes] = {}
+        self._file = _beside(source, self.target)
+
+    def add(self, entries: Iterable[Entry], warn: Warn, duplicates: str = Duplicates.WARN) -> None:
+        """As Writer."""
+        for name, value, _ in entries:
+            key = self._fold(name) + self._end
+            if key not in self._records or duplicates == Duplicates.REPLACE:
+                self._records[key] = value + self._end
+            elif duplicates == Duplicates.WARN:
+                shown = key.removesuffix(b"\0").decode("utf-8", "surrogateescape")
+                warn(f'{self._source}: duplicate entry: "{shown}"')
+
+    def publish(self) -> list[Problem]:
+        """As Writer."""
+        try:
+            cdb.write(self._file, self._records.items())
+            _put_in_place(self._file, self.target, self._owner)
+        except (cdb.CdbError, OSError) as error:
+            self.abandon()
+            raise TableError(self.target, str(error)) from error
+        return []
+
+    def abandon(self) -> None:
+        """As Writer."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._file)
 
 
 class IndexWriter:
@@ -47,15 +102,13 @@ class IndexWriter:
         Raises TableError."""
         self.target = source + ".lmdb"
         self._source = source
-        self._fold: Callable[[bytes], bytes] = (folded_bytes if utf8 else bytes.lower) if fold else bytes
+        self._fold = _folding(fold=fold, utf8=utf8)
         self._end = b"\0" if null else b""
         self._owner = _owner(source, self.target, inherit=inherit)
-        handle, self._file = tempfile.mkstemp(prefix=os.path.basename(source) + ".", dir=os.path.dirname(source) or ".")
-        os.close(handle)
+        self._file = _beside(source, self.target)
         try:
             if keep and os.path.exists(self.target):
-                with open(self._file, "wb") as copy:
-                    copy.write(read(self.target))
+                shutil.copyfile(self.target, self._file)
             else:
                 os.unlink(self._file)
             self._environment: Any = lmdb.open(
@@ -66,7 +119,7 @@ class IndexWriter:
             self.abandon()
             raise TableError(self.target, str(error)) from error
 
-    def add(self, entries: Iterable[Entry], warn: Callable[[str], None], duplicates: str = Duplicates.WARN) -> None:
+    def add(self, entries: Iterable[Entry], warn: Warn, duplicates: str = Duplicates.WARN) -> None:
         """Put the entries in; what is left out is told to `warn`. Raises TableError when the disk refuses."""
         put, fold, end = self._transaction.put, self._fold, self._end
         replace, complain = duplicates == Duplicates.REPLACE, duplicates == Duplicates.WARN
@@ -92,10 +145,7 @@ class IndexWriter:
             self._transaction.commit()
             self._environment.sync(True)
             self._environment.close()
-            os.chown(self._file, self._owner[0], self._owner[1])
-            os.chmod(self._file, self._owner[2])
-            os.rename(self._file, self.target)
-            _sync_directory(os.path.dirname(self.target) or ".")
+            _put_in_place(self._file, self.target, self._owner)
         except (lmdb.Error, OSError) as error:
             self.abandon()
             raise TableError(self.target, str(error)) from error
@@ -106,6 +156,30 @@ class IndexWriter:
         for rest in (self._file, self._file + "-lock"):
             with contextlib.suppress(OSError):
                 os.unlink(rest)
+
+
+def _folding(*, fold: bool, utf8: bool) -> Callable[[bytes], bytes]:
+    if not fold:
+        return bytes
+    return folded_bytes if utf8 else bytes.lower
+
+
+def _beside(source: str, target: str) -> str:
+    """An empty file in the directory of the source. Raises TableError."""
+    try:
+        handle, file = tempfile.mkstemp(prefix=os.path.basename(source) + ".", dir=os.path.dirname(source) or ".")
+    except OSError as error:
+        raise TableError(target, error.strerror or str(error)) from error
+    os.close(handle)
+    return file
+
+
+def _put_in_place(file: str, target: str, owner: tuple[int, int, int]) -> None:
+    """Raises OSError."""
+    os.chown(file, owner[0], owner[1])
+    os.chmod(file, owner[2])
+    os.rename(file, target)
+    _sync_directory(os.path.dirname(target) or ".")
 
 
 def _owner(source: str, target: str, *, inherit: bool) -> tuple[int, int, int]:
