@@ -143,6 +143,8 @@ class SmtpClient:
         step = STEPS[ahead].get(event)
         if step is None:
             raise UsageError(f"{event} sent in state {ahead.name}")
+        if b"\n" in line or b"\r" in line:  # an address that would be a command of its own (SMTP smuggling)
+            raise UsageError(f"a line break within {event}")
         self._ahead = step[0]
         asked.append(event)
         if replies > 1:

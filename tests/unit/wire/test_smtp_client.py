@@ -166,3 +166,9 @@ def test_any_bytes_in_any_state(state: State, events: list[str], data: list[byte
         assert answered <= asked
         assert client.state in State
         assert not (client.idle and client.unasked)
+
+
+@pytest.mark.parametrize("line", [b"RCPT TO:<a@b>\r\nRCPT TO:<c@d>", b"RCPT TO:<a@b\n>", b"RCPT TO:<a@b\r>"])
+def test_a_line_break_never_leaves_within_a_command(line: bytes) -> None:
+    with pytest.raises(UsageError):
+        client_in(State.MAIL).send("RCPT", line)
