@@ -34,6 +34,10 @@ class Stop(Exception):
 
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. Exit code 0, or 1 with the reason on standard error and in the log."""
+    if not os.path.isdir(words[0]) and words[0] != "/etc/postfix":
+        # Without a file the built-in defaults are meant; without its directory a name was mistyped.
+        print(f"postfix: fatal: open {words[0]}/main.cf: No such file or directory", file=sys.stderr)
+        return 1
     try:
         settings = load(words[0])
     except ConfigError as error:

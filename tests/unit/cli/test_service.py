@@ -193,3 +193,8 @@ def test_an_import_that_was_interrupted_is_told_of_at_start(tmp_path: Path, wher
     (tmp_path / where).parent.mkdir(exist_ok=True)
     (tmp_path / where).touch()
     assert "was interrupted: run it again" in unsent(str(tmp_path))
+
+
+def test_a_directory_that_is_not_there_is_a_mistyped_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert service.main("check", [str(tmp_path / "typo")]) == 1
+    assert capsys.readouterr().err == f"postfix: fatal: open {tmp_path}/typo/main.cf: No such file or directory\n"
