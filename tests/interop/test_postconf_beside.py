@@ -189,6 +189,7 @@ master_changes = st.sampled_from([word.replace("_", " ").split("¤") for word in
 @few
 @given(master_files(), master_changes)
 def test_changes_of_master_cf(master: str, words: list[str]) -> None:
+    master = master.replace(" {x y}", "")  # that command loses the braces of a first argument
     if "M" not in words[0]:
         # Postfix puts comments behind an entry that it changes before that entry: ours stay where they are.
         master = "".join(line for line in master.splitlines(keepends=True) if line.strip() and line[0] != "#")

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from postwarden.config.arguments import Argument
 from postwarden.config.columns import entry
 from postwarden.config.edit_main import joined
 from postwarden.config.physical import Statement, split_lines, statements
-from postwarden.config.written import FIELDS, Row, check_field, fields, parse_row
+from postwarden.config.written import FIELDS, Row, check_field, fields, parse_row, read_master
 
 REMOVED = "removed"
 COMMENTED = "commented"
+_UNMATCHED = "the braces of service {} do not match: mend them first"
 
 
 class Change(Struct):
@@ -60,10 +61,13 @@ def _fate(statement: Statement, file: str, changes: list[Change]) -> str | None:
     if first.fate or first.row is not None:
         again, first.met = first.met, True
         return first.fate or (REMOVED if again or first.row is None else _text(first.row))
+    mistakes: list[str] = []
     try:
-        row = parse_row(statement, file, [])
+        row = parse_row(statement, file, mistakes)
     except ValueError as error:
         raise ValueError(f"file {file}: line {statement.first}: {error}") from error
+    if any("'}'" in mistake for mistake in mistakes):
+        raise ValueError(_UNMATCHED.format(row.key))
     for change in fitting:
         change.met = True
         if change.apply is not None:
@@ -72,7 +76,17 @@ def _fate(statement: Statement, file: str, changes: list[Change]) -> str | None:
 
 
 def _text(row: Row) -> str:
-    return f"{entry(row, fold=True)}\n"
+    """The entry as lines. Raises ValueError if they would be read as another entry: braces that never close."""
+    row = structs.replace(row, arguments=[structs.replace(argument, braces=True) for argument in row.arguments])
+    text = f"{entry(row, fold=True)}\n"
+    again, _ = read_master(text.encode("utf-8", "surrogateescape"), "")
+    if [_words(one) for one in again] != [_words(row)]:
+        raise ValueError(_UNMATCHED.format(row.key))
+    return text
+
+
+def _words(row: Row) -> list[str]:
+    return [*row.columns, row.command, *(f"{argument.option} {argument.value}" for argument in row.arguments)]
 
 
 def set_field(row: Row, name: str, value: str) -> None:

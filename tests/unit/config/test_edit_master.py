@@ -94,3 +94,12 @@ def test_an_entry_that_is_meant_must_be_whole() -> None:
     with pytest.raises(ValueError, match="file m: line 2: bad field count"):
         edit_master(master, "m", [Change("smtp", "inet", partial(set_field, name="chroot", value="n"))])
     edit_master(master, "m", [Change("ok", "unix", partial(set_field, name="chroot", value="n"))])
+
+
+def test_braces_stay_and_must_match() -> None:
+    change = Change("tt", "unix", partial(set_parameter, name="a", value="1"))
+    text = edit_master(b"tt unix - - - - - pipe { a b } { c }\n", "m", [change]).decode()
+    assert text.splitlines()[1:] == ["    -o a=1", "    {a b} c"]
+    for broken in (b"pipe${ x", b"pipe -v{ x", b"pipe {x"):
+        with pytest.raises(ValueError, match="braces of service tt/unix"):
+            edit_master(b"tt unix - - - - - " + broken + b"\n", "m", [change])
