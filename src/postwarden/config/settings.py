@@ -123,6 +123,9 @@ class Settings(Struct, frozen=True):
             return names.domain(self.text("myhostname", service))
         if name == "mynetworks":
             style = self.text("mynetworks_style", service)
+            if style not in names.STYLES:
+                text = f'unknown mynetworks mask style value "{style}" in "{style}"'
+                raise ConfigError(self.origin("mynetworks_style", service), text)
             chosen = self._items("inet_interfaces", service)
             return names.networks(self.system, style, chosen, self._items("inet_protocols", service))
         if name == "config_directory":

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+STYLES = ("class", "subnet", "host")
+"""Values of mynetworks_style."""
+
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 

@@ -141,3 +141,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "main.cf").mkdir()
     with pytest.raises(ConfigError, match=r"main\.cf"):
         load(tmp_path)
+
+
+def test_an_unknown_style_of_mynetworks_is_refused() -> None:
+    with pytest.raises(ConfigError, match='unknown mynetworks mask style value "net"'):
+        settings("mynetworks_style = net\n").text("mynetworks")
+    assert settings("mynetworks_style = net\nmynetworks = 192.0.2.1\n").text("mynetworks") == "192.0.2.1"
