@@ -36,7 +36,7 @@ from postwarden.deliver.smtp.tls import client_tls
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.events import Event, Warn
+from postwarden.mail.events import Event, Notice, Warn
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
@@ -108,7 +108,7 @@ def receiver(
     users: "LocalUsers | None" = None,
 ) -> Reception:
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
-    tables = Tables.of(settings)
+    tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)))
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     profiles = _profiles(settings, tables, addressing, around.log)
@@ -259,7 +259,7 @@ def courier(
     Raises ConfigError."""
     params = view(CourierParams, settings)
     bounce = view(BounceParams, settings)
-    tables = Tables.of(settings)
+    tables = Tables.of(settings, lambda text: log.emit("qmgr", Notice(text)))
     resolver = open_resolver(settings, tables)
     planner = Planner(
         resolver,

@@ -60,6 +60,9 @@ class Options(Struct):
     json: bool = False
     duplicates: str = Duplicates.WARN
 
+    def say(self, text: str) -> None:
+        print(f"{self.program}: {_shown(text)}", file=sys.stderr)
+
     def warn(self, text: str) -> None:
         print(f"{self.program}: warning: {_shown(text)}", file=sys.stderr)
 
@@ -329,7 +332,7 @@ def _open(name: str, options: Options) -> Table:
     of_main_cf = kind == "sqlite" and stands_in_main_cf(rest)
     directory = configuration(options) if of_main_cf else ""
     try:
-        table = open_table(name, directory, aliases=options.aliases or None, fold=options.fold)
+        table = open_table(name, directory, aliases=options.aliases or None, fold=options.fold, say=options.say)
     except ConfigError as error:
         text = str(error)
         raise Refusal(text.removeprefix(f"{name}: ") if "unsupported dictionary type" in text else text) from error

@@ -23,7 +23,7 @@ from postwarden.deliver.local.virtual import virtual_deliverer
 from postwarden.ipc.channel import BlockingChannel, ChannelError
 from postwarden.ipc.records import Forward, Job, Outcome, ToDeliverer
 from postwarden.mail.decision import BUILT_IN
-from postwarden.mail.events import Event, Failure, Warn
+from postwarden.mail.events import Event, Failure, Notice, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles.agent_records import Able, Unable
@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self, settings: Settings, log: MailLog) -> None:
         self._log = log
-        self._tables = Tables.of(settings)
+        self._tables = Tables.of(settings, lambda text: log.emit("agent", Notice(text)))
         self._looked = time.monotonic()
         # Tables are opened with the rights that the agent was started with: some are root's alone.
         build = [self._prepare(settings, s) for s in settings.services if s.type != "inet" and s.command in COMMANDS]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from postwarden.config.errors import ConfigError
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
+from postwarden.tables.debug import DebugTable
 from postwarden.tables.literal import LiteralTable
 from postwarden.tables.table import Found, Table
 
@@ -83,7 +84,7 @@ class RandomTable(LiteralTable):
 
 def leaves(thing: object) -> Iterator[object]:
     """What `thing` stands on; itself where that is nothing else."""
-    if not isinstance(thing, _Combined):
+    if not isinstance(thing, _Combined | DebugTable):
         yield thing
         return
     for part in thing.parts:

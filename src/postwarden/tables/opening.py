@@ -13,6 +13,7 @@ from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.tables.accounts import AccountTable
 from postwarden.tables.cidr import CidrTable
 from postwarden.tables.combined import PipeTable, RandomTable, UnionTable, leaves
+from postwarden.tables.debug import DebugTable, Say, unheard
 from postwarden.tables.indexed import TextTable, open_indexed
 from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, StaticTable
 from postwarden.tables.maps import Maps
@@ -48,40 +49,40 @@ def open_table(
     aliases: bool | None = None,
     fold: bool = True,
     literal: bool = False,
+    say: Say = unheard,
+    depth: int = 0,
 ) -> Table:
     """The table `type:name`; a relative file name is one of the configuration directory.
 
     `origin` is where the name was written: that is what an error names when the name itself is wrong; a wrong line
     within the table is named by the table's own file and line. `aliases` says that the text is in the form of
     aliases(5); None lets the text decide. `fold`: keys are compared in lower case, where they are compared at all.
-    `literal`: patterns put nothing of the key into their answer.
-    Raises ConfigError.
+    `literal`: patterns put nothing of the key into their answer. `say` hears what debug: tells. `depth`: of tables
+    within tables. Raises ConfigError.
     """
     kind, colon, rest = name.partition(":")
-    if kind == "proxy" and colon:
-        return open_table(rest, config_directory, origin, aliases=aliases, fold=fold, literal=literal)
     if not colon or not kind or not rest:
         raise ConfigError(origin, f'expecting "type:name" form instead of "{name}"')
-    if kind == "static":
-        return StaticTable(name, rest, origin)
-    if kind == "inline":
-        return InlineTable(name, rest, origin)
-    if kind == "randmap":
-        return RandomTable(name, rest, origin)
-    if kind == "unix":
-        return AccountTable(name, rest, origin, fold=fold)
-    if kind == "environ":
-        return EnvironTable(name, fold=fold)
-    if kind == "fail":
-        return FailTable(name)
-    opener = partial(open_table, config_directory=config_directory, fold=fold, literal=literal)
+    if depth > NESTING_LIMIT:
+        raise ConfigError(origin, f"tables within tables: more than {NESTING_LIMIT}")
+
+    def inner(part: str, at: Origin = origin, aliases: bool | None = None) -> Table:
+        return open_table(
+            part, config_directory, at, aliases=aliases, fold=fold, literal=literal, say=say, depth=depth + 1
+        )
+
+    if kind == "proxy":
+        return inner(rest, aliases=aliases)
+    if kind == "debug":
+        return DebugTable(name, inner(rest, aliases=aliases), say)
     if kind in ("unionmap", "pipemap"):
-        if name.count(":{") > NESTING_LIMIT:
-            raise ConfigError(origin, f"tables within tables: more than {NESTING_LIMIT}")
         combined = UnionTable if kind == "unionmap" else PipeTable
-        return combined(name, rest, origin, lambda part: opener(part, origin=origin, aliases=aliases))
+        return combined(name, rest, origin, partial(inner, aliases=aliases))
     if kind == "sqlite":
-        return SqliteTable(name, rest, config_directory, origin, lambda part, at: opener(part, origin=at), fold=fold)
+        return SqliteTable(name, rest, config_directory, origin, inner, fold=fold)
+    table = _without_file(kind, name, rest, origin, fold=fold)
+    if table is not None:
+        return table
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
     if kind in ("hash", "btree", "dbm", "lmdb", "cdb"):
         return open_indexed(name, file, aliases, fold=fold)
@@ -94,6 +95,20 @@ def open_table(
     if kind == "cidr":
         return CidrTable(name, file, origin)
     raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported dictionary type: {kind}')}")
+
+
+def _without_file(kind: str, name: str, rest: str, origin: Origin, *, fold: bool) -> Table | None:
+    if kind == "static":
+        return StaticTable(name, rest, origin)
+    if kind == "inline":
+        return InlineTable(name, rest, origin)
+    if kind == "randmap":
+        return RandomTable(name, rest, origin)
+    if kind == "unix":
+        return AccountTable(name, rest, origin, fold=fold)
+    if kind == "environ":
+        return EnvironTable(name, fold=fold)
+    return FailTable(name) if kind == "fail" else None
 
 
 LITERAL = frozenset((
@@ -115,18 +130,19 @@ class Watched(Protocol):
 class Tables:
     """All tables of one role: each opened once, looked at together."""
 
-    def __init__(self, config_directory: str, aliases: frozenset[str] = frozenset()) -> None:
-        """`aliases`: the names of tables whose text is in the form of aliases(5)."""
+    def __init__(self, config_directory: str, aliases: frozenset[str] = frozenset(), say: Say = unheard) -> None:
+        """`aliases`: the names of tables whose text is in the form of aliases(5). `say` hears what debug: tells."""
+        self._say = say
         self._directory = config_directory
         self._aliases = aliases
         self._open: dict[tuple[str, bool], Table] = {}
         self._watched: list[Watched] = []
 
     @classmethod
-    def of(cls, settings: Settings) -> "Tables":
+    def of(cls, settings: Settings, say: Say = unheard) -> "Tables":
         """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
         names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
-        return cls(settings.config_directory, frozenset(name.removeprefix("proxy:") for name in names))
+        return cls(settings.config_directory, frozenset(name.removeprefix("proxy:") for name in names), say)
 
     def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False) -> Table:
         """As open_table. Raises ConfigError."""
@@ -136,7 +152,7 @@ class Tables:
             # postalias makes indexes; a texthash: of aliases is in the form of postmap, as in Postfix.
             aliases = True if bare in self._aliases and not bare.startswith("texthash:") else None
             known = self._open[name, literal] = open_table(
-                name, self._directory, origin, aliases=aliases, literal=literal
+                name, self._directory, origin, aliases=aliases, literal=literal, say=self._say
             )
         return known
 

@@ -90,3 +90,29 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert value("environ:e", "UPPER") is None
     assert value("environ:e", "UPPER", fold=False) == "y"
     assert value("environ:e", "a=b") is None
+
+
+def test_debug_tells_each_look_up(tmp_path: Path) -> None:
+    (tmp_path / "map").write_text("a 1\n")
+    said: list[str] = []
+    tables = Tables(str(tmp_path), say=said.append)
+    table = tables.table("debug:unionmap:{texthash:map, debug:inline:{b=2}}")
+    assert table.fixed
+    assert [table.get(key) and table.get(key).value for key in ("A", "z")] == ["1", None]  # type: ignore[union-attr]
+    with pytest.raises(TableError):
+        tables.table("debug:fail:x").get("a")
+    assert said[:2] == [
+        'debug:inline:{b=2} lookup: "A" = "not_found"',
+        'debug:unionmap:{texthash:map, debug:inline:{b=2}} lookup: "A" = "1"',
+    ]
+    assert said[-1] == 'debug:fail:x lookup: "a" = "error"'
+    (tmp_path / "map").write_text("bad\n")
+    assert len(list(leaves(table))) == 2
+    (problem,) = tables.refresh()
+    assert problem.severity == "error"
+
+
+@pytest.mark.parametrize("prefix", ["debug:", "proxy:", "proxy:debug:"])
+def test_tables_within_tables_have_an_end(prefix: str) -> None:
+    with pytest.raises(ConfigError, match="tables within tables"):
+        open_table(prefix * 2000 + "static:x", "/", HERE)
