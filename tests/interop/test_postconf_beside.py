@@ -197,3 +197,37 @@ def test_changes_of_master_cf(master: str, words: list[str]) -> None:
         assert both.ours(words) == both.theirs(words)
         theirs, ours = both.files()
         assert ours == theirs
+
+
+def conditions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    braced = inner.map(lambda text: f"{{{text}}}")
+    branches = st.one_of(
+        st.just(""),
+        st.builds("?{}:{}".format, braced, braced),
+        st.builds("? {} : {}".format, braced, braced),
+        st.builds("?{}".format, braced),
+        st.builds(":{}".format, braced),
+        st.just("?q"),
+    )
+    plain = ["==", "!=", "<", "<=", ">", ">="]
+    operators = st.sampled_from([*plain, *(f"{operator}level" for operator in plain)])
+    names = st.sampled_from(["a", "e", "b", "n", "nosuch", "l"])
+    return st.one_of(
+        st.builds("${{{}{}}}".format, names, branches),
+        st.builds("${{{}{}{}{}}}".format, braced, operators, braced, branches),
+        st.builds("${{{} {} {} {}}}".format, braced, operators, braced, branches),
+        st.builds("${} $({})".format, names, names),
+    )
+
+
+PLAIN = ["x", "y z", "", "7", "-1", "10", "9", "+5", " 7 ", "0x1", "99999999999999999999", "3.6", "3.10", "{q}"]
+expressions = st.recursive(st.sampled_from(PLAIN), conditions, max_leaves=5)
+
+
+@few
+@given(st.lists(expressions, min_size=1, max_size=3).map(" ".join))
+def test_what_an_expression_comes_to(text: str) -> None:
+    main = f"compatibility_level = 3.6\na = 1\nb = bee\ne =\nn = $a$b\nl = $n\nsmtpd_banner = |{text}|\n"
+    with sides(main, "") as both:
+        ours, theirs = both.ours(["-xh", "smtpd_banner"]), both.theirs(["-xh", "smtpd_banner"])
+        assert (ours[0], ours[2]) == (theirs[0], theirs[2])

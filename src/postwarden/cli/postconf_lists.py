@@ -5,8 +5,9 @@ import ssl
 from postwarden.tables.opening import NOT_HERE
 
 _TYPES = frozenset((
-    "btree", "cdb", "cidr", "environ", "fail", "hash", "inline", "ldap", "lmdb", "memcache", "mysql", "pcre", "pgsql",
-    "pipemap", "proxy", "randmap", "regexp", "socketmap", "sqlite", "static", "tcp", "texthash", "unionmap", "unix",
+    "btree", "cdb", "cidr", "dbm", "debug", "environ", "fail", "hash", "inline", "ldap", "lmdb", "memcache", "mysql",
+    "pcre", "pgsql", "pipemap", "proxy", "randmap", "regexp", "socketmap", "sqlite", "static", "tcp", "texthash",
+    "unionmap", "unix",
 ))  # fmt: skip
 
 

@@ -19,6 +19,9 @@ LIMIT = 1_000_000
 STEP = 100
 """What a reference counts for, even to nothing."""
 
+_DIGITS = 18
+"""Of a number; Python would take its time for a million of them."""
+
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _OPERATOR = re.compile(r"\s*(==|!=|<=level|>=level|<level|>level|==level|!=level|<=|>=|<|>)\s*(?=\{)")
 
@@ -184,7 +187,7 @@ def _branch(text: str) -> tuple[str, str]:
 
 def level(text: str) -> tuple[int, ...]:
     """A compatibility level, `3`, `3.6` or `3.6.1`, for comparison. Raises ExpandError."""
-    parts = text.lstrip(SPACE).split(".")
+    parts = text.lstrip(SPACE).removeprefix("+").split(".")
     if not 1 <= len(parts) <= 3 or not all(p.isascii() and p.isdigit() and len(p) < 8 for p in parts):
         raise ExpandError(f'bad compatibility level: "{text}"')
     return tuple(int(p) for p in parts) + (0,) * (3 - len(parts))
@@ -193,7 +196,9 @@ def level(text: str) -> tuple[int, ...]:
 def _compare(left: str, operator: str, right: str) -> bool:
     if operator.endswith("level"):
         return _ordered(level(left), operator.removesuffix("level"), level(right))
-    if left.isascii() and left.isdigit() and right.isascii() and right.isdigit() and len(left + right) < 30:
+    if left.isascii() and left.isdigit() and right.isascii() and right.isdigit():
+        if max(len(left), len(right)) > _DIGITS:
+            raise ExpandError(f'bad conversion: "{max(left, right, key=len)}"')
         return _ordered((int(left),), operator, (int(right),))
     return _ordered((left,), operator, (right,))
 
