@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -302,3 +303,18 @@ def test_cdb(place: Place) -> None:
     (place.real / "map.cdb").write_bytes(written[0])
     (place.ours / "map.cdb").write_bytes(written[1])
     assert place.both("-q", "-", "cdb:map", stdin=keys) == (real, real)
+
+
+@pytest.mark.long
+def test_a_million_entries_take_no_longer_than_postfix_needs(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lines = (
+        f"user{number}@example{number % 1000}.com\tsomebody{number}@inner.example.net" for number in range(1_000_000)
+    )
+    place.write("big", "\n".join(lines).encode() + b"\n")
+    took = []
+    for work in (place.by_us, place.by_postfix):
+        began = time.monotonic()
+        assert work("postmap", ["hash:big"], b"") == (0, "", [""])
+        took.append(time.monotonic() - began)
+    assert took[0] < 1.5 * took[1], took

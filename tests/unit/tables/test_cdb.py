@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from postwarden.tables import cdb
-from postwarden.tables.cdb import CdbError, Reader
+from postwarden.tables.cdb import CdbError, Reader, key_hash, key_hashes
 from postwarden.tables.indexed import CdbTable
 from postwarden.tables.opening import Tables, open_table
 from postwarden.tables.table import TableError
@@ -78,3 +78,8 @@ def test_what_is_no_cdb_file_is_temporary(tmp_path: Path) -> None:
     writer = CdbWriter(str(tmp_path / "map"))
     writer.abandon()
     assert os.listdir(tmp_path) == ["map.cdb"]
+
+
+@given(st.lists(st.binary(max_size=12), max_size=30))
+def test_hashes_of_many_keys_are_those_of_each(keys: list[bytes]) -> None:
+    assert key_hashes(keys) == [key_hash(key) for key in keys]
