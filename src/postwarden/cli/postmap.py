@@ -365,6 +365,12 @@ class _AsOwner:
                 return
             if state.st_uid != 0:
                 self._target = state.st_uid, state.st_gid
+                return
+            directory = os.path.dirname(source) or "."
+            holder = os.stat(directory).st_uid
+            if holder != 0:
+                text = f"{source} is root's, but its directory is that of user {holder}, who can exchange what is in it"
+                options.warn(text)
 
     def __enter__(self) -> None:
         if self._target is not None:

@@ -148,3 +148,22 @@ def test_aliases(here: Path, capsys: Captured) -> None:
     assert postalias.main("postalias", ["-q", "ROOT", "aliases"]) == 0
     assert postalias.main("postalias", ["-s", "aliases"]) == 0
     assert capsys.readouterr().out == "me\nroot:\tme\n"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_in_the_directory_of_another(here: Path, capsys: Captured) -> None:
+    place = here / "theirs"
+    place.mkdir()
+    (place / "map").write_text("a 1\n")
+    os.chown(place, 65534, 65534)
+    assert postmap.main("postmap", ["lmdb:theirs/map"]) == 0
+    assert "that of user 65534" in capsys.readouterr().err
+    for directory in here.parents[:2]:
+        directory.chmod(0o755)
+    here.chmod(0o755)
+    os.chown(place / "map", 65534, 65534)
+    (place / "map.lmdb").unlink()
+    assert postmap.main("postmap", ["lmdb:theirs/map"]) == 0
+    assert capsys.readouterr().err == ""
+    assert (place / "map.lmdb").stat().st_uid == 65534
