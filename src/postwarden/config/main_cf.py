@@ -5,6 +5,7 @@ import re
 from postwarden.config.entries import Entry
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import SPACE, logical_lines
+from postwarden.config.physical import without_stray
 from postwarden.mail.decision import Origin
 
 _NAME = re.compile(r"[^\s={}$]+")
@@ -13,7 +14,7 @@ _NAME = re.compile(r"[^\s={}$]+")
 def parse_main_cf(data: bytes, file: str) -> tuple[dict[str, Entry], list[Problem]]:
     """The entries by name, the last of a name counts; and warnings. Raises ConfigError for a line of another form."""
     entries: dict[str, Entry] = {}
-    problems: list[Problem] = []
+    data, problems = without_stray(data, file)
     for origin in logical_lines(data, file):
         name, value = parse_entry(origin.text, origin)
         before = entries.get(name)

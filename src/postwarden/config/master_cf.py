@@ -7,6 +7,7 @@ from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import logical_lines
 from postwarden.config.main_cf import parse_entry
+from postwarden.config.physical import without_stray
 from postwarden.config.written import fields as split_fields
 from postwarden.mail.decision import Origin
 
@@ -20,7 +21,7 @@ _COUNT = re.compile(r"-|[0-9]{1,9}")
 def parse_master_cf(data: bytes, file: str) -> tuple[tuple[Service, ...], list[Problem]]:
     """The services in order; of two with the same name and type the last counts, with a warning. Raises ConfigError."""
     services: dict[str, Service] = {}
-    problems: list[Problem] = []
+    data, problems = without_stray(data, file)
     for origin in logical_lines(data, file):
         service = _service(origin)
         if service.key in services:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from postwarden.config.errors import Problem
 from postwarden.config.lines import SPACE
+from postwarden.mail.decision import Origin
 
 _SPACE = SPACE.encode()
 
@@ -62,14 +64,30 @@ def statements(lines: list[Line]) -> list[Statement]:
 
 
 def stray(lines: list[Line]) -> list[str]:
-    """What begins with white space before any statement, so that it continues nothing."""
-    joined: list[str] = []
-    for line in lines:
-        if line.statement:
-            break
-        if line.data[:1].isspace() and (stripped := line.data.strip(_SPACE)) and not stripped.startswith(b"#"):
-            joined.append(_text(line.data).rstrip("\n"))
-    return ["".join(joined)] if joined else []
+    """What begins with white space before any statement, so that it continues nothing: one text, or none."""
+    texts = [_text(line.data).rstrip("\n") for line in _stray_lines(lines)]
+    return ["".join(texts)] if texts else []
+
+
+def _stray_lines(lines: list[Line]) -> list[Line]:
+    return [line for line in lines if not line.statement and _says_something(line.data)]
+
+
+def _says_something(data: bytes) -> bool:
+    stripped = data.strip(_SPACE)
+    return bool(stripped) and not stripped.startswith(b"#")
+
+
+def without_stray(data: bytes, file: str) -> tuple[bytes, list[Problem]]:
+    """`data` with empty lines in the place of what begins with white space before any statement, and a warning for
+    each: Postfix starts with such a file, and does not use these lines."""
+    lines = list(split_lines(data))
+    strays = _stray_lines(lines)
+    text = "this line begins with white space and continues nothing: it is ignored"
+    origins = [Origin(file, line.number, line.data.decode(errors="replace").strip()) for line in strays]
+    problems = [Problem(origin, "warning", text) for origin in origins]
+    numbers = {line.number for line in strays}
+    return b"".join(b"\n" if line.number in numbers else line.data for line in lines), problems
 
 
 def _statement(parts: list[Line]) -> Statement:

@@ -31,3 +31,11 @@ def test_a_value_may_hold_equal_signs_and_braces() -> None:
 def test_other_lines_are_refused_by_file_and_line(line: bytes) -> None:
     with pytest.raises(ConfigError, match=r"^main.cf:2: "):
         parse_main_cf(b"ok = 1\n" + line + b"\n", "main.cf")
+
+
+def test_a_first_line_that_continues_nothing_is_ignored_and_said() -> None:
+    entries, problems = parse_main_cf(b"# x\n  a = 1\n\t\n  # c\nb = 2\n  3\n", "main.cf")
+    assert {name: entry.value for name, entry in entries.items()} == {"b": "2  3"}
+    assert str(entries["b"].origin) == "main.cf:5"
+    (problem,) = problems
+    assert str(problem).startswith("warning: main.cf:2: this line begins with white space")
