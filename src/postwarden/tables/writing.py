@@ -169,7 +169,7 @@ def _beside(source: str, target: str) -> str:
     try:
         handle, file = tempfile.mkstemp(prefix=os.path.basename(source) + ".", dir=os.path.dirname(source) or ".")
     except OSError as error:
-        raise TableError(target, error.strerror or str(error)) from error
+        raise TableError(f"open database {target}", error.strerror or str(error)) from error
     os.close(handle)
     return file
 

@@ -1,0 +1,76 @@
+"""Tables of many types in a gateway that runs: what they answer is heard, and what changes is heard soon."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from tests.interop.test_patterns import Session
+from tests.whole import Gateway, Sink, running, until
+
+pytestmark = pytest.mark.slow
+
+
+def answer(port: int, recipient: str) -> str:
+    session = Session(port)
+    session.say("EHLO mail.example")
+    session.say("MAIL FROM:<a@far.example>")
+    heard = session.say(f"RCPT TO:<{recipient}>")
+    session.close()
+    return heard
+
+
+def replace(file: Path, text: str) -> None:
+    """In one step: what is seen half written is another text."""
+    file.with_suffix(".new").write_text(text)
+    file.with_suffix(".new").rename(file)
+
+
+def test_tables_of_many_types(tmp_path: Path) -> None:
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    for directory in (tables, *tables.parents[:2]):
+        directory.chmod(0o755)
+    base = sqlite3.connect(tables / "users.db", isolation_level=None)
+    base.execute("create table users(name, action)")
+    base.execute("insert into users values('sql@sink.example', 'REJECT from sqlite')")
+    (tables / "users.cf").write_text(f"dbpath = {tables}/users.db\nquery = select action from users where name='%s'\n")
+    (tables / "rules").write_text("/^(?!ok)(pcre[0-9])@/ REJECT $1 by pcre\n")
+    (tables / "words").write_text("piped@sink.example word\n")
+    maps = (
+        f"pcre:{tables}/rules", f"sqlite:{tables}/users.cf",
+        f"pipemap:{{texthash:{tables}/words, inline:{{ {{word=REJECT by pipe}} }}}}",
+        "debug:unionmap:{inline:{ {union@sink.example=REJECT one} }, inline:{ {union@sink.example=two} }}",
+        "pipemap:{inline:{down@sink.example=x}, fail:x}",
+    )  # fmt: skip
+    (tmp_path / "us").mkdir()
+    sink = Sink()
+    settings = {
+        "smtpd_recipient_restrictions": " ".join(f"check_recipient_access {name}" for name in maps),
+        "smtpd_delay_open_until_valid_rcpt": "yes",
+    }
+    try:
+        with running(Gateway(tmp_path / "us", sink.port, **settings)) as gateway:
+            heard = {
+                name: answer(gateway.port, f"{name}@sink.example")
+                for name in ("pcre1", "sql", "piped", "union", "down", "fine")
+            }
+            assert "pcre1 by pcre" in heard["pcre1"]
+            assert "from sqlite" in heard["sql"]
+            assert "by pipe" in heard["piped"]
+            assert "one,two" in heard["union"]
+            assert heard["down"].startswith("451 4.3.0")
+            assert heard["fine"].startswith("250")
+            until(lambda: 'lookup: "fine@sink.example" = "not_found"' in gateway.log(), 10)
+            base.execute("insert into users values('new@sink.example', 'REJECT at once')")
+            assert "at once" in answer(gateway.port, "new@sink.example")
+            changed = time.monotonic()
+            replace(tables / "rules", "/^later@/ REJECT later\n")
+            until(lambda: "later" in answer(gateway.port, "later@sink.example"), 10)
+            assert time.monotonic() - changed < 4  # two seconds, and a busy machine
+            replace(tables / "rules", "/(/ x\n")
+            until(lambda: f"{tables}/rules:1: " in gateway.log(), 10)
+            assert "later" in answer(gateway.port, "later@sink.example")
+    finally:
+        base.close()
+        sink.close()
