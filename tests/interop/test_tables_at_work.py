@@ -64,10 +64,9 @@ def test_tables_of_many_types(tmp_path: Path) -> None:
             until(lambda: 'lookup: "fine@sink.example" = "not_found"' in gateway.log(), 10)
             base.execute("insert into users values('new@sink.example', 'REJECT at once')")
             assert "at once" in answer(gateway.port, "new@sink.example")
-            changed = time.monotonic()
             replace(tables / "rules", "/^later@/ REJECT later\n")
-            until(lambda: "later" in answer(gateway.port, "later@sink.example"), 10)
-            assert time.monotonic() - changed < 4  # two seconds, and a busy machine
+            time.sleep(3)  # two seconds are promised, of every receiver
+            assert all("later" in answer(gateway.port, "later@sink.example") for _ in range(8))
             replace(tables / "rules", "/(/ x\n")
             until(lambda: f"{tables}/rules:1: " in gateway.log(), 10)
             assert "later" in answer(gateway.port, "later@sink.example")
