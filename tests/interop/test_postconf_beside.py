@@ -166,7 +166,7 @@ CHANGES = (
 changes = st.sampled_from([word.split("¤") for word in CHANGES.split()])
 
 
-@some
+@few
 @given(main_files(), changes)
 def test_changes_of_main_cf(main: str, words: list[str]) -> None:
     with sides(main, "") as both:
