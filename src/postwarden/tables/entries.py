@@ -30,6 +30,7 @@ def map_entries(data: bytes, file: str, warn: Warn, utf8: bool = True) -> Iterat
         else:
             parts = line.split(None, 1)
             key, value = parts if len(parts) == 2 else (line, b"")
+        value = value.rstrip(_SPACE)
         if not value:
             warn(f"{file}, line {number}: expected format: key whitespace value")
             continue
@@ -80,7 +81,7 @@ def _lines(data: bytes, file: str, warn: Warn, utf8: bool) -> Iterator[tuple[int
             else:
                 warn(f'{file}: logical line must not start with whitespace: "{_shown(line.rstrip(_SPACE))}"')
             continue
-        if whole and (good := text.rstrip(_SPACE) if plain else _checked(start, text, file, warn, utf8)):
+        if whole and (good := text if plain else _checked(start, text, file, warn, utf8)):
             yield start, good
         start, text, whole = number, line, True
     if whole and (good := _checked(start, text, file, warn, utf8)):
@@ -89,7 +90,7 @@ def _lines(data: bytes, file: str, warn: Warn, utf8: bool) -> Iterator[tuple[int
 
 def _checked(number: int, text: bytes, file: str, warn: Warn, utf8: bool) -> bytes:
     """The line without what C does not see of it; empty where it does not count."""
-    text = text.partition(b"\0")[0].rstrip(_SPACE)
+    text = text.partition(b"\0")[0]
     if utf8 and not text.isascii():
         try:
             text.decode()
