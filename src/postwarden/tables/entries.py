@@ -79,7 +79,7 @@ def _lines(data: bytes, file: str, warn: Warn, utf8: bool) -> Iterator[tuple[int
             if whole:
                 text += line
             else:
-                warn(f'{file}: logical line must not start with whitespace: "{_shown(line.rstrip(_SPACE))}"')
+                warn(f'{file}: logical line must not start with whitespace: "{_shown(line)}"')
             continue
         if whole and (good := text if plain else _checked(start, text, file, warn, utf8)):
             yield start, good
