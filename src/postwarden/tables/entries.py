@@ -43,7 +43,7 @@ def alias_entries(data: bytes, file: str, warn: Warn, utf8: bool = True) -> Iter
     """Lines `name: value`. The name loses its quotes, and white space in the value that means nothing."""
     for number, line in _lines(data, file, warn, utf8):
         found = _ALIAS_NAME.match(line)
-        name = found[1].strip(_SPACE) if found else b""
+        name = found[1].strip(_SPACE).strip(b'"') and found[1].strip(_SPACE) if found else b""
         value = line[found.end() :].strip(_SPACE) if found else b""
         if not name or not value:
             warn(f"{file}, line {number}: need name:value pair")
@@ -70,20 +70,18 @@ def encoded_files(entries: Iterable[Entry], file: str, warn: Warn) -> Iterator[E
 def _lines(data: bytes, file: str, warn: Warn, utf8: bool) -> Iterator[tuple[int, bytes]]:
     """Logical lines with the number of their first; comments and empty lines count for nothing within them either."""
     plain = data.isascii() and b"\0" not in data  # what each line need not be asked then: a fifth of all time
-    start, text, whole = 0, b"", False
+    start, text, whole, begun = 0, b"", False, False
     for number, line in enumerate(data.split(b"\n"), 1):
         if line[:1] in b"# \t\r\v\f":
             stripped = line.strip(_SPACE)
             if not stripped or stripped[:1] == b"#":
                 continue
-            if whole:
-                text += line
-            else:
-                warn(f'{file}: logical line must not start with whitespace: "{_shown(line)}"')
+            # One that continues nothing begins a line of its own, which does not count.
+            start, text, whole = start if whole else number, text + line, True
             continue
-        if whole and (good := text if plain else _checked(start, text, file, warn, utf8)):
+        if whole and (good := text if plain and begun else _checked(start, text, file, warn, utf8)):
             yield start, good
-        start, text, whole = number, line, True
+        start, text, whole, begun = number, line, True, True
     if whole and (good := _checked(start, text, file, warn, utf8)):
         yield start, good
 
@@ -91,6 +89,9 @@ def _lines(data: bytes, file: str, warn: Warn, utf8: bool) -> Iterator[tuple[int
 def _checked(number: int, text: bytes, file: str, warn: Warn, utf8: bool) -> bytes:
     """The line without what C does not see of it; empty where it does not count."""
     text = text.partition(b"\0")[0]
+    if text[:1].isspace():
+        warn(f'{file}: logical line must not start with whitespace: "{_shown(text)}"')
+        return b""
     if utf8 and not text.isascii():
         try:
             text.decode()
