@@ -43,9 +43,9 @@ def alias_entries(data: bytes, file: str, warn: Warn, utf8: bool = True) -> Iter
     """Lines `name: value`. The name loses its quotes, and white space in the value that means nothing."""
     for number, line in _lines(data, file, warn, utf8):
         found = _ALIAS_NAME.match(line)
-        name = found[1].strip(_SPACE).strip(b'"') and found[1].strip(_SPACE) if found else b""
+        name = found[1].strip(_SPACE) if found else b""
         value = line[found.end() :].strip(_SPACE) if found else b""
-        if not name or not value:
+        if not name.strip(b'"') or not value:
             warn(f"{file}, line {number}: need name:value pair")
         elif b"@" in re.sub(rb'"(?:[^"\\]|\\.)*"', b"", name):
             warn(f"{file}, line {number}: name must be local")
