@@ -81,6 +81,8 @@ class Worker:
             return _put_off(job, f"mail transport unavailable: {job.transport}", started)
         try:
             return deliverer.deliver(job, body, forwarded)
+        except (BrokenPipeError, ConnectionResetError):  # the supervisor was killed: nobody hears what became of it
+            return _put_off(job, "local delivery was interrupted", started)
         except Exception as error:
             self._log.emit("agent", Failure(f"{job.queue_id}: internal error: {error!r}{_place(error)}"))
             return _put_off(job, "internal error in local delivery", started)
