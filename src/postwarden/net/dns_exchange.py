@@ -163,7 +163,7 @@ class SocketNetwork:
                 line = self._lines[server] = _Line(self._loop, server)
             if packet[:2] not in line.waiting:
                 return line.ask(packet, received)
-        return _Datagram(self._loop, server, packet, received)
+        return _Line(self._loop, server).ask(packet, received, alone=True)
 
     def stream(self, server: Server, packet: bytes, received: Received) -> Sent:
         return _Stream(self._loop, server, packet, received)
@@ -174,7 +174,7 @@ class SocketNetwork:
 
 
 class _Line:
-    """A socket for many questions, told apart by their identifiers."""
+    """A socket for one question or for many, told apart by their identifiers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         self._loop = loop
@@ -189,7 +189,8 @@ class _Line:
         except OSError:
             self._hang_up()
 
-    def ask(self, packet: bytes, received: Received) -> "_Asked":
+    def ask(self, packet: bytes, received: Received, *, alone: bool = False) -> "_Asked":
+        """`alone`: the socket goes with the question."""
         ident = packet[:2]
         self.waiting[ident] = received
         try:
@@ -198,7 +199,7 @@ class _Line:
             self._socket.send(packet)
         except OSError:  # ICMP said of an earlier question that nobody listens there
             self._hang_up()
-        return _Asked(self.waiting, ident)
+        return _Asked(self, ident, alone)
 
     def _readable(self) -> None:
         while self._socket is not None:
@@ -232,54 +233,17 @@ class _Line:
 
 
 class _Asked:
-    __slots__ = ("_ident", "_waiting")
+    __slots__ = ("_alone", "_ident", "_line")
 
-    def __init__(self, waiting: dict[bytes, Received], ident: bytes) -> None:
-        self._waiting = waiting
+    def __init__(self, line: _Line, ident: bytes, alone: bool) -> None:
+        self._line = line
         self._ident = ident
+        self._alone = alone
 
     def close(self) -> None:
-        self._waiting.pop(self._ident, None)
-
-
-class _Datagram:
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server, packet: bytes, received: Received) -> None:
-        self._loop = loop
-        self._received = received
-        self._socket: socket.socket | None = None
-        self._failed = False
-        try:
-            family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-            self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            self._socket.connect(server)
-            self._socket.send(packet)
-            loop.add_reader(self._socket.fileno(), self._readable)
-        except OSError:
-            self._failed = True
-            loop.call_soon(self._fail)
-
-    def _fail(self) -> None:
-        if self._socket is not None or self._failed:
-            self.close()
-            self._received(None)
-
-    def _readable(self) -> None:
-        while self._socket is not None:
-            try:
-                data = self._socket.recv(MAX_MESSAGE)
-            except BlockingIOError:
-                return
-            except OSError:  # ICMP said that nobody listens there
-                self._fail()
-                return
-            self._received(data)
-
-    def close(self) -> None:
-        self._failed = False
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        self._line.waiting.pop(self._ident, None)
+        if self._alone:
+            self._line.close()
 
 
 class _Stream(asyncio.Protocol):
