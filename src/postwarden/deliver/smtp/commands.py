@@ -5,6 +5,7 @@ import re
 from postwarden.ipc.records import Job
 from postwarden.mail.address import external
 from postwarden.mail.envelope import Notify, Recipient
+from postwarden.mail.xtext import orcpt_of
 from postwarden.wire.smtp_extensions import Extensions
 
 _XTEXT_SAFE = re.compile(r"[!-*,-<>-~]*\Z")
@@ -36,7 +37,7 @@ def rcpt(recipient: Recipient, offered: Extensions, *, quote: bool = True) -> by
     line = f"RCPT TO:<{_written(recipient.address, quote)}>"
     if not offered.dsn:
         return line.encode()
-    line += f" ORCPT={recipient.orcpt or _orcpt(recipient.original or recipient.address)}"
+    line += f" ORCPT={recipient.orcpt or orcpt_of(recipient.original or recipient.address)}"
     if recipient.notify:
         line += f" NOTIFY={_notify(recipient.notify)}"
     return line.encode()
@@ -80,14 +81,6 @@ def xtext(text: str) -> str:
     if _XTEXT_SAFE.match(text):
         return text
     return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
-
-
-def _orcpt(address: str) -> str:
-    written = external(address)
-    if written.isascii():
-        return f"rfc822;{xtext(written)}"
-    # RFC 6533 3: \x{HEX} stands for what is not printable ASCII, in any session.
-    return "utf-8;" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else f"\\x{{{ord(c):X}}}" for c in written)
 
 
 def _notify(bits: int) -> str:
