@@ -64,6 +64,18 @@ class Verdict(Enum):
     HOLD = "hold"
 
 
+class Effect(Struct, frozen=True):
+    """What a restriction wants done to the message, or said in the log, beside the verdict."""
+
+    action: str
+    """The log's word for it: warn, info, filter, redirect, prepend, bcc, reject_warning."""
+    argument: str
+    note: str
+    """What the log says of it."""
+    rule: Rule
+    facts: tuple[Fact, ...] = ()
+
+
 class Decision(Struct, frozen=True):
     """A verdict, the rule that made it and the facts it stood on. `reply` is what the peer hears; None for permit."""
 
@@ -73,6 +85,8 @@ class Decision(Struct, frozen=True):
     reply: Reply | None = None
     note: str = ""
     """What the log says of an action that the peer does not hear of."""
+    effects: tuple[Effect, ...] = ()
+    """In the order in which they were met."""
 
 
 class Pending(Exception):

@@ -91,3 +91,6 @@ class Envelope(Struct, frozen=True, array_like=True):
     """When it was requeued: what its lifetime is counted from; 0: from its arrival."""
     hold: bool = False
     """Policy or content wants it on hold; a message that was put away before was released since."""
+    filter: str = ""
+    """`transport:nexthop` that gets the whole message, wherever its recipients are routed (content_filter, FILTER);
+    empty: none."""

@@ -1,6 +1,8 @@
 """What is known of an SMTP session when policy is asked about it."""
 
-from msgspec import Struct
+from typing import Any
+
+from msgspec import Struct, field
 
 from postwarden.mail.envelope import Client
 
@@ -13,6 +15,20 @@ class TlsFacts(Struct, frozen=True, array_like=True):
     bits: int
     peer_subject: str = ""
     server_name: str = ""
+
+
+class Findings:
+    """What was found out for the command at hand: who is asked again after a `decision.Pending` finds it here.
+
+    The session owns it and clears it before each command, so that the next one asks anew, and a server that counts its
+    questions (check_policy_service) hears each of them once."""
+
+    __slots__ = ("instance", "known")
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[object, ...], Any] = {}
+        self.instance = ""
+        """Names the transaction to policy servers; empty: no name yet."""
 
 
 class SessionFacts(Struct, frozen=True):
@@ -36,3 +52,4 @@ class SessionFacts(Struct, frozen=True):
     """The client sent more before it was told that PIPELINING is available, or where a reply had to be awaited."""
     recipient: str | None = None
     """The recipient that was accepted, where it is the only one: what is decided after RCPT holds for all of them."""
+    findings: Findings = field(default_factory=Findings)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from postwarden.mail.envelope import Client, Envelope
+from postwarden.mail.envelope import Client, Envelope, Notify, Recipient
 from postwarden.mail.reply import Reply
 from postwarden.receive.attributes import Forwarded
 from postwarden.receive.received import closing
@@ -24,12 +24,16 @@ def deliver(session: "Session", transaction: "Transaction", verb: str, note: str
     if not session.allows(service.judge.end_of_data(transaction.facts(intake.size)), "END-OF-MESSAGE", verb):
         return
     head = _received(session, transaction) + intake.head
+    if transaction.prepended:
+        head = "".join(f"{line}\r\n" for line in transaction.prepended).encode() + head
     prepared = service.prepare(_envelope(session, transaction, len(head)), head, service.profile)
     if isinstance(prepared, Reply):
         session.refuse("END-OF-MESSAGE", prepared)
         session.answer(prepared, verb)
         return
     envelope, head = prepared.envelope, prepared.head
+    if transaction.redirect:
+        envelope = structs.replace(envelope, recipients=(Recipient(transaction.redirect),), filter="")
     size = intake.body_size + len(head)
     if envelope.size != size:
         envelope = structs.replace(envelope, size=size)
@@ -58,11 +62,12 @@ def _envelope(session: "Session", transaction: "Transaction", head_size: int) ->
     mail, intake, facts = transaction.mail, transaction.intake, session.facts
     assert intake is not None
     forwarded = transaction.forwarded
+    copies = (Recipient(copy, notify=Notify.NEVER) for copy in transaction.copies)
     return Envelope(
         transaction.queue_id,
         transaction.arrival,
         mail.sender,
-        tuple(transaction.recipients),
+        (*transaction.recipients, *copies),
         intake.body_size + head_size,
         mail.eight_bit or intake.eight_bit,
         mail.smtputf8,
@@ -72,6 +77,7 @@ def _envelope(session: "Session", transaction: "Transaction", head_size: int) ->
         context="" if forwarded is None else forwarded.context,
         server=(facts.server_address, facts.server_port),
         hold=transaction.hold,
+        filter=transaction.filter,
     )
 
 

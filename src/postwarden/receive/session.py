@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from postwarden.mail.decision import Decision, Pending, Verdict
+from postwarden.mail.decision import Decision, Pending
 from postwarden.mail.envelope import Client
 from postwarden.mail.events import (
     Connected,
@@ -41,6 +41,7 @@ from postwarden.receive.service import Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
 from postwarden.receive.trouble import cause
+from postwarden.receive.verdicts import judged
 from postwarden.wire.smtp_events import Event
 from postwarden.wire.smtp_server import Machine
 from postwarden.wire.smtp_states import IN_TRANSACTION, State
@@ -50,10 +51,7 @@ _REPLIES = 200
 """Replies that wait for one write. A client that sends commands and never reads gets no further than this and the
 buffers of the stream."""
 _MAX_FACTS = 200
-_DENIED = Reply(554, "5.7.1", "Access denied")
-_NO_HOLD = Reply(451, "4.3.5", "Server configuration error: HOLD is not available here")
 _TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
-_REFUSING = (Verdict.REJECT, Verdict.DEFER)
 
 
 class Session:
@@ -218,21 +216,7 @@ class Session:
     ) -> Reply | None:
         """The reply that policy wants, logged; None: go on."""
         self._rounds = 0
-        if decision.verdict in _REFUSING:
-            reply = decision.reply or _DENIED
-            self.refuse(stage, reply, recipient, sender)
-            return reply
-        if decision.verdict is Verdict.HOLD:
-            if self.transaction is None:
-                # Before MAIL was accepted nothing could be marked: what is to be looked at first must not go through.
-                self.refuse(stage, _NO_HOLD, recipient, sender)
-                return _NO_HOLD
-            self.transaction.hold = True
-            self.refuse(stage, decision.note, recipient, sender, action="hold")
-        if decision.verdict is Verdict.DISCARD and self.transaction is not None:
-            self.transaction.discard = True
-            self.refuse(stage, decision.note, recipient, sender, action="discard")
-        return None
+        return judged(self, decision, stage, recipient, sender)
 
     def offers(self, keyword: str) -> bool:
         """Of EHLO, in lower case."""
@@ -352,6 +336,8 @@ class Session:
             event = machine.next()
             if event is None:
                 break
+            if self.facts.findings.known:
+                self.facts.findings.known.clear()
             self._apply(event)
             if self.tally.errors:
                 self._mind_errors()
@@ -445,6 +431,7 @@ class Session:
             self.service.heads -= self.transaction.kept
             self.transaction.drop()
             self.transaction = None
+            self.facts.findings.instance = ""
 
     def _timed_out(self) -> None:
         if self._over:

@@ -5,6 +5,7 @@ It is never reset. What must not outlive a transaction is an attribute here, and
 
 from msgspec import structs
 
+from postwarden.mail.decision import Decision, Verdict
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
@@ -16,8 +17,8 @@ from postwarden.wire.smtp_events import Mail
 
 class Transaction:
     __slots__ = (
-        "_base", "_paid", "arrival", "discard", "draft", "forwarded", "hold", "intake", "kept", "mail", "overshoot",
-        "queue_id", "recipients", "spoiled",
+        "_base", "_paid", "arrival", "copies", "discard", "draft", "filter", "forwarded", "hold", "intake", "kept",
+        "mail", "overshoot", "prepended", "queue_id", "recipients", "redirect", "spoiled",
     )  # fmt: skip
 
     def __init__(self, mail: Mail, facts: SessionFacts, arrival: float, forwarded: Forwarded | None = None) -> None:
@@ -36,6 +37,14 @@ class Transaction:
         """Policy wants it taken and thrown away."""
         self.hold = False
         """Policy wants it taken and put on hold."""
+        self.filter = ""
+        """`transport:nexthop` of FILTER; empty: none."""
+        self.redirect = ""
+        """Who gets it instead of its recipients; empty: they do."""
+        self.copies: tuple[str, ...] = ()
+        """Who gets it besides."""
+        self.prepended: tuple[str, ...] = ()
+        """Headers that go to the top."""
         self.overshoot = 0
         """Recipients over the limit."""
         self._paid = 0
@@ -52,6 +61,21 @@ class Transaction:
             queue_id=self.queue_id,
             size=self._base.size if size < 0 else size,
         )
+
+    def obey(self, decision: Decision) -> None:
+        """Note what a decision that lets it in wants done with it."""
+        self.hold = self.hold or decision.verdict is Verdict.HOLD
+        self.discard = self.discard or decision.verdict is Verdict.DISCARD
+        for effect in decision.effects:
+            match effect.action:
+                case "filter":
+                    self.filter = effect.argument
+                case "redirect":
+                    self.redirect = effect.argument
+                case "bcc":
+                    self.copies = (*self.copies, effect.argument)
+                case "prepend":
+                    self.prepended = (*self.prepended, effect.argument)
 
     def unpaid(self) -> int:
         """Bytes of content since the last call."""
