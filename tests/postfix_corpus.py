@@ -1,17 +1,14 @@
 """Mail of every kind in the queue of a real Postfix: what can be said at submission, what its checks do, what a filter
 edits in a queue file."""
 
-import contextlib
 import smtplib
-import socket
 import struct
 import subprocess
-import threading
 from pathlib import Path
 from typing import BinaryIO
 
 from tests.realpostfix import RealPostfix
-from tests.whole import until
+from tests.whole import Server, until
 
 SENDER = "from@x.example"
 ONE, THREE = ["one@sink.example"], ["one@sink.example", "two@sink.example", "three@sink.example"]
@@ -52,44 +49,29 @@ _BY_SENDMAIL: tuple[tuple[list[str], bytes], ...] = (
 )
 
 
-class Milter:
+class Milter(Server):
     """A filter that edits what the subject names."""
 
-    def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._server.accept()
-                threading.Thread(target=self._session, args=(sock,), daemon=True).start()
-
-    def _session(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError), sock, sock.makefile("rwb") as stream:
-            subject = b""
-            while len(head := stream.read(4)) == 4:
-                packet = stream.read(int.from_bytes(head))
-                command, data = packet[:1], packet[1:]
-                if command == b"Q":
-                    return
-                if command in b"DA":
-                    continue
-                if command == b"O":
-                    _send(stream, b"O", struct.pack(">III", 6, 0x1FF, 0))
-                else:
-                    if command == b"M":
-                        subject = b""
-                    if command == b"L" and data.lower().startswith(b"subject\0"):
-                        subject = data[8:-1].strip()
-                    if command == b"E" and subject.startswith(b"milter"):
-                        _edit(stream, subject.split())
-                    _send(stream, b"c")
-                stream.flush()
+    def _talk(self, stream: BinaryIO) -> None:
+        subject = b""
+        while len(head := stream.read(4)) == 4:
+            packet = stream.read(int.from_bytes(head))
+            command, data = packet[:1], packet[1:]
+            if command == b"Q":
+                return
+            if command in b"DA":
+                continue
+            if command == b"O":
+                _send(stream, b"O", struct.pack(">III", 6, 0x1FF, 0))
+            else:
+                if command == b"M":
+                    subject = b""
+                if command == b"L" and data.lower().startswith(b"subject\0"):
+                    subject = data[8:-1].strip()
+                if command == b"E" and subject.startswith(b"milter"):
+                    _edit(stream, subject.split())
+                _send(stream, b"c")
+            stream.flush()
 
 
 def _send(stream: BinaryIO, command: bytes, data: bytes = b"") -> None:

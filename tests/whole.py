@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 PROGRAM = Path(sys.executable).parent / "postwarden"
 OWNER = "mail" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -141,12 +142,10 @@ def children(parent: int) -> list[int]:
     return found
 
 
-class Sink:
-    """An SMTP server in threads that keeps (sender, recipients, content as on the wire, un-stuffed)."""
+class Server:
+    """A server in threads: each connection is served by `_talk`."""
 
-    def __init__(self, *, port: int = 0, refuse: Callable[[str], str | None] = lambda line: None) -> None:
-        self.messages: list[tuple[str, list[str], bytes]] = []
-        self.refuse = refuse
+    def __init__(self, port: int = 0) -> None:
         self._server = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port: int = self._server.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -164,8 +163,20 @@ class Sink:
         with contextlib.suppress(OSError), sock, sock.makefile("rwb") as stream:
             self._talk(stream)
 
-    def _talk(self, stream: "object") -> None:
-        readline, write, flush = stream.readline, stream.write, stream.flush  # type: ignore[attr-defined]
+    def _talk(self, stream: Any) -> None:
+        raise NotImplementedError
+
+
+class Sink(Server):
+    """An SMTP server that keeps (sender, recipients, content as on the wire, un-stuffed)."""
+
+    def __init__(self, *, port: int = 0, refuse: Callable[[str], str | None] = lambda line: None) -> None:
+        self.messages: list[tuple[str, list[str], bytes]] = []
+        self.refuse = refuse
+        super().__init__(port)
+
+    def _talk(self, stream: Any) -> None:
+        readline, write, flush = stream.readline, stream.write, stream.flush
         write(b"220 sink.example ESMTP\r\n")
         flush()
         sender, recipients = "", []
@@ -207,3 +218,18 @@ def running(gateway: Gateway) -> Iterator[Gateway]:
         yield gateway
     finally:
         gateway.abort()
+
+
+class Deferring(Gateway):
+    """Mail for slow.example finds nobody listening until a test opens the port `slow`."""
+
+    def __init__(self, base: Path, **settings: str) -> None:
+        self.slow = free_port()
+        super().__init__(
+            base,
+            transport_maps=f"inline:{{slow.example=smtp:[127.0.0.1]:{self.slow}}}",
+            relay_domains="slow.example",
+            minimal_backoff_time="1h",
+            maximal_backoff_time="1h",
+            **settings,
+        )

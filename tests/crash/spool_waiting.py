@@ -4,36 +4,21 @@ again. It writes `deliver ID` when a message leaves and `hold ID` when one is du
 what is on hold, says `released` before, and `idle` when nothing is left.
 """
 
-import asyncio
-import os
 import secrets
-import sys
 import time
 from functools import partial
 
+from tests.crash.played import OPEN, PlayedCourier, play, say, whole
+
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.events import Event
-from postwarden.mail.queue import HOLD, Change, Damaged, Entry, NewMessage
+from postwarden.mail.queue import HOLD, Change, Entry, NewMessage
 from postwarden.mail.status import Status
-from postwarden.net.clock import LoopClock
-from postwarden.spool import ledger as ledger_module
-from postwarden.spool.ledger import Ledger
-from postwarden.spool.params import SpoolParams
 
 SENT = Status("2.0.0", "delivered")
 LATER = Status("4.4.1", "connection refused")
 NEVER = Status("5.1.1", "no such user")
-OPEN = 50
 RELEASED = 1.0
 LATE, RETURNED, HELD, FORWARDED = range(4)
-
-
-def tell(event: Event) -> None:
-    print(event, file=sys.stderr)
-
-
-def say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())
 
 
 def fate(queue_id: str) -> int:
@@ -50,46 +35,16 @@ def made(kind: str, entry: Entry) -> NewMessage:
     return NewMessage(envelope, head, body)
 
 
-def whole(ledger: Ledger, entry: Entry) -> bool:
-    """The body is made of the queue id; that of a forward of its parent's."""
-    try:
-        content = ledger.content(entry.key)
-    except Damaged:
-        return False
-    body = content.body
-    if body is None:
-        with os.fdopen(content.fd, "rb") as file:
-            body = file.read()
-    queue_id = entry.envelope.queue_id
-    name = queue_id[1:].partition(".")[0] if queue_id[0] == "T" else queue_id
-    part = name.encode() + b"."
-    return body == part * (len(body) // len(part)) and len(body) == entry.body_size
+def written_in(queue_id: str) -> str:
+    """What its body is made of: a forward has its parent's."""
+    return queue_id[1:].partition(".")[0] if queue_id[0] == "T" else queue_id
 
 
-class Program:
-    def __init__(self, directory: str, once: bool) -> None:
-        self.loop = asyncio.get_running_loop()
-        params = SpoolParams(directory, 0, 1 << 20, False)
-        self.ledger = Ledger(params, LoopClock(self.loop), self.loop.call_soon_threadsafe, tell, grown=1 << 20)
-        self.open = 0
-        self.once = once
-        self.ended = self.loop.create_future()
-        self.quiet = 0
-        self.parent = os.getppid()
-
-    def turn(self) -> None:
-        for instance in (1, 2):
-            self.ledger.linked(instance)
-        self.ledger.sweep(time.time())
-        self.fill()
-        self.quiet = self.quiet + 1 if not self.open else 0
-        if (self.once and self.quiet > 30) or os.getppid() != self.parent:
-            self.ended.set_result(None)
-        else:
-            self.loop.call_later(0.01, self.turn)
-
-    def release(self) -> None:
+class Courier(PlayedCourier):
+    def begin(self) -> None:
         """By pages, as postsuper does."""
+        if not self.once:
+            return
         say("released")
         cursor = None
         while True:
@@ -99,10 +54,6 @@ class Program:
                 self.ledger.settle(Change(entry.key, due=RELEASED), self.put_away)
             if cursor is None:
                 return
-
-    def fill(self) -> None:
-        for entry in self.ledger.due(time.time(), OPEN - self.open) if self.open < OPEN else ():
-            self.take(entry)
 
     def take(self, entry: Entry) -> None:
         self.open += 1
@@ -119,7 +70,7 @@ class Program:
         elif sort == FORWARDED:
             self.ledger.settle(Change(entry.key, ((0, SENT),), spawned=(made("T", entry),)), self.put_away)
         else:
-            say(f"{'deliver' if whole(self.ledger, entry) else 'broken'} {queue_id}")
+            say(f"{'deliver' if whole(self.ledger, entry, written_in(queue_id)) else 'broken'} {queue_id}")
             self.ledger.settle(Change(entry.key, ((0, SENT),)), self.put_away)
 
     def held(self, queue_id: str, _: tuple[Entry, ...]) -> None:
@@ -134,17 +85,5 @@ class Program:
             self.fill()
 
 
-async def main(directory: str, once: bool) -> None:
-    ledger_module.MOVE_AFTER = 0.1  # type: ignore[misc]
-    program = Program(directory, once)
-    program.ledger.recover()
-    if once:
-        program.release()
-    program.turn()
-    await program.ended
-    program.ledger.close()
-    say("idle")
-
-
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], "once" in sys.argv))
+    play(Courier)

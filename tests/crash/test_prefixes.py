@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.crash.commits import record_commits
 
 from postwarden.mail.queue import Change, Entry, NewMessage
 from postwarden.mail.status import Status
 from postwarden.spool import appender as appender_module
-from postwarden.spool.ledgerwriter import LedgerWriter
-from postwarden.spool.queuedb import Operation
 from postwarden.testing.spool import RecordingFiles, Spool, Step, Wreck, envelope
 
 SENT = Status("2.0.0", "delivered")
 LATER = Status("4.4.1", "connection refused")
-DATABASE = ("postwarden/queue.db", "postwarden/queue.db-wal")
 
 
 def body_of(queue_id: str) -> bytes:
@@ -38,7 +36,7 @@ class Story:
         spool = self.spool
         ledger = spool.ledger()
         list(ledger.recover())
-        self._record_commits(ledger._writer)
+        record_commits(self.files, ledger._writer)
         appender = spool.appender()
         for queue_id in ("S1", "B1", "S2", "M1", "S3", "S4", "S5", "B2", "S6"):
             self._store(appender, queue_id)
@@ -67,22 +65,6 @@ class Story:
         spool.sweep(ledger)
         ledger.close()
         return self.files.steps
-
-    def _record_commits(self, writer: LedgerWriter) -> None:
-        apply, forget = writer._db.apply, writer._db.forget
-
-        def recorded(operations: list[Operation]) -> list[str]:
-            unused = apply(operations)
-            self.files.snapshot(*DATABASE)
-            return unused
-
-        def forgotten(segments: list[int]) -> None:
-            forget(segments)
-            self.files.snapshot(*DATABASE)
-
-        writer._db.apply = recorded  # type: ignore[method-assign, assignment]
-        writer._db.forget = forgotten  # type: ignore[method-assign, assignment]
-        self.files.snapshot(*DATABASE)
 
     def _store(self, appender: appender_module.Appender, queue_id: str) -> None:
         self.files.mark("begin", queue_id)

@@ -4,17 +4,15 @@ name, imported: what waits waits as the last commit said, and a notice is stored
 from pathlib import Path
 
 import pytest
+from tests.crash.commits import record_commits
 
 from postwarden.mail.queue import HOLD, Change, Entry, Listed, NewMessage, once
 from postwarden.mail.status import Status
 from postwarden.spool.ledger import Ledger
-from postwarden.spool.ledgerwriter import LedgerWriter
-from postwarden.spool.queuedb import Operation
 from postwarden.testing.spool import RecordingFiles, Spool, Step, Wreck, envelope
 
 SENT = Status("2.0.0", "delivered")
 LATER = Status("4.4.1", "connection refused")
-DATABASE = ("postwarden/queue.db", "postwarden/queue.db-wal")
 DUE = 1.8e9
 SITE = "site.example"
 
@@ -36,7 +34,7 @@ class Story:
     def tell(self) -> list[Step]:
         spool, ledger = self.spool, self.ledger
         list(ledger.recover())
-        self._record_commits(ledger._writer)
+        record_commits(self.files, ledger._writer)
         appender = spool.appender()
         for queue_id in ("S1", "S2", "B1", "S3", "S4", "S5", "S6"):
             self._begin(queue_id)
@@ -70,22 +68,6 @@ class Story:
         spool.sweep(ledger)
         ledger.close()
         return self.files.steps
-
-    def _record_commits(self, writer: LedgerWriter) -> None:
-        apply, forget = writer._db.apply, writer._db.forget
-
-        def recorded(operations: list[Operation]) -> list[str]:
-            unused = apply(operations)
-            self.files.snapshot(*DATABASE)
-            return unused
-
-        def forgotten(segments: list[int]) -> None:
-            forget(segments)
-            self.files.snapshot(*DATABASE)
-
-        writer._db.apply = recorded  # type: ignore[method-assign, assignment]
-        writer._db.forget = forgotten  # type: ignore[method-assign, assignment]
-        self.files.snapshot(*DATABASE)
 
     def _begin(self, *what: str) -> None:
         for name in what:

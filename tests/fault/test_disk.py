@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.disks import fill, in_memory, mounted
 from tests.whole import Gateway, Sink, free_port, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -19,34 +20,10 @@ SMALL = "Subject: {}\r\n\r\nbody\r\n"
 BIG = "Subject: {}\r\n\r\n" + ("x" * 70 + "\r\n") * 8000
 
 
-@contextlib.contextmanager
-def mounted(path: Path, *options: str) -> Iterator[None]:
-    path.mkdir()
-    if subprocess.run(["mount", *options, path], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """96 MB and 200 names at `queue`."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    with mounted(tmp_path / "queue", "-t", "tmpfs", "-o", "size=96m,nr_inodes=200", "none"):
-        yield tmp_path / "queue"
-
-
-def fill(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    return ballast
+    with in_memory(tmp_path / "queue", "size=96m,nr_inodes=200") as disk:
+        yield disk
 
 
 def occupy(disk: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.whole import Gateway, Sink, free_port, running, until
+from tests.whole import Deferring, Gateway, Sink, running, until
 
 from postwarden.ipc.queue_client import Down, QueueClient
 
@@ -21,17 +21,9 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def gateway(tmp_path: Path) -> Iterator[Deferring]:
     """COUNT deferred messages, numbered in their subjects."""
-    port = free_port()
-    gateway = Gateway(
-        tmp_path,
-        transport_maps=f"inline:{{slow.example=smtp:[127.0.0.1]:{port}}}",
-        relay_domains="slow.example",
-        minimal_backoff_time="1h",
-        maximal_backoff_time="1h",
-    )
-    gateway.slow = port  # type: ignore[attr-defined]
+    gateway = Deferring(tmp_path)
     with running(gateway):
         with smtplib.SMTP("127.0.0.1", gateway.port) as client:
             for n in range(COUNT):
@@ -85,7 +77,7 @@ def subjects(sink: Sink) -> Counter[int]:
 
 
 def all_arrive_once(gateway: Gateway, expected: int = COUNT) -> Counter[int]:
-    sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+    sink = Sink(port=gateway.slow)
 
     def gone() -> bool:
         patiently(gateway, QueueClient.flush)

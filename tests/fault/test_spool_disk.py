@@ -1,12 +1,12 @@
 """The disk refuses: nothing is lost, deliveries go on, and it ends by itself."""
 
-import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.disks import fill, in_memory
 
 from postwarden.mail.queue import Change, Entry
 from postwarden.mail.status import Status
@@ -118,27 +118,8 @@ def test_a_segment_that_can_not_be_removed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """48 MB and 64 names."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    path = tmp_path / "disk"
-    path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,nr_inodes=64", "none", str(path)]).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                pass
-    return ballast
+    with in_memory(tmp_path / "disk", "size=48m,nr_inodes=64") as disk:
+        yield disk
 
 
 @pytest.mark.root

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.whole import Gateway, Sink, free_port, running, until
+from tests.whole import Deferring, Gateway, Sink, running, until
 
 from postwarden.ipc.queue_client import Denied, Down, QueueClient, Unserved
 
@@ -19,17 +19,9 @@ TEXT = "Subject: {}\n\nhello\n"
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def gateway(tmp_path: Path) -> Iterator[Deferring]:
     """Mail for slow.example finds nobody listening until a test opens `port`."""
-    port = free_port()
-    gateway = Gateway(
-        tmp_path,
-        transport_maps=f"inline:{{slow.example=smtp:[127.0.0.1]:{port}}}",
-        relay_domains="slow.example",
-        minimal_backoff_time="1h",
-        maximal_backoff_time="1h",
-    )
-    gateway.slow = port  # type: ignore[attr-defined]
+    gateway = Deferring(tmp_path)
     with running(gateway):
         yield gateway
 
@@ -51,7 +43,7 @@ def deferred(gateway: Gateway, count: int) -> QueueClient:
     return client
 
 
-def test_hold_release_and_delete(gateway: Gateway) -> None:
+def test_hold_release_and_delete(gateway: Deferring) -> None:
     with deferred(gateway, 3) as client:
         ids = [listed.queue_id for listed in client.listing()]
         assert sorted(client.act("hold", [*ids[:2], "ABSENT1"])) == sorted(ids[:2])
@@ -62,7 +54,7 @@ def test_hold_release_and_delete(gateway: Gateway) -> None:
         until(lambda: queues(client) == ["deferred"])
         assert list(client.act_on_all("hold")) == ids[2:]
         assert list(client.act_on_all("hold")) == []
-        sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+        sink = Sink(port=gateway.slow)
         assert list(client.act_on_all("release")) == ids[2:]
         client.flush()
         until(lambda: len(sink.messages) == 1)
@@ -70,12 +62,12 @@ def test_hold_release_and_delete(gateway: Gateway) -> None:
         sink.close()
 
 
-def test_flush_all_one_and_a_site(gateway: Gateway) -> None:
+def test_flush_all_one_and_a_site(gateway: Deferring) -> None:
     with deferred(gateway, 4) as client:
         ids = [listed.queue_id for listed in client.listing()]
         with pytest.raises(Unserved):
             client.flush_site("elsewhere.example")
-        sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+        sink = Sink(port=gateway.slow)
         client.flush_message(ids[1])
         until(lambda: len(sink.messages) == 1)
         assert ids[1].encode() in sink.messages[0][2]
@@ -88,7 +80,7 @@ def test_flush_all_one_and_a_site(gateway: Gateway) -> None:
         sink.close()
 
 
-def test_requeue_gives_each_a_new_id_and_ends(gateway: Gateway) -> None:
+def test_requeue_gives_each_a_new_id_and_ends(gateway: Deferring) -> None:
     with deferred(gateway, 5) as client:
         ids = {listed.queue_id for listed in client.listing()}
         assert set(client.act_on_all("requeue")) == ids
@@ -97,7 +89,7 @@ def test_requeue_gives_each_a_new_id_and_ends(gateway: Gateway) -> None:
         assert gateway.log().count("orig_id=") == 5
 
 
-def test_expired_mail_is_returned(gateway: Gateway) -> None:
+def test_expired_mail_is_returned(gateway: Deferring) -> None:
     with deferred(gateway, 2) as client:
         first, second = [listed.queue_id for listed in client.listing()]
         assert list(client.act("expire", [first])) == [first]
@@ -107,7 +99,7 @@ def test_expired_mail_is_returned(gateway: Gateway) -> None:
         assert f"{second}: removed" not in gateway.log()
 
 
-def test_a_message_is_fetched(gateway: Gateway) -> None:
+def test_a_message_is_fetched(gateway: Deferring) -> None:
     with deferred(gateway, 1) as client:
         (listed,) = client.listing()
         found = client.fetch(listed.queue_id)
@@ -121,7 +113,7 @@ def test_a_message_is_fetched(gateway: Gateway) -> None:
         assert client.fetch("NONE") is None
 
 
-def test_figures_say_where_it_hangs(gateway: Gateway) -> None:
+def test_figures_say_where_it_hangs(gateway: Deferring) -> None:
     with deferred(gateway, 8) as client:  # a window full of failures makes it dead
         client.flush()
         until(lambda: bool(client.figures().destinations) and "active" not in queues(client))
@@ -133,7 +125,7 @@ def test_figures_say_where_it_hangs(gateway: Gateway) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
-def test_ordinary_users_may_what_the_lists_say(gateway: Gateway) -> None:
+def test_ordinary_users_may_what_the_lists_say(gateway: Deferring) -> None:
     deferred(gateway, 1).close()
     program = (
         "import os\n"
@@ -159,7 +151,7 @@ def test_ordinary_users_may_what_the_lists_say(gateway: Gateway) -> None:
     until(refused)
 
 
-def test_down_is_said(gateway: Gateway) -> None:
+def test_down_is_said(gateway: Deferring) -> None:
     with QueueClient(str(gateway.queue)) as client:
         gateway.stop()
         with pytest.raises(Down):
@@ -168,7 +160,7 @@ def test_down_is_said(gateway: Gateway) -> None:
         QueueClient(str(gateway.queue))
 
 
-def test_nonsense_and_crowds_are_dropped(gateway: Gateway) -> None:
+def test_nonsense_and_crowds_are_dropped(gateway: Deferring) -> None:
     import socket
 
     path = str(gateway.queue / "postwarden" / "public" / "queue")
@@ -188,9 +180,9 @@ def test_denied_is_an_exception_of_its_own() -> None:
     assert not issubclass(Denied, Down)
 
 
-def test_etrn_flushes_a_domain(gateway: Gateway) -> None:
+def test_etrn_flushes_a_domain(gateway: Deferring) -> None:
     with deferred(gateway, 2) as client:
-        sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+        sink = Sink(port=gateway.slow)
         with smtplib.SMTP("127.0.0.1", gateway.port) as smtp:
             smtp.ehlo()
             assert smtp.docmd("ETRN", "nowhere.example") == (459, b"<nowhere.example>: service unavailable")
@@ -201,8 +193,8 @@ def test_etrn_flushes_a_domain(gateway: Gateway) -> None:
         sink.close()
 
 
-def test_what_policy_holds_waits_in_the_hold_queue(gateway: Gateway) -> None:
-    sink = Sink(port=gateway.slow)  # type: ignore[attr-defined]
+def test_what_policy_holds_waits_in_the_hold_queue(gateway: Deferring) -> None:
+    sink = Sink(port=gateway.slow)
     gateway.write_main_cf(smtpd_sender_restrictions="check_recipient_access inline:{held@slow.example=HOLD}")
     gateway.command("reload")
     until(lambda: "reload -- version" in gateway.log())
@@ -230,7 +222,7 @@ def test_what_policy_holds_waits_in_the_hold_queue(gateway: Gateway) -> None:
     sink.close()
 
 
-def test_messages_in_the_couriers_hands(gateway: Gateway) -> None:
+def test_messages_in_the_couriers_hands(gateway: Deferring) -> None:
     """One is being delivered, slowly; the others wait behind it, in a receiver's segment."""
     gateway.write_main_cf(smtp_destination_concurrency_limit="1")
     gateway.command("reload")
@@ -241,7 +233,7 @@ def test_messages_in_the_couriers_hands(gateway: Gateway) -> None:
         if line == ".":
             going.wait(30)
 
-    sink = Sink(port=gateway.slow, refuse=wait)  # type: ignore[attr-defined]
+    sink = Sink(port=gateway.slow, refuse=wait)
     send(gateway, 6)
     with QueueClient(str(gateway.queue)) as client:
         until(lambda: queues(client) == ["active"] * 6)
