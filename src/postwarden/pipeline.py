@@ -39,6 +39,7 @@ from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Event, Notice, Warn
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
+from postwarden.net.asking import Asker
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial
 from postwarden.net.log import Log
@@ -71,11 +72,13 @@ Fetch = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
 class Surroundings:
     """What a process has: time, log, names, connections. The same for every stage in it."""
 
-    def __init__(self, clock: Clock, log: Log, names: Names, dial: Dial) -> None:
+    def __init__(self, clock: Clock, log: Log, names: Names, dial: Dial, asker: Asker | None = None) -> None:
+        """`asker`: for tables that ask somebody; without one they block."""
         self.clock = clock
         self.log = log
         self.names = names
         self.dial = dial
+        self.asker = asker
 
 
 class Reception(Struct, frozen=True):
@@ -108,7 +111,7 @@ def receiver(
     users: "LocalUsers | None" = None,
 ) -> Reception:
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
-    tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)))
+    tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker)
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     profiles = _profiles(settings, tables, addressing, around.log)
@@ -253,13 +256,20 @@ def carrier(
 
 
 def courier(
-    settings: Settings, ledger: Ledger, scheduler: Scheduler[Delivery], *, clock: Clock, log: Log, fetch: Fetch
+    settings: Settings,
+    ledger: Ledger,
+    scheduler: Scheduler[Delivery],
+    *,
+    clock: Clock,
+    log: Log,
+    fetch: Fetch,
+    asker: Asker | None = None,
 ) -> Parts:
-    """What the courier's core works with: its next hops, its reports, the transports it performs itself.
-    Raises ConfigError."""
+    """What the courier's core works with: its next hops, its reports, the transports it performs itself. `asker`: for
+    tables that ask somebody; without one they block. Raises ConfigError."""
     params = view(CourierParams, settings)
     bounce = view(BounceParams, settings)
-    tables = Tables.of(settings, lambda text: log.emit("qmgr", Notice(text)))
+    tables = Tables.of(settings, lambda text: log.emit("qmgr", Notice(text)), asker)
     resolver = open_resolver(settings, tables)
     planner = Planner(
         resolver,

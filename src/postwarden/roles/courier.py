@@ -31,6 +31,7 @@ from postwarden.ipc.records import (
 )
 from postwarden.mail.events import Event, Failure, Fatal
 from postwarden.mail.queue import SpoolError
+from postwarden.net.asking import Threads
 from postwarden.roles import lock
 from postwarden.roles.life import Life, run
 from postwarden.roles.queue_server import QueueServer
@@ -60,6 +61,7 @@ class CourierRole:
         settings = life.settings
         params = view(CourierParams, settings)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._threads = Threads(life.loop)
         self._ledger = Ledger(
             view(SpoolParams, settings), life.clock, life.loop.call_soon_threadsafe, partial(self._told, "qmgr")
         )
@@ -111,7 +113,15 @@ class CourierRole:
 
     def _parts(self, settings: Settings) -> Parts:
         life = self._life
-        return self._build(settings, self._ledger, self._scheduler, clock=life.clock, log=life.log, fetch=self._fetch)
+        return self._build(
+            settings,
+            self._ledger,
+            self._scheduler,
+            clock=life.clock,
+            log=life.log,
+            fetch=self._fetch,
+            asker=self._threads,
+        )
 
     # channels
 

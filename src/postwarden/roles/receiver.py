@@ -21,6 +21,7 @@ from postwarden.ipc.channel import Channel
 from postwarden.ipc.local_socket import login_name
 from postwarden.ipc.records import Credit, Link, SegmentSealed, SiteWanted, Stored, ToReceiver
 from postwarden.mail.events import Event, Warn
+from postwarden.net.asking import Threads
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
 from postwarden.net.stream import SocketStream
@@ -110,7 +111,7 @@ class Receiver:
         self._store.on_stored = self._stored
         self._store.on_sealed = self._sealed
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
-        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop))
+        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop), Threads(life.loop))
         self._reception = pipeline.receiver(
             settings,
             around,

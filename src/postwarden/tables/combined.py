@@ -8,6 +8,7 @@ from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.debug import DebugTable
 from postwarden.tables.literal import LiteralTable
+from postwarden.tables.remote.waiting import WaitingTable
 from postwarden.tables.table import Found, Table
 
 Opener = Callable[[str], Table]
@@ -84,7 +85,7 @@ class RandomTable(LiteralTable):
 
 def leaves(thing: object) -> Iterator[object]:
     """What `thing` stands on; itself where that is nothing else."""
-    if not isinstance(thing, _Combined | DebugTable):
+    if not isinstance(thing, _Combined | DebugTable | WaitingTable):
         yield thing
         return
     for part in thing.parts:

@@ -1,7 +1,7 @@
 """Opening `type:name`, and looking after what was opened."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Protocol
@@ -10,6 +10,7 @@ from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Origin
+from postwarden.net.asking import Asker
 from postwarden.tables.accounts import AccountTable
 from postwarden.tables.cidr import CidrTable
 from postwarden.tables.combined import PipeTable, RandomTable, UnionTable, leaves
@@ -19,6 +20,7 @@ from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, Stat
 from postwarden.tables.maps import Maps
 from postwarden.tables.pcre import PcreTable
 from postwarden.tables.regexp import RegexpTable
+from postwarden.tables.remote.waiting import Waiting
 from postwarden.tables.source import SourceTable
 from postwarden.tables.sqlite import SqliteTable
 from postwarden.tables.table import Table
@@ -41,6 +43,11 @@ NESTING_LIMIT = 20
 """Of tables that are made of tables."""
 
 
+def as_it_is(table: Table) -> Table:
+    """Where nothing else waits while a table is asked."""
+    return table
+
+
 def open_table(
     name: str,
     config_directory: str,
@@ -50,6 +57,7 @@ def open_table(
     fold: bool = True,
     literal: bool = False,
     say: Say = unheard,
+    wrap: Callable[[Table], Table] = as_it_is,
     depth: int = 0,
 ) -> Table:
     """The table `type:name`; a relative file name is one of the configuration directory.
@@ -57,8 +65,8 @@ def open_table(
     `origin` is where the name was written: that is what an error names when the name itself is wrong; a wrong line
     within the table is named by the table's own file and line. `aliases` says that the text is in the form of
     aliases(5); None lets the text decide. `fold`: keys are compared in lower case, where they are compared at all.
-    `literal`: patterns put nothing of the key into their answer. `say` hears what debug: tells. `depth`: of tables
-    within tables. Raises ConfigError.
+    `literal`: patterns put nothing of the key into their answer. `say` hears what debug: tells. `wrap` makes of a table
+    what may be asked where it is asked (see `remote.waiting`). `depth`: of tables within tables. Raises ConfigError.
     """
     kind, colon, rest = name.partition(":")
     if not colon or not kind or not rest:
@@ -66,32 +74,34 @@ def open_table(
     if depth > NESTING_LIMIT:
         raise ConfigError(origin, f"tables within tables: more than {NESTING_LIMIT}")
 
-    def inner(part: str, at: Origin = origin, aliases: bool | None = None) -> Table:
+    def inner(
+        part: str, at: Origin = origin, aliases: bool | None = None, wrap: Callable[[Table], Table] = as_it_is
+    ) -> Table:
         return open_table(
-            part, config_directory, at, aliases=aliases, fold=fold, literal=literal, say=say, depth=depth + 1
+            part, config_directory, at, aliases=aliases, fold=fold, literal=literal, say=say, wrap=wrap, depth=depth + 1
         )
 
     if kind == "proxy":
-        return inner(rest, aliases=aliases)
+        return inner(rest, aliases=aliases, wrap=wrap)
     if kind == "debug":
-        return DebugTable(name, inner(rest, aliases=aliases), say)
+        return DebugTable(name, inner(rest, aliases=aliases, wrap=wrap), say)
     if kind in ("unionmap", "pipemap"):
         combined = UnionTable if kind == "unionmap" else PipeTable
-        return combined(name, rest, origin, partial(inner, aliases=aliases))
+        return combined(name, rest, origin, partial(inner, aliases=aliases, wrap=wrap))
     if kind == "sqlite":
-        return SqliteTable(name, rest, config_directory, origin, inner, fold=fold)
+        return wrap(SqliteTable(name, rest, config_directory, origin, inner, fold=fold))
     table = _without_file(kind, name, rest, origin, fold=fold)
     if table is not None:
-        return table
+        return wrap(table)
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
     if kind in ("hash", "btree", "dbm", "lmdb", "cdb"):
         return open_indexed(name, file, aliases, fold=fold)
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":
-        return RegexpTable(name, file, origin, literal=literal)
+        return wrap(RegexpTable(name, file, origin, literal=literal))
     if kind == "pcre":
-        return PcreTable(name, file, origin, literal=literal)
+        return wrap(PcreTable(name, file, origin, literal=literal))
     if kind == "cidr":
         return CidrTable(name, file, origin)
     raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported dictionary type: {kind}')}")
@@ -130,19 +140,28 @@ class Watched(Protocol):
 class Tables:
     """All tables of one role: each opened once, looked at together."""
 
-    def __init__(self, config_directory: str, aliases: frozenset[str] = frozenset(), say: Say = unheard) -> None:
-        """`aliases`: the names of tables whose text is in the form of aliases(5). `say` hears what debug: tells."""
+    def __init__(
+        self,
+        config_directory: str,
+        aliases: frozenset[str] = frozenset(),
+        say: Say = unheard,
+        asker: Asker | None = None,
+    ) -> None:
+        """`aliases`: the names of tables whose text is in the form of aliases(5). `say` hears what debug: tells.
+        `asker`: asks slow tables, whose `get` then may raise Pending; without one they block."""
         self._say = say
+        self._wrap = as_it_is if asker is None else Waiting(asker).wrap
         self._directory = config_directory
         self._aliases = aliases
         self._open: dict[tuple[str, bool], Table] = {}
         self._watched: list[Watched] = []
 
     @classmethod
-    def of(cls, settings: Settings, say: Say = unheard) -> "Tables":
+    def of(cls, settings: Settings, say: Say = unheard, asker: Asker | None = None) -> "Tables":
         """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
         names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
-        return cls(settings.config_directory, frozenset(name.removeprefix("proxy:") for name in names), say)
+        aliases = frozenset(name.removeprefix("proxy:") for name in names)
+        return cls(settings.config_directory, aliases, say, asker)
 
     def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False) -> Table:
         """As open_table. Raises ConfigError."""
@@ -152,7 +171,7 @@ class Tables:
             # postalias makes indexes; a texthash: of aliases is in the form of postmap, as in Postfix.
             aliases = True if bare in self._aliases and not bare.startswith("texthash:") else None
             known = self._open[name, literal] = open_table(
-                name, self._directory, origin, aliases=aliases, literal=literal, say=self._say
+                name, self._directory, origin, aliases=aliases, literal=literal, say=self._say, wrap=self._wrap
             )
         return known
 
