@@ -253,7 +253,7 @@ def delete(options: Options, names: list[str]) -> int:
 
 def show(options: Options, name: str) -> None:
     """Print all keys and values."""
-    table = _open(name, options)
+    table = next(leaves(_open(name, options)))
     if not isinstance(table, IndexTable | TextTable | InlineTable):
         raise Refusal(f"table {name}: sequence operation is not supported")
     for key, value in table.items():

@@ -1,5 +1,8 @@
 """What is wrong with a configuration, and where."""
 
+from collections.abc import Callable
+from typing import NoReturn
+
 from msgspec import Struct
 
 from postwarden.mail.decision import Origin
@@ -15,6 +18,15 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.text}" if self.origin.file else self.text
+
+
+Fault = Callable[[ConfigError], None]
+"""Hears what is wrong with a line, and raises it, or returns: then the line is left out."""
+
+
+def refuse(error: ConfigError) -> NoReturn:
+    """The Fault of a file in which every line has to be right."""
+    raise error
 
 
 class Problem(Struct, frozen=True, array_like=True):

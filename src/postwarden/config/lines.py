@@ -4,7 +4,7 @@ one before; empty lines and lines whose first character is `#` count for nothing
 import re
 from collections.abc import Iterator
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Fault, refuse
 from postwarden.mail.decision import Origin
 
 SPACE = " \t\n\r\v\f"
@@ -16,10 +16,10 @@ LINE_LIMIT = 1 << 20
 """Bytes of one logical line. Beyond it, the file is something else than configuration."""
 
 
-def logical_lines(data: bytes, file: str) -> Iterator[Origin]:
+def logical_lines(data: bytes, file: str, fault: Fault = refuse) -> Iterator[Origin]:
     """The logical lines of `data`, each as the Origin of what it says; `file` is the name to print.
 
-    Continuation lines are joined as they are, white space and all. Raises ConfigError: not UTF-8, a NUL byte, a first
+    Continuation lines are joined as they are, white space and all. Told to `fault`: not UTF-8, a NUL byte, a first
     line that continues nothing, a line without end.
     """
     start = 0
@@ -31,28 +31,31 @@ def logical_lines(data: bytes, file: str) -> Iterator[Origin]:
             continue
         if line[:1].isspace():
             if not parts:
-                raise ConfigError(_origin(file, number, line), "a logical line must not start with white space")
+                fault(ConfigError(_origin(file, number, line), "a logical line must not start with white space"))
+                continue
         elif parts:
-            yield _joined(parts, file, start)
+            yield from _joined(parts, file, start, fault)
             parts, size = [], 0
         if not parts:
             start = number
         parts.append(line.removesuffix(b"\r"))
         size += len(line)
         if size > LINE_LIMIT:
-            raise ConfigError(_origin(file, start, parts[0][:60]), "this line has no end")
+            fault(ConfigError(_origin(file, start, parts[0][:60]), "this line has no end"))
+            return
     if parts:
-        yield _joined(parts, file, start)
+        yield from _joined(parts, file, start, fault)
 
 
-def _joined(parts: list[bytes], file: str, start: int) -> Origin:
+def _joined(parts: list[bytes], file: str, start: int, fault: Fault) -> Iterator[Origin]:
     text = b"".join(parts).rstrip()
     if b"\0" in text:
-        raise ConfigError(_origin(file, start, text[:60]), "a NUL byte")
+        fault(ConfigError(_origin(file, start, text[:60]), "a NUL byte"))
+        return
     try:
-        return Origin(file, start, text.decode())
+        yield Origin(file, start, text.decode())
     except UnicodeDecodeError as error:
-        raise ConfigError(_origin(file, start, text[:60]), f"not UTF-8: byte {text[error.start]:#04x}") from error
+        fault(ConfigError(_origin(file, start, text[:60]), f"not UTF-8: byte {text[error.start]:#04x}"))
 
 
 def _origin(file: str, number: int, text: bytes) -> Origin:

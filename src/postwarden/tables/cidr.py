@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Fault, Problem, refuse
 from postwarden.mail.decision import Origin
 from postwarden.tables.network import Network, NetworkError, address_bits
-from postwarden.tables.rules import Groups, Pattern, RuleTable, Step, parse_rules, run
-from postwarden.tables.table import Found
+from postwarden.tables.rules import Groups, Pattern, PatternError, RuleTable, Step, Undecided, parse_rules, run
+from postwarden.tables.table import Found, TableError
 
 
 class CidrPattern:
@@ -30,9 +30,10 @@ class CidrTable(RuleTable):
 
     _plan: "Plan | None" = None
 
-    def _compile(self, lines: Iterable[Origin]) -> None:
-        steps = cidr_rules(lines)
+    def _compile(self, lines: Iterable[Origin], fault: Fault) -> list[Problem]:
+        steps = cidr_rules(lines, fault)
         self._steps, self._plan = steps, plan(steps)
+        return []
 
     def _find(self, key: str) -> Found | None:
         bits = address_bits(key)
@@ -41,7 +42,10 @@ class CidrTable(RuleTable):
         if self._plan is not None:
             step = self._plan.first(bits)
         else:
-            hit = run(self._steps, key)
+            try:
+                hit = run(self._steps, key)
+            except Undecided as error:
+                raise TableError(self.name, str(error)) from error
             step = hit[0] if hit else None
         return None if step is None else self._found(step, key, step.value or "")
 
@@ -71,9 +75,9 @@ def plan(steps: Sequence[Step]) -> Plan | None:
     return Plan(steps, networks) if len(networks) == len(steps) else None
 
 
-def cidr_rules(lines: Iterable[Origin]) -> list[Step]:
-    """The rules of a cidr table. Raises ConfigError with file and line."""
-    return parse_rules(lines, _compile)
+def cidr_rules(lines: Iterable[Origin], fault: Fault = refuse) -> list[Step]:
+    """The rules of a cidr table; `fault` as in parse_rules."""
+    return parse_rules(lines, _compile, fault)
 
 
 def _compile(text: str, origin: Origin) -> tuple[Pattern, str]:
@@ -81,4 +85,6 @@ def _compile(text: str, origin: Origin) -> tuple[Pattern, str]:
     try:
         return CidrPattern(Network.parse(word)), rest
     except NetworkError as error:
+        if error.meant is not None:
+            raise PatternError(origin, str(error), CidrPattern(error.meant)) from error
         raise ConfigError(origin, str(error)) from error

@@ -7,6 +7,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.debug import DebugTable
+from postwarden.tables.indexed import IndexedTable
 from postwarden.tables.literal import LiteralTable
 from postwarden.tables.remote.waiting import WaitingTable
 from postwarden.tables.table import Found, Table
@@ -85,7 +86,7 @@ class RandomTable(LiteralTable):
 
 def leaves(thing: object) -> Iterator[object]:
     """What `thing` stands on; itself where that is nothing else."""
-    if not isinstance(thing, _Combined | DebugTable | WaitingTable):
+    if not isinstance(thing, _Combined | DebugTable | IndexedTable | WaitingTable):
         yield thing
         return
     for part in thing.parts:

@@ -12,6 +12,7 @@ from typing import Any
 
 import lmdb
 
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.mail.decision import Origin
 from postwarden.tables import cdb, text
 from postwarden.tables.keys import folded
@@ -22,12 +23,14 @@ from postwarden.tables.table import Found, TableError
 class TextTable(SourceTable):
     """A text file as it is: texthash:, and the others where there is no index."""
 
-    def __init__(self, name: str, file: str, aliases: bool | None = None, *, fold: bool = True) -> None:
-        """`aliases`: the lines are `name: value`; None: see for yourself. Raises ConfigError with file and line."""
+    def __init__(
+        self, name: str, file: str, aliases: bool | None = None, *, fold: bool = True, strict: bool = False
+    ) -> None:
+        """`aliases`: the lines are `name: value`; None: see for yourself. `strict` as in SourceTable."""
         self._aliases = aliases
         self._fold = fold
         self._lines: dict[str, tuple[str, Origin]] = {}
-        super().__init__(name, (file,))
+        super().__init__(name, (file,), strict=strict)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """All keys with their values."""
@@ -38,9 +41,10 @@ class TextTable(SourceTable):
         file = self._files[0]
         data = read(file)
         aliases = text.looks_like_aliases(data, file) if self._aliases is None else self._aliases
-        lines = text.alias_lines(data, file) if aliases else text.map_lines(data, file)
+        lines = (text.alias_lines if aliases else text.map_lines)(data, file, self._suffer)
         self._lines, problems = text.index(lines, fold=self._fold)
-        self.warnings = tuple(problems)
+        faults = [Problem(error.origin, "warning", f"{error.text} -- ignoring this line") for error in self._faults]
+        self.warnings = tuple(sorted(faults + problems, key=lambda problem: problem.origin.line))
 
     def _find(self, key: str) -> Found | None:
         line = self._lines.get(folded(key) if self._fold else key)
@@ -149,14 +153,56 @@ class IndexTable(CompiledTable):
         return Found(_text(value), key, self.name)
 
 
-def open_indexed(name: str, file: str, aliases: bool | None, *, fold: bool = True) -> SourceTable:
-    """The index where there is one, else the text. Raises ConfigError with file and line."""
-    if name.partition(":")[0] == "cdb":
-        if os.path.exists(file + ".cdb"):
-            return CdbTable(name, file, fold=fold)
-    elif os.path.exists(file + ".lmdb"):
-        return IndexTable(name, file, fold=fold)
-    return TextTable(name, file, aliases, fold=fold)
+class IndexedTable:
+    """The index where there is one, else the text: whichever is there now. What was read stays while there is neither
+    or what has appeared can't be read."""
+
+    fixed = True
+
+    def __init__(self, name: str, file: str, aliases: bool | None, *, fold: bool = True) -> None:
+        """`aliases` as in TextTable. Raises ConfigError with file and line."""
+        self.name = name
+        self._source = file
+        self._index = file + (".cdb" if name.partition(":")[0] == "cdb" else ".lmdb")
+        self._aliases = aliases
+        self._fold = fold
+        index = os.path.exists(self._index)
+        self._table = self._open(index=index, strict=False)
+        self._there: tuple[bool, bool, Mark] = index, not index and os.path.exists(file), None
+
+    @property
+    def parts(self) -> tuple[SourceTable]:
+        """What it reads now."""
+        return (self._table,)
+
+    def get(self, key: str) -> Found | None:
+        return self._table.get(key)
+
+    def stale(self) -> bool:
+        return self._look() != self._there or self._table.stale()
+
+    def reload(self) -> None:
+        self._there = index, text, other = self._look()
+        if other is None or not (index or text):
+            self._table.reload()
+            return
+        table = self._open(index=index, strict=not self._table.fault)
+        if table.fault and not self._table.fault:
+            raise ConfigError(Origin(self._source, 0, ""), f"{table.fault}: the table goes on with what it had")
+        self._table, self._there = table, (index, text, None)
+
+    def _look(self) -> tuple[bool, bool, Mark]:
+        """Whether there is an index; else, whether there is a text; and that file where it is not the one in use."""
+        index = os.path.exists(self._index)
+        text = not index and os.path.exists(self._source)
+        in_use = index == isinstance(self._table, CompiledTable)
+        return index, text, None if in_use else mark(self._index if index else self._source)
+
+    def _open(self, *, index: bool, strict: bool) -> SourceTable:
+        if not index:
+            return TextTable(self.name, self._source, self._aliases, fold=self._fold, strict=strict)
+        compiled = CdbTable if self._index.endswith(".cdb") else IndexTable
+        return compiled(self.name, self._source, fold=self._fold)
 
 
 def _text(data: bytes) -> str:

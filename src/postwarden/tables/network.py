@@ -7,7 +7,11 @@ from msgspec import Struct
 
 
 class NetworkError(ValueError):
-    """No network, or one with host bits set."""
+    """No network, or one with host bits set; `meant` is it without them."""
+
+    def __init__(self, text: str, meant: "Network | None" = None) -> None:
+        super().__init__(text)
+        self.meant = meant
 
 
 class Network(Struct, frozen=True):
@@ -34,7 +38,8 @@ class Network(Struct, frozen=True):
         mask = ((1 << int(length)) - 1) << (width - int(length))
         if value & ~mask:
             right = f"{_printed(version, value & mask)}/{length}"
-            raise NetworkError(f'non-null host address bits in "{text[:80]}", perhaps you should use "{right}" instead')
+            said = f'non-null host address bits in "{text[:80]}", perhaps you should use "{right}" instead'
+            raise NetworkError(said, cls(version, value & mask, mask))
         return cls(version, value, mask)
 
     def holds(self, address: tuple[int, int]) -> bool:

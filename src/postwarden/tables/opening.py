@@ -15,7 +15,7 @@ from postwarden.tables.accounts import AccountTable
 from postwarden.tables.cidr import CidrTable
 from postwarden.tables.combined import PipeTable, RandomTable, UnionTable, leaves
 from postwarden.tables.debug import DebugTable, Say, unheard
-from postwarden.tables.indexed import TextTable, open_indexed
+from postwarden.tables.indexed import IndexedTable, TextTable
 from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, StaticTable
 from postwarden.tables.maps import Maps
 from postwarden.tables.pcre import PcreTable
@@ -95,7 +95,7 @@ def open_table(
         return wrap(table)
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
     if kind in ("hash", "btree", "dbm", "lmdb", "cdb"):
-        return open_indexed(name, file, aliases, fold=fold)
+        return IndexedTable(name, file, aliases, fold=fold)
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Fault
 from postwarden.mail.decision import Origin
 from postwarden.tables import pcre2
 from postwarden.tables.pcre2 import Expression, PcreError
@@ -25,8 +25,8 @@ _FLAGS = {
 class PcreTable(RegexpTable):
     """`/pattern/flags text` in the language of Perl."""
 
-    def _rules(self, lines: Iterable[Origin]) -> list[Step]:
-        return substituting_rules(lines, compile_pcre)
+    def _rules(self, lines: Iterable[Origin], fault: Fault) -> list[Step]:
+        return substituting_rules(lines, compile_pcre, fault)
 
 
 def compile_pcre(text: str, origin: Origin) -> tuple[Pattern, str]:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from postwarden.config.errors import ConfigError, Problem
+from postwarden.config.errors import ConfigError, Fault, Problem, refuse
 from postwarden.config.lines import SPACE
 from postwarden.mail.decision import Origin
 from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, RegexError
-from postwarden.tables.rules import Compile, Groups, Pattern, RuleTable, Step, parse_rules, run
+from postwarden.tables.rules import Compile, Groups, Pattern, RuleTable, Step, Undecided, parse_rules, run
 from postwarden.tables.table import Found, TableError
 
 _REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z0-9_]+)\}|\(([A-Za-z0-9_]+)\)|([A-Za-z0-9_]+)|)")
@@ -22,18 +22,19 @@ class RegexpTable(RuleTable):
         self._literal = literal
         super().__init__(name, file, origin)
 
-    def _compile(self, lines: Iterable[Origin]) -> None:
-        steps = self._rules(lines)
-        self.warnings = tuple(_without_substitution(steps)) if self._literal else ()
+    def _compile(self, lines: Iterable[Origin], fault: Fault) -> list[Problem]:
+        steps = self._rules(lines, fault)
+        warnings = _without_substitution(steps) if self._literal else []
         self._steps = steps
+        return warnings
 
-    def _rules(self, lines: Iterable[Origin]) -> list[Step]:
-        return regexp_rules(lines)
+    def _rules(self, lines: Iterable[Origin], fault: Fault) -> list[Step]:
+        return regexp_rules(lines, fault)
 
     def _find(self, key: str) -> Found | None:
         try:
             hit = run(self._steps, key)
-        except RegexError as error:
+        except (RegexError, Undecided) as error:
             raise TableError(self.name, str(error)) from error
         if hit is None:
             return None
@@ -41,16 +42,20 @@ class RegexpTable(RuleTable):
         return self._found(step, key, _substitute(step.value or "", groups))
 
 
-def regexp_rules(lines: Iterable[Origin]) -> list[Step]:
-    """The rules of a regexp table. Raises ConfigError with file and line."""
-    return substituting_rules(lines, compile_regexp)
+def regexp_rules(lines: Iterable[Origin], fault: Fault = refuse) -> list[Step]:
+    """The rules of a regexp table; `fault` as in parse_rules."""
+    return substituting_rules(lines, compile_regexp, fault)
 
 
-def substituting_rules(lines: Iterable[Origin], compile_pattern: Compile) -> list[Step]:
-    """Rules whose text may hold $1. Raises ConfigError with file and line."""
-    steps = parse_rules(lines, compile_pattern)
+def substituting_rules(lines: Iterable[Origin], compile_pattern: Compile, fault: Fault = refuse) -> list[Step]:
+    """Rules whose text may hold $1; `fault` as in parse_rules."""
+    steps = parse_rules(lines, compile_pattern, fault)
     for step in steps:
-        _check_references(step)
+        try:
+            _check_references(step)
+        except ConfigError as error:
+            fault(error)
+            step.fault = step.fault or error.text
     return steps
 
 

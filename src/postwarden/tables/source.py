@@ -38,22 +38,39 @@ def read(file: str) -> bytes:
 
 class SourceTable(ABC):
     """Base of file tables. A file that is not there (yet) does not prevent a start, as in Postfix: the table answers
-    TableError until it is. A file that is there and wrong does."""
+    TableError until it is. Nor does a line at fault in the text that is read first, since there is no better one. A
+    later text with such a line is not taken, unless the line was there before."""
 
     fixed = True
 
-    def __init__(self, name: str, files: Iterable[str]) -> None:
-        """Reads. Raises ConfigError with file and line."""
+    def __init__(self, name: str, files: Iterable[str], *, strict: bool = False) -> None:
+        """Reads. `strict`: every line has to be right. Raises ConfigError with file and line where nothing can be made
+        of it."""
         self.name = name
         self._files = tuple(files)
         self._marks = self._look()
         self._fault = ""
+        self._strict = strict
+        self._faults: list[ConfigError] = []
+        self._suffered: frozenset[str] = frozenset()
         self.warnings: tuple[Problem, ...] = ()
         """Of the text that was read last."""
         try:
-            self._load()
+            self._take()
         except TableError as error:
             self._fault = str(error)
+
+    def _take(self) -> None:
+        self._faults = []
+        self._load()
+        self._strict = True
+        self._suffered = frozenset(error.origin.text for error in self._faults)
+
+    def _suffer(self, error: ConfigError) -> None:
+        """The Fault of this table's lines: those that are left out are in `_faults`."""
+        if self._strict and error.origin.text not in self._suffered:
+            raise error
+        self._faults.append(error)
 
     @abstractmethod
     def _load(self) -> None:
@@ -79,7 +96,7 @@ class SourceTable(ABC):
         # Marked before reading: a change while we read is seen at the next look.
         self._marks = self._look()
         try:
-            self._load()
+            self._take()
         except TableError as error:
             # A file that vanished: rename is not the only way editors write. What was read stays, if anything was.
             if not self._fault:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from postwarden.config.errors import ConfigError, Problem
+from postwarden.config.errors import ConfigError, Fault, Problem, refuse
 from postwarden.config.lines import FIRST_WORD, SPACE, logical_lines
 from postwarden.mail.decision import Origin
 from postwarden.tables.keys import folded
@@ -22,31 +22,36 @@ class Line(Struct, frozen=True):
     origin: Origin
 
 
-def map_lines(data: bytes, file: str) -> Iterator[Line]:
-    """Lines `key value`. Raises ConfigError for one without a value."""
-    for origin in logical_lines(data, file):
+def map_lines(data: bytes, file: str, fault: Fault = refuse) -> Iterator[Line]:
+    """Lines `key value`. `fault` hears of one without a value."""
+    for origin in logical_lines(data, file, fault):
         key, value = _split_key(origin)
-        yield Line(key, value, origin)
+        if value:
+            yield Line(key, value, origin)
+        else:
+            fault(ConfigError(origin, "expected format: key whitespace value"))
 
 
-def alias_lines(data: bytes, file: str) -> Iterator[Line]:
-    """Lines `name: value`. The name may be quoted, wholly or in part. Raises ConfigError."""
-    for origin in logical_lines(data, file):
+def alias_lines(data: bytes, file: str, fault: Fault = refuse) -> Iterator[Line]:
+    """Lines `name: value`. The name may be quoted, wholly or in part. `fault` hears of other lines."""
+    for origin in logical_lines(data, file, fault):
         name = _ALIAS_NAME.match(origin.text)
         if name is None:
-            raise ConfigError(origin, "an alias begins with its name")
+            fault(ConfigError(origin, "an alias begins with its name"))
+            continue
         rest = origin.text[name.end() :].lstrip(SPACE)
-        if not rest.startswith(":"):
-            raise ConfigError(origin, 'no ":" behind the name of an alias')
         value = rest[1:].strip(SPACE)
-        if not value:
-            raise ConfigError(origin, f"nothing behind the alias {name[0]}")
-        yield Line(_unquoted(name[0]), value, origin)
+        if not rest.startswith(":"):
+            fault(ConfigError(origin, 'no ":" behind the name of an alias'))
+        elif not value:
+            fault(ConfigError(origin, f"nothing behind the alias {name[0]}"))
+        else:
+            yield Line(_unquoted(name[0]), value, origin)
 
 
 def looks_like_aliases(data: bytes, file: str) -> bool:
     """Every line of it is `name: value`. Somebody who knows which it is should say so and not ask."""
-    texts = [origin.text for origin in logical_lines(data, file)]
+    texts = [origin.text for origin in logical_lines(data, file, lambda error: None)]
     return bool(texts) and all(_ALIAS_LINE.match(text) for text in texts)
 
 
@@ -71,10 +76,7 @@ def _split_key(origin: Origin) -> tuple[str, str]:
     else:
         word = FIRST_WORD.match(text)
         key, value = (word[0], text[word.end() :]) if word else ("", "")
-    value = value.strip(SPACE)
-    if not value:
-        raise ConfigError(origin, "expected format: key whitespace value")
-    return key, value
+    return key, value.strip(SPACE)
 
 
 def _quoted_head(text: str) -> tuple[str, str]:

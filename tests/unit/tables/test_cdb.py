@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from postwarden.tables import cdb
 from postwarden.tables.cdb import CdbError, Reader, key_hash, key_hashes
+from postwarden.tables.combined import leaves
 from postwarden.tables.indexed import CdbTable
 from postwarden.tables.opening import Tables, open_table
 from postwarden.tables.table import TableError
@@ -61,13 +62,14 @@ def test_a_table_and_its_replacement(tmp_path: Path) -> None:
     assert (tmp_path / "map.cdb").stat().st_mode & 0o777 == 0o640
     tables = Tables(str(tmp_path))
     table = tables.table("cdb:map")
-    assert isinstance(table, CdbTable)
+    (leaf,) = leaves(table)
+    assert isinstance(leaf, CdbTable)
     assert table.get("A").value == "1"  # type: ignore[union-attr]
     assert table.get("b") is None
     assert make(source, [(b"A", b"1"), (b"a", b"2")], Duplicates.REPLACE) == []
     assert tables.refresh() == []
     assert table.get("a").value == "2"  # type: ignore[union-attr]
-    assert not table.outdated()
+    assert not leaf.outdated()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map", "map.cdb"]
 
 

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
 from postwarden.tables import pcre2
+from postwarden.tables.combined import leaves
 from postwarden.tables.opening import open_table
+from postwarden.tables.pcre import PcreTable
 from postwarden.tables.pcre2 import CASELESS, Expression, PcreError, library
 from postwarden.tables.table import TableError
 
@@ -64,13 +65,16 @@ def test_rules(tmp_path: Path, text: str, key: str, value: str | None) -> None:
         ("/b/ $1", "out of range replacement index"), ("/b/ $x", "non-numeric replacement index"),
         ("/b/", "no text behind the pattern"), ("!/(e)/ $1", "negated"), ("x y", "delimiter"),
         ("/f g", 'no closing "/"'),
-        ("endif", "endif without if"), ("if /a/", "if without endif"), ("/a/ x $", "substitution"),
+        ("endif", "ENDIF without matching IF"), ("if /a/", "IF has no matching ENDIF"), ("/a/ x $", "substitution"),
     ],
 )  # fmt: skip
 def test_a_bad_rule_names_file_and_line(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{tmp_path}/rules:2: ") as caught:
-        pcre(tmp_path, f"/first/ x\n{text}\n", "a")
-    assert said in caught.value.text
+    (tmp_path / "rules").write_text(f"/first/ x\n{text}\n")
+    (leaf,) = leaves(open_table(f"pcre:{tmp_path}/rules", "/"))
+    assert isinstance(leaf, PcreTable)
+    (problem,) = leaf.warnings
+    assert str(problem).startswith(f"warning: {tmp_path}/rules:2: ")
+    assert said in problem.text
 
 
 def test_exponential_time_is_a_temporary_error(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import pytest
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.lines import logical_lines
 from postwarden.mail.decision import Origin
 from postwarden.tables.cidr import CidrTable, cidr_rules, plan
-from postwarden.tables.opening import open_table
+from postwarden.tables.opening import Tables, open_table, warnings
 from postwarden.tables.posix_regex import EXTENDED, ICASE, Regex, RegexError
 from postwarden.tables.regexp import regexp_rules
 from postwarden.tables.rules import run
+from postwarden.tables.table import TableError
 
 
 def cidr(text: str, key: str) -> str | None:
@@ -59,7 +62,7 @@ def test_the_first_rule_counts_with_and_without_a_plan() -> None:
     "text",
     [
         "10.0.0.1/8 x", "10.0.0.0/33 x", "foo x", "10.0.0.0/8", "if 10.0.0.0/8\n1.1.1.1 x", "endif",
-        "if 10.0.0.0/8 x\nendif", "10.0.0/24 x", "[::1 x", "10.0.0.0/ x", "endif x", "!",
+        "10.0.0/24 x", "[::1 x", "10.0.0.0/ x", "endif x", "!",
     ],
 )  # fmt: skip
 def test_bad_cidr_rules_name_file_and_line(text: str) -> None:
@@ -145,3 +148,49 @@ def test_a_bad_expression() -> None:
     for expression in ("(", "a\0b"):
         with pytest.raises(RegexError):
             Regex(expression, EXTENDED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "put_off", "answered"),
+    [
+        ("regexp", "/^a$/ A\n/(/ x\n/./ B", ["b"], {"a": "A"}),
+        ("regexp", "/(a)/ $2\n/./ B", ["a"], {"b": "B"}),
+        ("regexp", "!/a/\n/./ B", ["b"], {"a": "B"}),
+        ("regexp", "if /(/\n/a/ A\nendif\n/./ B", ["a", "b"], {}),
+        ("regexp", "if /x/\n/(/ A\nendif\n/./ B", ["x"], {"b": "B"}),
+        ("regexp", "if /x/ more\n/x/ A\n/b/ C\nendif more\n/./ B", [], {"x": "A", "b": "B"}),
+        ("regexp", "endif\n/b/ B\nif /x/\n/./ X", [], {"b": "B", "x": "X"}),
+        ("cidr", "10.1.2.3/8 x\n0.0.0.0/0 y", ["10.9.9.9"], {"11.1.1.1": "y"}),
+        ("cidr", "10.0.0.0/8\n0.0.0.0/0 y", ["10.9.9.9"], {"11.1.1.1": "y"}),
+        ("cidr", "11.0.0.0/8 z\n10.0.0.300 x\n0.0.0.0/0 y", ["10.9.9.9", "::1"], {"11.1.1.1": "z", "no": None}),
+        ("cidr", "if 11.0.0.0/8\n10.0.0.300 x\nendif\n0.0.0.0/0 y", ["11.9.9.9"], {"10.1.1.1": "y"}),
+    ],
+)
+def test_what_a_bad_rule_would_decide_is_put_off(
+    tmp_path: Path, kind: str, text: str, put_off: list[str], answered: dict[str, str | None]
+) -> None:
+    (tmp_path / "rules").write_text(text)
+    table = open_table(f"{kind}:{tmp_path}/rules", "/")
+    for key in put_off:
+        with pytest.raises(TableError, match=rf"^{kind}:{tmp_path}/rules: {tmp_path}/rules:[12]: "):
+            table.get(key)
+    for key, value in answered.items():
+        found = table.get(key)
+        assert (found and found.value) == value
+    assert warnings(table)
+
+
+def test_a_new_bad_rule_keeps_the_old_text(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("/(/ x\n/a/ A\n")
+    tables = Tables("/")
+    table = tables.table(f"regexp:{rules}")
+    rules.write_text("/b/ B\n/a/ A\n/)(/ C\n")
+    (problem,) = tables.refresh()
+    assert str(problem).startswith(f"error: {rules}:3: ")
+    with pytest.raises(TableError):
+        table.get("b")
+    rules.write_text("/b/ B\n/a/ A\n/(/ x\n")
+    (problem,) = tables.refresh()
+    assert str(problem).startswith(f"warning: {rules}:3: ")
+    assert table.get("b") is not None
