@@ -1,13 +1,13 @@
 """What a table of a data base is told in its own file, in the form of main.cf: `sqlite:/etc/postfix/users.cf`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.main_cf import parse_main_cf
 from postwarden.config.settings import load
 from postwarden.config.values import boolean, integer, split
 from postwarden.mail.decision import Origin
-from postwarden.tables.source import read
+from postwarden.tables.source import NOTHING_HANDED, read
 
 
 class Definition:
@@ -61,9 +61,9 @@ class Definition:
         return self.origin if found is None else found[1]
 
 
-def in_file(file: str) -> tuple[Definition, tuple[Problem, ...]]:
+def in_file(file: str, handed: Mapping[str, str] = NOTHING_HANDED) -> tuple[Definition, tuple[Problem, ...]]:
     """The definition that is the file's text, and what is strange in it. Raises TableError, ConfigError."""
-    entries, problems = parse_main_cf(read(file), file)
+    entries, problems = parse_main_cf(read(handed.get(file, file)), file)
 
     def get(name: str) -> tuple[str, Origin] | None:
         entry = entries.get(name)

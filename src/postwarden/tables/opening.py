@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
@@ -20,8 +20,10 @@ from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, Stat
 from postwarden.tables.maps import Maps
 from postwarden.tables.pcre import PcreTable
 from postwarden.tables.regexp import RegexpTable
+from postwarden.tables.remote.mysql import MysqlTable
+from postwarden.tables.remote.pgsql import PgsqlTable
 from postwarden.tables.remote.waiting import Waiting
-from postwarden.tables.source import SourceTable
+from postwarden.tables.source import NOTHING_HANDED, SourceTable
 from postwarden.tables.sqlite import SqliteTable
 from postwarden.tables.table import Table
 
@@ -32,12 +34,19 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
     "sdbm": "use lmdb: or hash: instead, and run postmap",
 } | dict.fromkeys(
     (
-        "internal", "ldap", "memcache", "mysql", "pgsql", "socketmap", "tcp", "mongodb",
+        "internal", "ldap", "memcache", "socketmap", "tcp", "mongodb",
     ),
     "not available in this version",
 ))  # fmt: skip
 """Types of Postfix that can't be opened, and what to do instead."""
 
+DATA_BASES = MappingProxyType({"mysql": MysqlTable, "pgsql": PgsqlTable})
+
+FILES = frozenset(("hash", "btree", "dbm", "lmdb", "cdb", "texthash", "regexp", "pcre", "cidr"))
+DEFINED: Mapping[str, Callable[..., Table]] = MappingProxyType({
+    "sqlite": SqliteTable,
+})  # fmt: skip
+"""Types whose settings stand in a file of their own, or in main.cf under the table's name."""
 
 NESTING_LIMIT = 20
 """Of tables that are made of tables."""
@@ -48,63 +57,80 @@ def as_it_is(table: Table) -> Table:
     return table
 
 
+class How(TypedDict, total=False):
+    """How a table is opened, and the tables within it."""
+
+    fold: bool
+    """Keys are compared in lower case, where they are compared at all. The default."""
+    literal: bool
+    """Patterns put nothing of the key into their answer."""
+    say: Say
+    """Hears what debug: tells."""
+    wrap: Callable[[Table], Table]
+    """Makes of a table what may be asked where it is asked; see `remote.waiting`."""
+    handed: Mapping[str, str]
+    """Files that only root may read, and what to open instead."""
+
+
 def open_table(
     name: str,
     config_directory: str,
     origin: Origin = BUILT_IN,
     *,
     aliases: bool | None = None,
-    fold: bool = True,
-    literal: bool = False,
-    say: Say = unheard,
-    wrap: Callable[[Table], Table] = as_it_is,
     depth: int = 0,
+    **how: Unpack[How],
 ) -> Table:
     """The table `type:name`; a relative file name is one of the configuration directory.
 
     `origin` is where the name was written: that is what an error names when the name itself is wrong; a wrong line
     within the table is named by the table's own file and line. `aliases` says that the text is in the form of
-    aliases(5); None lets the text decide. `fold`: keys are compared in lower case, where they are compared at all.
-    `literal`: patterns put nothing of the key into their answer. `say` hears what debug: tells. `wrap` makes of a table
-    what may be asked where it is asked (see `remote.waiting`). `depth`: of tables within tables. Raises ConfigError.
+    aliases(5); None lets the text decide. `depth`: of tables within tables. Raises ConfigError.
     """
     kind, colon, rest = name.partition(":")
     if not colon or not kind or not rest:
         raise ConfigError(origin, f'expecting "type:name" form instead of "{name}"')
     if depth > NESTING_LIMIT:
         raise ConfigError(origin, f"tables within tables: more than {NESTING_LIMIT}")
-
-    def inner(
-        part: str, at: Origin = origin, aliases: bool | None = None, wrap: Callable[[Table], Table] = as_it_is
-    ) -> Table:
-        return open_table(
-            part, config_directory, at, aliases=aliases, fold=fold, literal=literal, say=say, wrap=wrap, depth=depth + 1
-        )
-
+    inner = partial(open_table, config_directory=config_directory, depth=depth + 1, **how)
     if kind == "proxy":
-        return inner(rest, aliases=aliases, wrap=wrap)
+        return inner(rest, origin=origin, aliases=aliases)
     if kind == "debug":
-        return DebugTable(name, inner(rest, aliases=aliases, wrap=wrap), say)
+        return DebugTable(name, inner(rest, origin=origin, aliases=aliases), how.get("say", unheard))
     if kind in ("unionmap", "pipemap"):
         combined = UnionTable if kind == "unionmap" else PipeTable
-        return combined(name, rest, origin, partial(inner, aliases=aliases, wrap=wrap))
-    if kind == "sqlite":
-        return wrap(SqliteTable(name, rest, config_directory, origin, inner, fold=fold))
+        return combined(name, rest, origin, partial(inner, origin=origin, aliases=aliases))
+    wrap, fold = how.get("wrap", as_it_is), how.get("fold", True)
     table = _without_file(kind, name, rest, origin, fold=fold)
     if table is not None:
         return wrap(table)
+    if kind in DEFINED:
+        # What it stands on it asks itself, in the thread in which it is asked.
+        directly = partial(inner, wrap=as_it_is)
+        handed = how.get("handed", NOTHING_HANDED)
+
+        def opener(part: str, at: Origin) -> Table:
+            return directly(part, origin=at)
+
+        return wrap(DEFINED[kind](name, rest, config_directory, origin, opener, fold=fold, handed=handed))
+    if kind in NOT_HERE or kind not in FILES:
+        raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported dictionary type: {kind}')}")
     file = rest if rest.startswith("{") else os.path.join(config_directory, rest)
-    if kind in ("hash", "btree", "dbm", "lmdb", "cdb"):
-        return IndexedTable(name, file, aliases, fold=fold)
+    return wrap(_in_file(kind, name, file, origin, aliases=aliases, fold=fold, literal=how.get("literal", False)))
+
+
+def _in_file(
+    kind: str, name: str, file: str, origin: Origin, *, aliases: bool | None, fold: bool, literal: bool
+) -> Table:
     if kind == "texthash":
         return TextTable(name, file, aliases, fold=fold)
     if kind == "regexp":
-        return wrap(RegexpTable(name, file, origin, literal=literal))
+        return RegexpTable(name, file, origin, literal=literal)
     if kind == "pcre":
-        return wrap(PcreTable(name, file, origin, literal=literal))
+        return PcreTable(name, file, origin, literal=literal)
     if kind == "cidr":
         return CidrTable(name, file, origin)
-    raise ConfigError(origin, f"{name}: {NOT_HERE.get(kind, f'unsupported dictionary type: {kind}')}")
+    return IndexedTable(name, file, aliases, fold=fold)
 
 
 def _without_file(kind: str, name: str, rest: str, origin: Origin, *, fold: bool) -> Table | None:
@@ -146,10 +172,13 @@ class Tables:
         aliases: frozenset[str] = frozenset(),
         say: Say = unheard,
         asker: Asker | None = None,
+        handed: Mapping[str, str] = NOTHING_HANDED,
     ) -> None:
         """`aliases`: the names of tables whose text is in the form of aliases(5). `say` hears what debug: tells.
-        `asker`: asks slow tables, whose `get` then may raise Pending; without one they block."""
+        `asker`: asks slow tables, whose `get` then may raise Pending; without one they block. `handed`: as for
+        open_table."""
         self._say = say
+        self._handed = handed
         self._wrap = as_it_is if asker is None else Waiting(asker).wrap
         self._directory = config_directory
         self._aliases = aliases
@@ -157,11 +186,17 @@ class Tables:
         self._watched: list[Watched] = []
 
     @classmethod
-    def of(cls, settings: Settings, say: Say = unheard, asker: Asker | None = None) -> "Tables":
+    def of(
+        cls,
+        settings: Settings,
+        say: Say = unheard,
+        asker: Asker | None = None,
+        handed: Mapping[str, str] = NOTHING_HANDED,
+    ) -> "Tables":
         """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
         names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
         aliases = frozenset(name.removeprefix("proxy:") for name in names)
-        return cls(settings.config_directory, aliases, say, asker)
+        return cls(settings.config_directory, aliases, say, asker, handed)
 
     def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False) -> Table:
         """As open_table. Raises ConfigError."""
@@ -171,7 +206,14 @@ class Tables:
             # postalias makes indexes; a texthash: of aliases is in the form of postmap, as in Postfix.
             aliases = True if bare in self._aliases and not bare.startswith("texthash:") else None
             known = self._open[name, literal] = open_table(
-                name, self._directory, origin, aliases=aliases, literal=literal, say=self._say, wrap=self._wrap
+                name,
+                self._directory,
+                origin,
+                aliases=aliases,
+                literal=literal,
+                say=self._say,
+                wrap=self._wrap,
+                handed=self._handed,
             )
         return known
 

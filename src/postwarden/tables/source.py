@@ -2,7 +2,8 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.mail.decision import Origin
@@ -36,12 +37,19 @@ def read(file: str) -> bytes:
     return data
 
 
+NOTHING_HANDED: Mapping[str, str] = MappingProxyType({})
+"""Path as the operator wrote it -> path to open instead, for files that only root may read (`roles.handover`). The
+second changes when the file does."""
+
+
 class SourceTable(ABC):
     """Base of file tables. A file that is not there (yet) does not prevent a start, as in Postfix: the table answers
     TableError until it is. Nor does a line at fault in the text that is read first, since there is no better one. A
     later text with such a line is not taken, unless the line was there before."""
 
     fixed = True
+    handed: Mapping[str, str] = NOTHING_HANDED
+    """To be set before the base is made; see there."""
 
     def __init__(self, name: str, files: Iterable[str], *, strict: bool = False) -> None:
         """Reads. `strict`: every line has to be right. Raises ConfigError with file and line where nothing can be made
@@ -106,4 +114,4 @@ class SourceTable(ABC):
         self._fault = ""
 
     def _look(self) -> tuple[Mark, ...]:
-        return tuple(mark(file) for file in self._files)
+        return tuple(mark(self.handed.get(file, file)) for file in self._files)

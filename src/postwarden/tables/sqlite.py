@@ -4,13 +4,14 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from postwarden.config.errors import Problem
 from postwarden.mail.decision import Origin
 from postwarden.tables.definition import Definition, in_file, in_main_cf, stands_in_main_cf
 from postwarden.tables.keys import folded
-from postwarden.tables.source import Mark, SourceTable, mark
+from postwarden.tables.source import NOTHING_HANDED, Mark, SourceTable, mark
 from postwarden.tables.table import Found, TableError
 from postwarden.tables.template import Domains, Opener, Templates, over_limit, select
 
@@ -20,11 +21,80 @@ BUSY_SECONDS = 0.05
 _STEPS = 1000
 
 
+class _Base:
+    """One data base as one definition has it. Connections that nobody uses wait in a stack: each is one thread's at a
+    time, and there are as many as were ever needed at once."""
+
+    def __init__(self, path: str, templates: Templates, domains: Domains, limit: int) -> None:
+        self.path, self.inode = path, _inode(path)
+        self.domains = domains
+        self._templates, self._limit = templates, limit
+        self._idle: list[sqlite3.Connection] = []
+        self._over = False
+
+    def answers(self, key: str) -> list[str]:
+        """Raises TableError, sqlite3.Error, UnicodeError."""
+        query = self._templates.query(key, _quoted)
+        if query is None or "\0" in query:
+            return []
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            values = self._selected(connection, key, first_statement(query))
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        if self._over:
+            self.close()
+        return values
+
+    def _selected(self, connection: sqlite3.Connection, key: str, query: str) -> list[str]:
+        deadline = time.monotonic() + QUERY_SECONDS
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        values: list[str] = []
+        with contextlib.closing(connection.execute(query)) as rows:
+            for row in rows:
+                values += self._templates.answer(key, (None if row[0] is None else _text(row[0]),))
+                if 0 < self._limit < len(values):
+                    raise _Overflow
+        return values
+
+    def _connect(self) -> sqlite3.Connection:
+        """At the first look-up: a connection must not go along into another process."""
+        return sqlite3.connect(
+            f"file:{quote(self.path)}?mode=ro",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def close(self) -> None:
+        self._over = True
+        while self._idle:
+            with contextlib.suppress(sqlite3.Error, IndexError):  # another thread may have taken the last one
+                self._idle.pop().close()
+
+
+class _Overflow(Exception):
+    """More values than expansion_limit."""
+
+
 class SqliteTable(SourceTable):
     """Keys are put into the query in lower case. What the data base answers is never older than its file."""
 
+    slow = True
+
     def __init__(
-        self, name: str, place: str, config_directory: str, origin: Origin, opener: Opener, *, fold: bool = True
+        self,
+        name: str,
+        place: str,
+        config_directory: str,
+        origin: Origin,
+        opener: Opener,
+        *,
+        fold: bool = True,
+        handed: Mapping[str, str] = NOTHING_HANDED,
     ) -> None:
         """`place`: a file with a slash or dot at its front, or the prefix of parameters of main.cf.
         Raises ConfigError."""
@@ -33,81 +103,47 @@ class SqliteTable(SourceTable):
         self._origin = origin
         self._opener = opener
         self._fold = fold
-        self._connection: sqlite3.Connection | None = None
-        self._path = ""
-        self._inode: Mark = None
-        self._templates = Templates("%s", "%s")
-        self._domains: Domains | None = None
-        self._limit = 0
+        self.handed = handed
+        self._base: _Base | None = None
         file = os.path.join(config_directory, "main.cf" if stands_in_main_cf(place) else place)
         super().__init__(name, (file,))
 
     def stale(self) -> bool:
-        if super().stale() or (self._domains is not None and self._domains.stale()):
+        base = self._base
+        if super().stale() or (base is not None and base.domains.stale()):
             return True
-        return bool(self._path) and _inode(self._path) != self._inode
+        return base is not None and _inode(base.path) != base.inode
 
     def _load(self) -> None:
         definition, problems = self._definition()
-        path = definition.text("dbpath", needed=True)
+        path = os.path.join(self._directory, definition.text("dbpath", needed=True))
         templates, limit = select(definition), over_limit(definition)
-        self._domains = Domains(definition, self._opener)
-        self._templates, self._limit, self.warnings = templates, limit, problems
-        self._path, self._inode = os.path.join(self._directory, path), _inode(os.path.join(self._directory, path))
-        self._close()
-        if self._inode is None:
-            raise TableError(self._path, "can't be read: No such file or directory")
+        new = _Base(path, templates, Domains(definition, self._opener), limit)
+        old, self._base, self.warnings = self._base, new, problems
+        if old is not None:
+            old.close()
+        if new.inode is None:
+            raise TableError(path, "can't be read: No such file or directory")
 
     def _definition(self) -> tuple[Definition, tuple[Problem, ...]]:
         if stands_in_main_cf(self._place):
             return in_main_cf(self._place, self._directory, self._origin), ()
-        return in_file(self._files[0])
+        return in_file(self._files[0], self.handed)
 
     def _find(self, key: str) -> Found | None:
         name = folded(key) if self._fold else key
-        if self._domains is None or not self._domains.hold(name):
-            return None
-        query = self._templates.query(name, _quoted)
-        if query is None or "\0" in query:
+        base = self._base
+        if base is None or not base.domains.hold(name):
             return None
         try:
-            values = self._answers(name, first_statement(query))
+            values = base.answers(name)
+        except _Overflow:
+            raise TableError(self.name, f"Expansion limit exceeded for key '{name}'") from None
         except UnicodeEncodeError:
             return None  # a key that is no text is in no data base
         except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
-            self._close()
             raise TableError(self.name, f"SQL query failed: {error}") from error
         return Found(",".join(values), key, self.name) if values else None
-
-    def _answers(self, key: str, query: str) -> list[str]:
-        deadline = time.monotonic() + QUERY_SECONDS
-        connection = self._connected()
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-        values: list[str] = []
-        with contextlib.closing(connection.execute(query)) as rows:
-            for row in rows:
-                values += self._templates.answer(key, (None if row[0] is None else _text(row[0]),))
-                if 0 < self._limit < len(values):
-                    raise TableError(self.name, f"Expansion limit exceeded for key '{key}'")
-        return values
-
-    def _connected(self) -> sqlite3.Connection:
-        """Opened at the first look-up: a connection must not go along into another process."""
-        if self._connection is None:
-            self._connection = sqlite3.connect(
-                f"file:{quote(self._path)}?mode=ro",
-                uri=True,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        return self._connection
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
 
 
 def first_statement(query: str) -> str:
