@@ -63,6 +63,7 @@ from postwarden.schedule.spawning import Spawner
 from postwarden.schedule.transports import transports
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
+from postwarden.tables.source import NOTHING_HANDED
 from postwarden.tables.table import TableError
 
 _COPIES = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
@@ -111,7 +112,7 @@ def receiver(
     users: "LocalUsers | None" = None,
 ) -> Reception:
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
-    tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker)
+    tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker, files)
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     profiles = _profiles(settings, tables, addressing, around.log)
@@ -264,12 +265,13 @@ def courier(
     log: Log,
     fetch: Fetch,
     asker: Asker | None = None,
+    files: Mapping[str, str] = NOTHING_HANDED,
 ) -> Parts:
     """What the courier's core works with: its next hops, its reports, the transports it performs itself. `asker`: for
-    tables that ask somebody; without one they block. Raises ConfigError."""
+    tables that ask somebody; without one they block. `files`: `Life.files`. Raises ConfigError."""
     params = view(CourierParams, settings)
     bounce = view(BounceParams, settings)
-    tables = Tables.of(settings, lambda text: log.emit("qmgr", Notice(text)), asker)
+    tables = Tables.of(settings, lambda text: log.emit("qmgr", Notice(text)), asker, files)
     resolver = open_resolver(settings, tables)
     planner = Planner(
         resolver,

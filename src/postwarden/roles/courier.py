@@ -121,6 +121,7 @@ class CourierRole:
             log=life.log,
             fetch=self._fetch,
             asker=self._threads,
+            files=life.files,
         )
 
     # channels

@@ -4,11 +4,14 @@ A file goes as a memfd, a copy in memory without a path: the role reads `/proc/s
 open anything beside it. `changed` looks at the files once in a while; a renewed key is handed over without a restart.
 """
 
+import contextlib
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
+from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.spool.layout import spool_directory
 
@@ -16,20 +19,26 @@ _SECRET_PARAMETERS = ("smtpd_tls_key_file", "smtpd_tls_cert_file", "smtpd_tls_ch
                       "smtpd_tls_dcert_file", "smtpd_tls_eckey_file", "smtpd_tls_eccert_file",
                       "smtp_tls_key_file", "smtp_tls_cert_file", "smtp_tls_chain_files")  # fmt: skip
 _SYSLOG = "/dev/log"
+_DEFINED = re.compile(r"\b(?:mysql|pgsql|ldap|sqlite|memcache|mongodb):([./][^\s,{}]+)")
+_DEPTH = 4
+_LONGEST = 1 << 20
 
 
 class Handover:
-    """The files that `settings` names and that others than root may not read."""
+    """The files that `settings` names and that others than root may not read: keys, and definitions of tables, which
+    hold the passwords of data bases."""
 
     def __init__(self, settings: Settings) -> None:
-        paths: dict[str, None] = {}
+        keys: dict[str, None] = {}
         services = ["", *(s.key for s in settings.services if s.command == "smtpd")]
         for name in _SECRET_PARAMETERS:
             for service in services:
                 for path in settings.text(name, service).replace(",", " ").split():
                     if path.startswith("/") and _is_private(path):
-                        paths[path] = None
-        self.paths = tuple(paths)
+                        keys[path] = None
+        self.tables = tuple(_definitions(settings))
+        """What a role needs that has no business with keys."""
+        self.paths = tuple(keys | dict.fromkeys(self.tables))
         self._seen = {path: _version(path) for path in self.paths}
 
     def descriptors(self, paths: tuple[str, ...] | None = None) -> list[int]:
@@ -102,6 +111,30 @@ def _open_log(path: str, *, trusted: bool) -> int:
         os.close(fd)
         raise PermissionError(errno.EPERM, "not a regular file with one name", path)
     return fd
+
+
+def _definitions(settings: Settings) -> dict[str, None]:
+    """Private files that define a table, those that such a file names among them."""
+    found: dict[str, None] = {}
+    names = {("", name) for name in settings.entries}
+    names |= {(service.key, name) for service in settings.services for name in service.overrides}
+    for service, name in sorted(names):
+        with contextlib.suppress(ConfigError):
+            _gather(settings.text(name, service), settings.config_directory, found)
+    return found
+
+
+def _gather(text: str, directory: str, found: dict[str, None], depth: int = 0) -> None:
+    for match in _DEFINED.finditer(text):
+        path = os.path.join(directory, match[1])
+        if path in found or depth > _DEPTH or not _is_private(path):
+            continue
+        found[path] = None
+        try:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                _gather(stream.read(_LONGEST), directory, found, depth + 1)
+        except OSError:
+            continue
 
 
 def _is_private(path: str) -> bool:

@@ -268,7 +268,7 @@ class Master:
     def _describe(self, role: str, fds: list[int], plan: Plan) -> Start:
         """What a new process is told; its descriptors are added to `fds`. Raises OSError."""
         taken = {c.instance for c in self._children.values() if c.role == role}
-        handed = plan.handover.paths if role != "courier" else ()
+        handed = plan.handover.paths if role != "courier" else plan.handover.tables
         mine = plan.listeners if role == "receiver" else ()
         # An address that a reload took away stays away, for those that are replaced in the generation before, too.
         mine = tuple(one for one in mine if (one.address, one.port) in self._sockets)
@@ -418,9 +418,12 @@ class Master:
         if not changed:
             return
         for child in self._children.values():
-            if child.role != "courier":
+            paths = changed
+            if child.role == "courier":
+                paths = tuple(path for path in changed if path in handover.tables)
+            if paths:
                 try:
-                    child.send(Handed(changed), handover.descriptors(changed))
+                    child.send(Handed(paths), handover.descriptors(paths))
                 except OSError as error:
                     self.log.emit("master", Failure(f"{child.role} pid {child.pid}: renewed files: {error}"))
 

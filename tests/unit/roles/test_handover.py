@@ -40,6 +40,22 @@ def test_only_what_others_may_not_read_is_handed_over(tmp_path: Path) -> None:
     assert found.paths == (private, own)
 
 
+def test_definitions_of_tables_are_handed_over_with_those_that_they_name(tmp_path: Path) -> None:
+    inner = secret(tmp_path / "inner.cf", "password = x\n")
+    outer = secret(tmp_path / "outer.cf", f"backup = proxy:mysql:{inner}\n")
+    other, public = secret(tmp_path / "other.cf"), secret(tmp_path / "public.cf", mode=0o644)
+    key = secret(tmp_path / "key")
+    found = Handover(
+        settings(
+            master_cf_text=MASTER_CF.format(key=key) + f"26 inet n - n - - smtpd\n  -o relay_domains=ldap:{other}\n",
+            virtual_alias_maps=f"hash:{key}, unionmap:{{proxy:memcache:{outer}, pgsql:{public}}}",
+            transport_maps="mysql:name",
+        )
+    )
+    assert sorted(found.tables) == sorted([inner, outer, other])
+    assert set(found.paths) == {key, *found.tables}
+
+
 def test_a_role_reads_the_file_and_nothing_beside_it(tmp_path: Path) -> None:
     found = Handover(settings(smtpd_tls_key_file=secret(tmp_path / "key", "k" * 100_000)))
     (fd,) = found.descriptors()
