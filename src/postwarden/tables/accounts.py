@@ -15,15 +15,28 @@ KEEP_SECONDS = 5.0
 """How long an answer is believed: getpwnam reads /etc/passwd anew each time, 20 µs and more, for each recipient."""
 KEEP_NAMES = 10_000
 NAME_LIMIT = 256
+SLOW_SECONDS = 0.02
+"""A look-up that takes longer stops what else the process does: from then on it is made beside it."""
+LOCAL_SOURCES = frozenset(("files", "compat", "db", "altfiles", "extrausers", "systemd"))
+"""Of nsswitch.conf(5): they ask no other machine."""
+_SWITCH = "/etc/nsswitch.conf"
 
 
 class AccountTable(LiteralTable):
     """Answers the line of passwd(5) or group(5)."""
 
     def __init__(
-        self, name: str, map_name: str, origin: Origin, now: Callable[[], float] = time.monotonic, *, fold: bool = True
+        self,
+        name: str,
+        map_name: str,
+        origin: Origin,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        fold: bool = True,
+        switch: str = _SWITCH,
     ) -> None:
-        """Raises ConfigError at `origin` for another map than passwd.byname and group.byname."""
+        """`switch`: where nsswitch.conf is. Raises ConfigError at `origin` for another map than passwd.byname and
+        group.byname."""
         super().__init__(name)
         readers = {"passwd.byname": _passwd, "group.byname": _group}
         if map_name not in readers:
@@ -31,6 +44,8 @@ class AccountTable(LiteralTable):
         self._reader = readers[map_name]
         self._now = now
         self._fold = fold
+        self.slow = not LOCAL_SOURCES.issuperset(sources(map_name.partition(".")[0], switch))
+        """Other machines may be asked, or a look-up has taken long."""
         self._known: dict[str, tuple[float, str | None]] = {}
 
     def get(self, key: str) -> Found | None:
@@ -50,12 +65,30 @@ class AccountTable(LiteralTable):
     def _read(self, key: str) -> str | None:
         if not key or len(key) > NAME_LIMIT or "\0" in key:
             return None
+        began = time.perf_counter()
         try:
             return self._reader(key)
         except KeyError:
             return None
         except OSError as error:
             raise TableError(self.name, str(error)) from error
+        finally:
+            if time.perf_counter() - began > SLOW_SECONDS:
+                self.slow = True
+
+
+def sources(database: str, switch: str) -> list[str]:
+    """What nsswitch.conf(5) has for `passwd` or `group`."""
+    try:
+        with open(switch, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, rest = line.partition("#")[0].partition(":")
+        if name.strip() == database:
+            return [word for word in rest.replace("[", " [").replace("]", "] ").split() if word[0].isalnum()]
+    return ["files"]
 
 
 def _passwd(name: str) -> str:

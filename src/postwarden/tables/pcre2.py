@@ -29,7 +29,7 @@ class PcreError(RegexError):
 
 
 class Expression:
-    """One compiled expression. `groups` counts its parentheses."""
+    """One compiled expression, for any thread. `groups` counts its parentheses."""
 
     def __init__(self, expression: str, flags: int) -> None:
         """Raises PcreError with the library's text."""
@@ -42,12 +42,11 @@ class Expression:
         if not self._code:
             raise PcreError(f"error in regex at offset {offset.value}: {_message(self._library, code.value)}")
         self._library.pcre2_jit_compile_8(self._code, 1)  # where memory can't be made executable, it interprets
-        self._data = self._library.pcre2_match_data_create_from_pattern_8(self._code, None)
+        self._spare: list[_Room] = []
         self._context = self._library.pcre2_match_context_create_8(None)
         self._library.pcre2_set_match_limit_8(self._context, MATCH_LIMIT)
         self._library.pcre2_set_depth_limit_8(self._context, MATCH_LIMIT)
         self._library.pcre2_set_heap_limit_8(self._context, HEAP_LIMIT_KIB)
-        self._offsets = self._library.pcre2_get_ovector_pointer_8(self._data)
         count = ctypes.c_uint32()
         self._library.pcre2_pattern_info_8(self._code, _CAPTURE_COUNT, ctypes.byref(count))
         self.groups = count.value
@@ -56,26 +55,46 @@ class Expression:
         """The whole match and its groups, or None; the other way round (and the subject) when negated. Raises
         PcreError when the library gives up."""
         data = subject.encode("utf-8", "surrogateescape")[:SUBJECT_LIMIT]
-        found = self._run(data, 0)
+        try:
+            room = self._spare.pop()
+        except IndexError:  # the first time, or another thread is at it
+            room = _Room(self._library, self._code)
+        found = self._run(data, room, 0)
         if found == _JIT_STACK:
-            found = self._run(data, _NO_JIT)
+            found = self._run(data, room, _NO_JIT)
+        groups = tuple([_group(data, room, number) for number in range(self.groups + 1)]) if found >= 0 else ()
+        self._spare.append(room)
         if found < _NOMATCH:
             raise PcreError(_message(self._library, found))
         if (found == _NOMATCH) != negated:
             return None
-        return (subject,) if negated else tuple(self._group(data, number) for number in range(self.groups + 1))
+        return (subject,) if negated else groups
 
-    def _run(self, data: bytes, options: int) -> int:
-        return int(self._library.pcre2_match_8(self._code, data, len(data), 0, options, self._data, self._context))
-
-    def _group(self, data: bytes, number: int) -> str | None:
-        start, end = self._offsets[2 * number], self._offsets[2 * number + 1]
-        return None if start == _UNSET else data[start:end].decode("utf-8", "replace")
+    def _run(self, data: bytes, room: "_Room", options: int) -> int:
+        return int(self._library.pcre2_match_8(self._code, data, len(data), 0, options, room.data, self._context))
 
     def __del__(self) -> None:
-        for name, release in (("_context", "match_context"), ("_data", "match_data"), ("_code", "code")):
+        for name, release in (("_context", "match_context"), ("_code", "code")):
             if getattr(self, name, None):
                 getattr(self._library, f"pcre2_{release}_free_8")(getattr(self, name))
+
+
+class _Room:
+    """Where the library writes what matched."""
+
+    def __init__(self, library: Any, code: Any) -> None:
+        self._free = library.pcre2_match_data_free_8
+        self.data = library.pcre2_match_data_create_from_pattern_8(code, None)
+        self.offsets = library.pcre2_get_ovector_pointer_8(self.data)
+
+    def __del__(self) -> None:
+        if getattr(self, "data", None):
+            self._free(self.data)
+
+
+def _group(data: bytes, room: _Room, number: int) -> str | None:
+    start, end = room.offsets[2 * number], room.offsets[2 * number + 1]
+    return None if start == _UNSET else data[start:end].decode("utf-8", "replace")
 
 
 @cache

@@ -24,7 +24,7 @@ class _RegexT(ctypes.Structure):
 
 
 class Regex:
-    """One compiled expression. `groups` counts its parentheses."""
+    """One compiled expression, for any thread. `groups` counts its parentheses."""
 
     def __init__(self, expression: str, flags: int) -> None:
         """Raises RegexError with the library's text."""
@@ -40,21 +40,27 @@ class Regex:
         self._free = self._library.regfree
         self.groups = _count_groups(expression, bool(flags & EXTENDED))
         size = min(self.groups, GROUP_LIMIT) + 1
-        self._offsets = (_offset_type(self._library) * (2 * size))()
+        self._new_offsets: Any = _offset_type(self._library) * (2 * size)
+        self._spare: list[Any] = []
         self._size = size
 
     def match(self, subject: str, *, negated: bool = False) -> tuple[str | None, ...] | None:
         """The whole match and its groups, or None; the other way round (and the subject) when negated. Raises
         RegexError when the library gives up."""
         data = subject.encode("utf-8", "surrogateescape")
-        code = self._library.regexec(ctypes.byref(self._regex), data, self._size, self._offsets, 0)
+        try:
+            room = self._spare.pop()
+        except IndexError:  # the first time, or another thread is at it
+            room = self._new_offsets()
+        code = self._library.regexec(ctypes.byref(self._regex), data, self._size, room, 0)
+        offsets = list(room) if code == 0 else []
+        self._spare.append(room)
         if code > 1:
             raise RegexError(self._text(code))
         if (code == 1) != negated:
             return None
         if negated:
             return (subject,)
-        offsets = list(self._offsets)
         return tuple(
             None if start < 0 else data[start:end].decode("utf-8", "replace")
             for start, end in zip(offsets[::2], offsets[1::2], strict=True)

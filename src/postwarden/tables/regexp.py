@@ -1,6 +1,7 @@
 """regexp: tables, regexp_table(5)."""
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 
 from postwarden.config.errors import ConfigError, Fault, Problem, refuse
@@ -10,6 +11,9 @@ from postwarden.tables.posix_regex import EXTENDED, ICASE, NEWLINE, Regex, Regex
 from postwarden.tables.rules import Compile, Groups, Pattern, RuleTable, Step, Undecided, parse_rules, run
 from postwarden.tables.table import Found, TableError
 
+LARGE = 500
+"""Rules; each takes about a microsecond."""
+SLOW_SECONDS = 0.01
 _REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z0-9_]+)\}|\(([A-Za-z0-9_]+)\)|([A-Za-z0-9_]+)|)")
 _FLAGS = {"i": ICASE, "x": EXTENDED, "m": NEWLINE}
 
@@ -20,22 +24,29 @@ class RegexpTable(RuleTable):
     def __init__(self, name: str, file: str, origin: Origin, *, literal: bool = False) -> None:
         """`literal`: rules with $number are left out, each with a warning. Raises ConfigError with file and line."""
         self._literal = literal
+        self.slow = False
+        """It has many rules, or a look-up has taken long: what one takes, the sender chooses."""
         super().__init__(name, file, origin)
 
     def _compile(self, lines: Iterable[Origin], fault: Fault) -> list[Problem]:
         steps = self._rules(lines, fault)
         warnings = _without_substitution(steps) if self._literal else []
         self._steps = steps
+        self.slow = len(steps) > LARGE
         return warnings
 
     def _rules(self, lines: Iterable[Origin], fault: Fault) -> list[Step]:
         return regexp_rules(lines, fault)
 
     def _find(self, key: str) -> Found | None:
+        began = time.perf_counter()
         try:
             hit = run(self._steps, key)
         except (RegexError, Undecided) as error:
             raise TableError(self.name, str(error)) from error
+        finally:
+            if time.perf_counter() - began > SLOW_SECONDS:
+                self.slow = True
         if hit is None:
             return None
         step, groups = hit
