@@ -40,11 +40,9 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
 ))  # fmt: skip
 """Types of Postfix that can't be opened, and what to do instead."""
 
-DATA_BASES = MappingProxyType({"mysql": MysqlTable, "pgsql": PgsqlTable})
-
 FILES = frozenset(("hash", "btree", "dbm", "lmdb", "cdb", "texthash", "regexp", "pcre", "cidr"))
 DEFINED: Mapping[str, Callable[..., Table]] = MappingProxyType({
-    "sqlite": SqliteTable,
+    "sqlite": SqliteTable, "mysql": MysqlTable, "pgsql": PgsqlTable,
 })  # fmt: skip
 """Types whose settings stand in a file of their own, or in main.cf under the table's name."""
 

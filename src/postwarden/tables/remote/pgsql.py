@@ -1,0 +1,58 @@
+"""pgsql: tables, pgsql_table(5)."""
+
+import re
+
+from postwarden.tables.definition import Definition
+from postwarden.tables.remote import libpq
+from postwarden.tables.remote.servers import Host
+from postwarden.tables.remote.sql import CONNECT_SECONDS, QUERY_SECONDS, Client, Connect, SqlTable, parted
+from postwarden.tables.template import Templates, select
+
+
+class PgsqlTable(SqlTable):
+    def _templates(self, definition: Definition) -> Templates:
+        function = definition.text("select_function")
+        if function and not definition.text("query"):
+            form = definition.text("result_format", "%s", needed=True)
+            return Templates(f"SELECT {function}('%s')", form, definition.where("select_function"))
+        return select(definition)
+
+    def _connector(self, definition: Definition) -> Connect:
+        libpq.library()
+        user, password, database = (definition.text(name) for name in ("user", "password", "dbname"))
+        if not all(_is_connection_string(text) for text in definition.items("hosts") or ("",)):
+            definition.text("dbname", needed=True)
+        # The first dbname may be a whole connection string: what it says has the last word, but for the encoding.
+        begin = {"connect_timeout": str(CONNECT_SECONDS)}
+        end = {"client_encoding": definition.text("encoding", "UTF8"), "fallback_application_name": "postwarden"}
+
+        def connect(host: Host) -> Client:
+            if _is_connection_string(host.address):
+                return libpq.PgsqlClient(begin | {"dbname": host.address} | end, QUERY_SECONDS)
+            where = {"dbname": database, "host": host.address, "port": host.port}
+            return libpq.PgsqlClient(begin | where | {"user": user, "password": password} | end, QUERY_SECONDS)
+
+        return connect
+
+    def _host(self, text: str) -> Host:
+        return host(text)
+
+
+def host(text: str) -> Host:
+    """`unix:/directory`, `inet:name:port`, `name`, `postgresql://…`; Raises ValueError."""
+    if _is_connection_string(text):
+        return Host(_without_password(text), text)
+    if text.startswith("unix:"):
+        return Host(text, text.removeprefix("unix:"), local=True)
+    place = text.removeprefix("inet:")
+    if place.startswith("/"):
+        return Host(text, place, local=True)
+    return Host(text, *parted(place))
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"(//[^/@]*?):[^/@]*@|([?&]password)=[^&]*", r"\1\2@" if "@" in uri else r"\2", uri)
+
+
+def _is_connection_string(text: str) -> bool:
+    return text.startswith(("postgresql://", "postgres://"))
