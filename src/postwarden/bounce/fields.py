@@ -53,6 +53,8 @@ def recipient_fields(kind: Kind, recipient: Recipient, status: Status, *, until:
     if status.remote_mta:
         lines.append(f"Remote-MTA: dns; {status.remote_mta}")
     diagnostic = f"smtp; {status.remote_reply}" if status.remote_reply else f"X-Postfix; {told(kind, status)}"
+    if status.program_said:
+        diagnostic = f"x-unix; {status.program_said}"
     lines.append(f"Diagnostic-Code: {' '.join(diagnostic.splitlines())}")
     if until:
         lines.append(f"Will-Retry-Until: {mail_date(until)}")

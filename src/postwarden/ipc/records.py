@@ -118,12 +118,18 @@ class Outcome(Struct, frozen=True, array_like=True, tag=1):
 
 class Forward(Struct, frozen=True, array_like=True, tag=2):
     """The agent expanded an alias or a .forward: one recipient of a running job becomes these. Comes before the
-    `Outcome` of the job, in which that recipient has status 2.0.0."""
+    `Outcome` of the job, in which that recipient has status 2.0.0.
+
+    With a `transport` they are delivered by it (mailbox_transport, fallback_transport), wherever they are routed.
+    Without recipients it is the recipient itself that goes on by that transport, and its outcome is still to come.
+    """
 
     job_id: int
     recipient_index: int
     sender: str
     recipients: tuple[Recipient, ...]
+    transport: str = ""
+    nexthop: str = ""
 
 
 class Troubled(Struct, frozen=True, array_like=True, tag=3):

@@ -55,6 +55,8 @@ class Status(Struct, frozen=True, array_like=True):
     parts: tuple[Part, ...] = ()
     origin: str = ""
     """Where what `cause` names is written: a table's key, file and line. For postmasters alone."""
+    program_said: str = ""
+    """What a program of this machine said of it, for Diagnostic-Code: x-unix; empty when none ran."""
 
     @property
     def action(self) -> Action:

@@ -16,16 +16,16 @@ from postwarden.config.settings import Service, Settings
 from postwarden.config.view import view
 from postwarden.deliver.body import Body, FileBody
 from postwarden.deliver.local.deliverer import local_deliverer
-from postwarden.deliver.local.lists import AliasTables
 from postwarden.deliver.local.params import LocalParams, VirtualParams
 from postwarden.deliver.local.ports import Identity, Surroundings
+from postwarden.deliver.local.tables import open_tables
 from postwarden.deliver.local.virtual import virtual_deliverer
 from postwarden.ipc.channel import BlockingChannel, ChannelError
 from postwarden.ipc.records import Forward, Job, Outcome, ToDeliverer
-from postwarden.mail.decision import BUILT_IN
 from postwarden.mail.events import Event, Failure, Notice, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
+from postwarden.roles.agent_programs import SystemPrograms
 from postwarden.roles.agent_records import Able, Unable
 from postwarden.roles.identity import OwnIdentity, RootIdentity, SystemAccounts
 from postwarden.roles.privileges import NoSuchUser, look_up
@@ -66,11 +66,8 @@ class Worker:
             maps = (mailboxes, uids, gids)
             return service, lambda around: virtual_deliverer(settings, key, virtual, around, maps)
         local = view(LocalParams, settings, key)
-        origin = settings.origin("alias_maps", key)
-        aliases = AliasTables(
-            tables.maps(local.alias_maps, origin, literal=True), settings.config_directory, optional=origin == BUILT_IN
-        )
-        return service, lambda around: local_deliverer(settings, key, local, around, aliases, self._resolver)
+        opened = open_tables(settings, key, local, tables)
+        return service, lambda around: local_deliverer(settings, key, local, around, opened, self._resolver)
 
     def work(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
         """What became of a job; a bug of ours puts it off."""
@@ -94,7 +91,10 @@ class Worker:
         def emit(event: Event) -> None:
             self._log.emit(program, event, name)
 
-        return Surroundings(SystemAccounts(), self._identity, emit, time.time, time.sleep, os.uname().nodename)
+        programs = SystemPrograms(self._identity, settings.text("queue_directory"))
+        return Surroundings(
+            SystemAccounts(), self._identity, emit, time.time, time.sleep, os.uname().nodename, programs
+        )
 
     def _watch(self) -> None:
         """Read tables again that have changed; one that can't be read keeps its old text."""

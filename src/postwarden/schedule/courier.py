@@ -263,13 +263,21 @@ class Courier:
         if len(results) != len(delivery.indices) or not all(s.code[:1] in _CLASSES for s in results):
             self._rounds.fail(message, delivery.indices, BAD_RESULT)
         else:
-            for index, status in zip(delivery.indices, results, strict=True):
-                self._rounds.note(message, index, status)
-            for forward in delivery.forwards:
-                if results[forward.recipient_index].code[0] in self._rounds.final:
-                    message.forwards.append((delivery.indices[forward.recipient_index], forward))
+            self._ended(delivery, results)
         self._rounds.part_done(message)
         self._soon()
+
+    def _ended(self, delivery: Delivery, results: tuple[Status, ...]) -> None:
+        message = delivery.message
+        onward = {forward.recipient_index: forward for forward in delivery.forwards if not forward.recipients}
+        for at, (index, status) in enumerate(zip(delivery.indices, results, strict=True)):
+            if at in onward:
+                self._rounds.hand_on(delivery, onward[at])
+            else:
+                self._rounds.note(message, index, status)
+        for forward in delivery.forwards:
+            if forward.recipients and results[forward.recipient_index].code[0] in self._rounds.final:
+                message.forwards.append((delivery.indices[forward.recipient_index], forward))
 
     def _free(self, destination: Destination[Delivery], fault: Status | None) -> None:
         for waiting in self._scheduler.finished(destination, fault, self._clock.monotonic()):

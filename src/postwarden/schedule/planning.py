@@ -104,6 +104,14 @@ class Planner:
             recipient = replace(recipient, address=resolved.recipient)
         return limits, resolved.nexthop, recipient
 
+    def direct(self, transport: str, nexthop: str, index: int, recipient: Recipient) -> Group | Status:
+        """One recipient by a transport that was chosen for it, wherever it is routed."""
+        limits = self._limits(transport)
+        if limits is None:
+            return UNAVAILABLE
+        key = self._key(limits, nexthop, recipient.address)
+        return Group(limits, nexthop, key, (index,), (recipient,))
+
     def _key(self, limits: TransportLimits, nexthop: str, address: str) -> str:
         """A transport of one recipient a delivery has a destination for each mailbox, its extensions included."""
         if limits.recipients != 1:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
+from postwarden.ipc.records import Forward
 from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Delivered, Failure, Notice, Queued, Removed, printable
@@ -137,21 +138,39 @@ class Rounds:
             self.fail(message, (index,), status)
         lanes = _lanes(plan.groups)
         for group in plan.groups:
-            delivery = Delivery(message, group.limits.name, group.nexthop, group.indices, group.recipients)
-            inside = self.parts.inside.get(group.limits.pool)
-            if inside is not None:
-                self._perform(delivery, inside, group.limits.pool)
-                continue
-            destination = self._scheduler.add(delivery, group.limits.name, group.key, lanes.get(group.limits.name, 0))
-            if isinstance(destination, Status):
-                self._give_up(delivery, destination)
-            else:
-                delivery.destination = destination
-                message.deliveries.append(delivery)
+            self._place(message, group, lanes.get(group.limits.name, 0))
         if not plan.groups:
             message.drop_content()
         self.part_done(message)
         self._soon()
+
+    def _place(self, message: Message, group: Group, lane: int) -> None:
+        delivery = Delivery(message, group.limits.name, group.nexthop, group.indices, group.recipients)
+        inside = self.parts.inside.get(group.limits.pool)
+        if inside is not None:
+            self._perform(delivery, inside, group.limits.pool)
+            return
+        destination = self._scheduler.add(delivery, group.limits.name, group.key, lane)
+        if isinstance(destination, Status):
+            self._give_up(delivery, destination)
+        else:
+            delivery.destination = destination
+            message.deliveries.append(delivery)
+
+    def hand_on(self, delivery: Delivery, forward: Forward) -> None:
+        """A recipient of a delivery that has ended goes on by another transport, in the same round."""
+        message = delivery.message
+        if message.away:
+            return  # it stays open, and is taken up again later
+        at = forward.recipient_index
+        index, recipient = delivery.indices[at], delivery.recipients[at]
+        group = self.parts.planner.direct(forward.transport, forward.nexthop, index, recipient)
+        if isinstance(group, Status):
+            self.fail(message, (index,), group)
+            return
+        message.pending += 1
+        message.queued += 1
+        self._place(message, group, 0)
 
     def _perform(self, delivery: Delivery, inside: Inside, program: str) -> None:
         message = delivery.message

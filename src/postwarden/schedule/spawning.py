@@ -129,6 +129,7 @@ class Spawner:
             expanded=(),
             created=0.0,
             hold=False,
+            filter=f"{forward.transport}:{forward.nexthop}" if forward.transport else "",
         )
         prepared = self._clerk(envelope, head)
         if isinstance(prepared, Status):

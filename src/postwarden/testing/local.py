@@ -1,10 +1,11 @@
 """A machine with users, for local delivery: accounts in memory, files of the user who runs the test."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from postwarden.deliver.local.ports import Account, NotPermitted, Surroundings
+from postwarden.deliver.programs.ports import Program, Ran
 from postwarden.mail.events import Event
 
 
@@ -45,17 +46,33 @@ class NotedIdentity:
         return uid not in self.forbidden
 
 
+class PlayedPrograms:
+    """Runs nothing: keeps what it was to run, with its input, and answers `ran`, or raises `error`."""
+
+    def __init__(self) -> None:
+        self.run_: list[tuple[Program, bytes]] = []
+        self.ran = Ran()
+        self.error: Exception | None = None
+
+    def run(self, program: Program, pieces: Iterable[bytes]) -> Ran:
+        self.run_.append((program, b"".join(pieces)))
+        if self.error is not None:
+            raise self.error
+        return self.ran
+
+
 class LocalMachine:
     """What `surroundings` gives: a clock that `sleep` moves, a log that is kept, users."""
 
     def __init__(self, *accounts: Account) -> None:
         self.accounts = MemoryAccounts(*accounts)
         self.identity = NotedIdentity()
+        self.programs = PlayedPrograms()
         self.logged: list[Event] = []
         self.time = 1_700_000_000.25
         self.slept = 0.0
         self.surroundings = Surroundings(
-            self.accounts, self.identity, self.logged.append, lambda: self.time, self._sleep, "box"
+            self.accounts, self.identity, self.logged.append, lambda: self.time, self._sleep, "box", self.programs
         )
 
     def _sleep(self, seconds: float) -> None:

@@ -5,15 +5,18 @@ from collections.abc import Callable
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.deliver.body import Body
+from postwarden.deliver.local.commands import Commands
 from postwarden.deliver.local.delivery import Delivery
-from postwarden.deliver.local.expansion import Expander, Step
+from postwarden.deliver.local.expansion import Expander
 from postwarden.deliver.local.files import Files
 from postwarden.deliver.local.letter import Letter
-from postwarden.deliver.local.lists import AliasTables
 from postwarden.deliver.local.locks import Locker, plan
+from postwarden.deliver.local.mailboxes import Places
 from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Resolver, Surroundings
-from postwarden.deliver.local.rights import of
+from postwarden.deliver.local.rights import Rights
+from postwarden.deliver.local.step import Step
+from postwarden.deliver.local.tables import LocalTables
 from postwarden.ipc.records import Forward, Job, Outcome
 from postwarden.mail.status import Status, Timing
 
@@ -21,10 +24,10 @@ from postwarden.mail.status import Status, Timing
 class LocalDeliverer:
     """Delivers to users, aliases and files of this machine. It blocks while it writes."""
 
-    def __init__(self, expander: Expander, around: Surroundings, *, soft_bounce: bool = False) -> None:
+    def __init__(self, params: LocalParams, expander: Expander, around: Surroundings) -> None:
+        self._params = params
         self._expander = expander
         self._around = around
-        self._soft_bounce = soft_bounce
 
     def deliver(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
         """The outcome of the job. `forwarded` is called before, for each recipient that became others."""
@@ -32,7 +35,15 @@ class LocalDeliverer:
         letter = Letter(job.sender, job.head, body)
         results: list[Status] = []
         for index, recipient in enumerate(job.recipients):
-            delivery = Delivery(job, index, letter, self._around.now, handed, soft_bounce=self._soft_bounce)
+            delivery = Delivery(
+                job,
+                index,
+                letter,
+                self._around.now,
+                handed,
+                soft_bounce=self._params.soft_bounce,
+                remembered=self._params.duplicate_filter_limit,
+            )
             self._expander.deliver(delivery, Step(recipient.address, job.sender))
             status, forwards, events = delivery.finish()
             for event in events:
@@ -48,7 +59,7 @@ def local_deliverer(
     service: str,
     params: LocalParams,
     around: Surroundings,
-    aliases: AliasTables,
+    tables: LocalTables,
     resolver: Resolver,
 ) -> LocalDeliverer:
     """Raises ConfigError for a configuration that mail could not be delivered by."""
@@ -70,5 +81,7 @@ def local_deliverer(
         text = f"default_privs: {params.default_privs} is privileged: name a user that owns nothing"
         raise ConfigError(settings.origin("default_privs", service), text)
     locker = Locker(locking, around.now, around.sleep)
-    files = Files(params, around, locker, of(account))
-    return LocalDeliverer(Expander(params, around, aliases, resolver, files), around, soft_bounce=params.soft_bounce)
+    default = Rights(account.uid, account.gid)
+    commands = Commands(params, around, default, settings.config_directory)
+    places = Places(Files(params, around, locker, default), commands, tables.maps)
+    return LocalDeliverer(params, Expander(params, around, tables.aliases, resolver, places), around)

@@ -39,7 +39,9 @@ class Delivery:
         handed: float,
         *,
         soft_bounce: bool = False,
+        remembered: int = 0,
     ) -> None:
+        """`remembered`: duplicate_filter_limit; 0: no limit."""
         self.job = job
         self.index = index
         self.recipient: Recipient = job.recipients[index]
@@ -47,9 +49,12 @@ class Delivery:
         self._now = now
         self._handed = handed
         self._soft_bounce = soft_bounce
+        self._remembered = remembered
         self._seen: set[tuple[str, str, str]] = set()
         self._notes: list[tuple[Place, Status, float]] = []
         self._forwards: list[Place] = []
+        self._given: list[tuple[Place, str, str]] = []
+        """(who, transport, next hop)"""
         self._expanded: Status | None = None
 
     def expand(self, *, released: bool) -> None:
@@ -64,7 +69,8 @@ class Delivery:
         key = (what, who, where.lower())
         if key in self._seen:
             return False
-        self._seen.add(key)
+        if not self._remembered or len(self._seen) < self._remembered:
+            self._seen.add(key)
         return True
 
     def note(self, place: Place, status: Status) -> None:
@@ -82,10 +88,23 @@ class Delivery:
         else:
             self._forwards.append(place)
 
+    def give(self, place: Place, transport: str, nexthop: str) -> None:
+        """Somebody else delivers to this recipient (mailbox_transport, fallback_transport)."""
+        if not self.first("transport", transport, place.address):
+            return
+        if self.job.trace == "verify" and place.address != self.recipient.address:
+            self.note(place, Status("2.0.0", f"delivers by {transport}"))
+        else:
+            self._given.append((place, transport, nexthop))
+
     def finish(self) -> tuple[Status, list[Forward], list[Event]]:
         """The recipient's status, its forwards if it is final, and what is to be logged."""
+        if self._only_given():
+            _, transport, nexthop = self._given[0]
+            whole = Forward(self.job.job_id, self.index, "", (), transport, nexthop)
+            return Status("2.0.0", f"given to {transport}", self.job.transport), [whole], []
         failed = [note for note in self._notes if note[1].code[0] != "2" and not note[1].verified]
-        if failed and (self._forwards or len(failed) < len(self._notes)):
+        if failed and (self._forwards or self._given or len(failed) < len(self._notes)):
             own = self.recipient.address.lower()
             back = [note for note in failed if note[0].address.lower() != own]
             self._forwards += [note[0] for note in back]
@@ -102,21 +121,29 @@ class Delivery:
                 if status.code[0] == kind:
                     return status
         return self._expanded or Status(
-            "2.0.0", "forwarded" if self._forwards else "alias expanded", self.job.transport
+            "2.0.0", "forwarded" if self._forwards or self._given else "alias expanded", self.job.transport
         )
 
+    def _only_given(self) -> bool:
+        """The recipient was not expanded: the same message goes on by another transport."""
+        if len(self._given) != 1 or self._notes or self._forwards or self._expanded:
+            return False
+        place = self._given[0][0]
+        return (place.address, place.sender) == (self.recipient.address, self.job.sender)
+
     def _records(self) -> list[Forward]:
-        by_sender: dict[str, list[Recipient]] = {}
+        groups: dict[tuple[str, str, str], list[Recipient]] = {}
         given = self.recipient
         notify = given.notify
         if notify & Notify.SUCCESS:
             notify = int(notify & ~Notify.SUCCESS or Notify.NEVER)
-        for place in self._forwards:
+        for place, transport, nexthop in (*[(place, "", "") for place in self._forwards], *self._given):
             recipient = Recipient(place.address, notify=notify)
             if not place.released:
                 recipient = Recipient(place.address, given.original or given.address, given.orcpt, notify)
-            by_sender.setdefault(place.sender, []).append(recipient)
-        return [Forward(self.job.job_id, self.index, sender, tuple(to)) for sender, to in by_sender.items()]
+            groups.setdefault((place.sender, transport, nexthop), []).append(recipient)
+        job_id, index = self.job.job_id, self.index
+        return [Forward(job_id, index, sender, tuple(to), *by) for (sender, *by), to in groups.items()]
 
     def _part(self, place: Place, status: Status, done: float) -> Part:
         return Part(place.address, self._original(place), status.code, status.text)

@@ -5,8 +5,9 @@ import stat
 
 from msgspec import Struct
 
-from postwarden.config.expand import ExpandError, expand
+from postwarden.config.expand import ExpandError
 from postwarden.config.values import split
+from postwarden.deliver.local.macros import Names, names
 from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account, NotPermitted, Surroundings
 from postwarden.mail.events import Warn
@@ -46,37 +47,14 @@ class ForwardFiles:
 
     def _path(self, pattern: str, account: Account, address: str, extension: str) -> str:
         """Empty where the pattern uses what this address does not have."""
-        local, _, domain = address.rpartition("@")
-        values = {
-            "user": account.name,
-            "home": account.home,
-            "shell": account.shell,
-            "recipient": address,
-            "extension": extension[1:],
-            "domain": domain,
-            "local": local,
-            "recipient_delimiter": extension[:1] or self._delimiter[:1],
-        }
-        missing = False
-
-        def value(name: str) -> str | None:
-            nonlocal missing
-            text = values.get(name, "")
-            missing = missing or not text
-            # A name in an address must not be taken for one of ours.
-            return self._harmless(text, name).replace("$", "$$")
-
+        values = names(address, account.name, extension, self._delimiter)
+        context = Names({**values, "home": account.home, "shell": account.shell}, self._allowed)
         try:
-            path = expand(pattern, value)
+            path = context.expand(pattern)
         except ExpandError as error:
             self._warn(f"forward_path: {error}")
             return ""
-        return "" if missing or not path.startswith("/") else path
-
-    def _harmless(self, text: str, name: str) -> str:
-        if name in ("home", "shell"):
-            return text
-        return "".join(char if char in self._allowed else "_" for char in text)
+        return "" if context.missing or not path.startswith("/") else path
 
     def _look(self, path: str, account: Account) -> bytes | None:
         try:

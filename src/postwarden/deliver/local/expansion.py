@@ -8,17 +8,17 @@ those recipients has a status of its own.
 import os
 import stat
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.addressing.aliases import Destination, Kind, destinations, include_lines
 from postwarden.deliver.local.delivery import Delivery
 from postwarden.deliver.local.dotforward import ForwardFiles
-from postwarden.deliver.local.files import Files
 from postwarden.deliver.local.lists import AliasTables, UnknownOwner
+from postwarden.deliver.local.mailboxes import Mailboxes, Places
 from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account, NotPermitted, Resolver, Surroundings
 from postwarden.deliver.local.rights import TRUSTED, Rights, of
+from postwarden.deliver.local.step import Step
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Warn
 from postwarden.mail.status import Status
@@ -32,36 +32,18 @@ _UNAVAILABLE = Status("4.3.0", "alias database unavailable")
 _MISCONFIGURED = Status("5.3.5", "mail system configuration error")
 
 
-class Step(Struct, frozen=True):
-    """Where the expansion stands."""
-
-    address: str
-    """The recipient now, with its domain."""
-    sender: str
-    depth: int = 0
-    owner: str = ""
-    """Who answers for the list that this came from: not empty forbids direct delivery."""
-    rights: Rights = TRUSTED
-    source: str = ""
-    """`alias`, `include`, or empty: what allow_mail_to_files and _commands ask."""
-    within: str = ""
-    """Name of the alias that is being expanded, in lower case: in its own list it means the user."""
-    released: bool = False
-    """A list with an owner is behind us."""
-    extension: str = ""
-    """Not matched yet, with its delimiter: propagate_unmatched_extensions may add it to what an alias lists."""
-
-
 class Expander:
     def __init__(
-        self, params: LocalParams, around: Surroundings, aliases: AliasTables, resolver: Resolver, files: Files
+        self, params: LocalParams, around: Surroundings, aliases: AliasTables, resolver: Resolver, places: Places
     ) -> None:
         self._params = params
         self._around = around
         self._aliases = aliases
         self._resolver = resolver
-        self._files = files
+        self._files = places.files
+        self._commands = places.commands
         self._forwards = ForwardFiles(params, around)
+        self._mailboxes = Mailboxes(params, around, places, self._to_address)
 
     def deliver(self, delivery: Delivery, step: Step) -> None:
         """One recipient of this machine. What became of it is noted in `delivery`."""
@@ -78,7 +60,7 @@ class Expander:
         if not user:
             delivery.note(step, Status("5.1.3", f'null username in "{step.address}"'))
         elif local.startswith("\\"):
-            self._to_user(delivery, replace(step, address=step.address[1:]), user[1:])
+            self._mailboxes.deliver(delivery, replace(step, address=step.address[1:]), user[1:], extension)
         elif not self._by_alias(delivery, step, (local, user), extension):
             self._without_alias(delivery, step, user, extension)
 
@@ -86,7 +68,7 @@ class Expander:
         if (step.owner and step.owner.lower() != user) or step.source == "include":
             delivery.forward(step)
         elif not self._by_forward(delivery, step, user, extension):
-            self._to_user(delivery, step, user)
+            self._mailboxes.deliver(delivery, step, user, extension)
 
     def _by_forward(self, delivery: Delivery, step: Step, user: str, extension: str) -> bool:
         """Whether the user's .forward file says where the mail goes. An empty one does not, nor, once it has been
@@ -194,8 +176,7 @@ class Expander:
                 case Kind.FILE:
                     self._to_file(delivery, step, destination.value)
                 case Kind.COMMAND:
-                    text = f"delivery to a command is not available in this version: {destination.value}"
-                    delivery.note(step, Status("4.3.0", text))
+                    self._to_command(delivery, step, destination.value)
                 case Kind.INCLUDE:
                     self._include(delivery, step, destination.value)
 
@@ -220,6 +201,12 @@ class Expander:
             delivery.note(step, Status("5.7.1", "mail to file is restricted", cause="allow_mail_to_files"))
             return
         delivery.note(step, self._files.append(delivery, step.rights, path, step))
+
+    def _to_command(self, delivery: Delivery, step: Step, command: str) -> None:
+        if step.source not in self._params.allow_mail_to_commands:
+            delivery.note(step, Status("5.7.1", "mail to command is restricted", cause="allow_mail_to_commands"))
+        elif delivery.first("command", str(step.rights.uid), command):
+            delivery.note(step, self._commands.run(delivery, step.rights, command, step))
 
     # Lists in files
 
@@ -273,42 +260,6 @@ class Expander:
         if account is None:
             raise UnknownOwner(f"{path}: cannot find :include: file owner username")
         return of(account)
-
-    # Mailboxes
-
-    def _to_user(self, delivery: Delivery, step: Step, user: str) -> None:
-        if not delivery.first("mailbox", "", user):
-            return
-        try:
-            account = self._around.accounts.by_name(user)
-        except OSError as error:
-            self._warn(f"error looking up passwd info for {user}: {error.strerror}")
-            delivery.note(step, Status("4.0.0", "user lookup error"))
-            return
-        status = self._elsewhere(account is not None)
-        if status is None:
-            status = self._files.mailbox(delivery, account, step) if account else self._unknown(user)
-        delivery.note(step, status)
-
-    def _elsewhere(self, known: bool) -> Status | None:
-        """What main.cf wants instead of a mailbox, and this version does not have: the mail waits for it."""
-        p = self._params
-        names = ["mailbox_transport_maps", "mailbox_transport"]
-        names += (
-            ["mailbox_command_maps", "mailbox_command"]
-            if known
-            else ["fallback_transport_maps", "fallback_transport", "luser_relay"]
-        )
-        for name in names:
-            if getattr(p, name):
-                return Status("4.3.5", f"{name} is not available in this version")
-        return None
-
-    def _unknown(self, user: str) -> Status:
-        if user in ("mailer-daemon", "postmaster"):
-            self._warn(f"required alias not found: {user}")
-            return Status("2.0.0", "discarded")
-        return Status("5.1.1", f'unknown user: "{user}"', cause="alias_maps and its accounts, which have no such name")
 
     def _account_of(self, uid: int) -> Account | None:
         try:

@@ -5,18 +5,26 @@ from msgspec import Struct
 
 class LocalParams(Struct, frozen=True):
     alias_maps: tuple[str, ...]
+    allow_mail_to_commands: tuple[str, ...]
     allow_mail_to_files: tuple[str, ...]
+    command_execution_directory: str
+    command_expansion_filter: str
+    command_time_limit: int
     default_privs: str
     deliver_lock_attempts: int
     deliver_lock_delay: int
+    duplicate_filter_limit: int
     enable_original_recipient: bool
+    execution_directory_expansion_filter: str
     expand_owner_alias: bool
+    export_environment: tuple[str, ...]
     fallback_transport: str
     fallback_transport_maps: tuple[str, ...]
     forward_expansion_filter: str
     forward_path: str
     frozen_delivered_to: bool
     home_mailbox: str
+    local_command_shell: str
     luser_relay: str
     mail_spool_directory: str
     mailbox_command: str

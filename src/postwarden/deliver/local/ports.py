@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from postwarden.deliver.programs.ports import Programs
 from postwarden.mail.events import Event
 
 
@@ -62,3 +63,4 @@ class Surroundings(Struct, frozen=True):
     sleep: Callable[[float], None]
     host: str
     """Name of this machine, for Maildir file names."""
+    programs: Programs

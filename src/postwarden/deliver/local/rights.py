@@ -1,4 +1,4 @@
-"""In whose name a file is written."""
+"""In whose name a file is written, or a program runs."""
 
 from msgspec import Struct
 
@@ -10,10 +10,13 @@ class Rights(Struct, frozen=True):
 
     uid: int
     gid: int
+    home: str = ""
+    shell: str = ""
+    """What a program is told of the user."""
 
 
 TRUSTED = Rights(0, 0)
 
 
 def of(account: Account) -> Rights:
-    return Rights(account.uid, account.gid)
+    return Rights(account.uid, account.gid, account.home, account.shell)
