@@ -21,7 +21,7 @@ test: $(VENV)/dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 4 --dist loadfile --durations=15 -m "not long" tests
+	$(BIN)/pytest -q -n 6 --dist loadfile --durations=15 -m "not long" tests
 
 .PHONY: test-all
 test-all: test

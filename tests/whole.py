@@ -35,7 +35,7 @@ def free_port() -> int:
         return port
 
 
-def until(what: Callable[[], bool], seconds: float = 20.0, said: str = "") -> None:
+def until(what: Callable[[], bool], seconds: float = 20.0, said: object = "") -> None:
     """Wait for something that must happen; the bound only ends a test that has failed."""
     deadline = time.monotonic() + seconds
     while not what():

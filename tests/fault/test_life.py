@@ -161,9 +161,15 @@ def test_a_role_that_dies_comes_back_and_the_children_end_with_the_master(tmp_pa
             assert killed
             until(lambda line=f"process {role} pid {killed} killed by signal 9": line in gateway.log())
             until(lambda role=role, before=before: len(gateway.pids(role)) == len(before))
-        roles = children(gateway.master_pid)
+        left = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(gateway.master_pid)}
+
+        def gone() -> bool:
+            for pid in [pid for pid in left if not _alive(pid)]:
+                del left[pid]
+            return not left
+
         os.kill(gateway.master_pid, signal.SIGKILL)
-        until(lambda: not any(Path(f"/proc/{pid}/fd").exists() and _alive(pid) for pid in roles))
+        until(gone, said=left)
 
 
 def _alive(pid: int) -> bool:

@@ -274,7 +274,8 @@ def _mended(data: bytes) -> bytes:
 def _orcpt(given: str, original: str) -> str:
     """Empty for the one that Postfix makes where the client gave none."""
     kind, found, address = given.partition(";")
-    if not found or given == f"rfc822;{external(original)}":
+    # An attribute comes without the white space at its ends, which a broken address may have.
+    if not found or given == f"rfc822;{external(original)}".strip():
         return ""
     return to_orcpt(kind, address)
 
