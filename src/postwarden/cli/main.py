@@ -7,7 +7,7 @@ import sys
 COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
     "flush": "service", "status": "service", "check": "service", "compat": "compat",
-    "queue": "queue", "import-queue": "import_queue",
+    "queue": "queue", "import-queue": "import_queue", "aliases": "aliases",
     "logrotate": "logrotate", "set-permissions": "upkeep", "upgrade-configuration": "upkeep",
 }  # fmt: skip
 TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "sendmail", "postconf": "postconf",
@@ -30,6 +30,7 @@ usage: postwarden [-c DIR] COMMAND
   upgrade-configuration  the same, for packages that call it
   import-queue [DIR]
                take over the unsent mail of a Postfix that does not run
+  aliases     one alias table from the files of many owners; who really gets the mail of an address; lint
   compat DIR  make links with Postfix's names in DIR: postfix, sendmail, mailq, postqueue, postconf, postmap, ...
 """
 

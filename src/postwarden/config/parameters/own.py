@@ -1,8 +1,9 @@
 """Parameters that Postfix does not have. The prefix keeps the same main.cf usable by both."""
 
-from postwarden.config.parameters.kinds import Parameter, items, number, switch
+from postwarden.config.parameters.kinds import Parameter, items, number, switch, text
 
 PARAMETERS: tuple[Parameter, ...] = (
+    text("postwarden_alias_sources", "alias-sources.cf"),  # in the configuration directory; without the file: none
     switch("postwarden_bounce_reasons", "yes"),  # a plain sentence in reports: who decided
     items("postwarden_dns_servers"),  # address:port; empty: resolv.conf
     # Of one message, after aliases: 1,000 recipients with 1,000 members each would be a million.

@@ -39,6 +39,7 @@ _WORKING = """
     maximal_queue_lifetime message_drop_headers message_size_limit mime_nesting_limit minimal_backoff_time
     multi_recipient_bounce_reject_code mydestination mydomain myhostname mynetworks mynetworks_style myorigin
     non_fqdn_reject_code notify_classes owner_request_special parent_domain_matches_subdomains plaintext_reject_code
+    postwarden_alias_sources
     postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
     postwarden_submit_limit prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces
     qmgr_message_active_limit qmgr_message_recipient_limit qmgr_message_recipient_minimum queue_directory

@@ -1,0 +1,1 @@
+"""One alias table from the files of many owners: sources, rights, versions, and the merge."""
