@@ -216,9 +216,9 @@ def test_roles_are_not_root(tmp_path: Path) -> None:
 def test_a_transport_that_master_cf_does_not_have_is_said(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, master_cf="127.0.0.1:{port} inet n - n - - smtpd\nsmtp unix - - n - - smtp\n")
     checked = gateway.command("check")
-    assert "local_transport: master.cf has no service local" in checked.stderr
-    assert "relay_transport: master.cf has no service relay" in checked.stderr
-    assert "default_transport" not in checked.stderr
+    assert "local_transport: master.cf has no service local" in checked.stdout
+    assert "relay_transport: master.cf has no service relay" in checked.stdout
+    assert "default_transport" not in checked.stdout
 
 
 def test_a_missing_mail_owner_is_said_with_the_cure(tmp_path: Path) -> None:
@@ -228,4 +228,5 @@ def test_a_missing_mail_owner_is_said_with_the_cure(tmp_path: Path) -> None:
     for command in ("check", "start"):
         refused = gateway.command(command, check=False)
         assert refused.returncode == 1
-        assert "there is no such user" in refused.stderr and "useradd" in refused.stderr
+        said = refused.stdout + refused.stderr
+        assert "there is no such user" in said and "useradd" in said

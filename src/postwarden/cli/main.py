@@ -6,7 +6,7 @@ import sys
 
 COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
-    "flush": "service", "status": "service", "check": "service", "compat": "compat",
+    "flush": "service", "status": "service", "check": "check", "compat": "compat",
     "queue": "queue", "import-queue": "import_queue", "aliases": "aliases",
     "logrotate": "logrotate", "set-permissions": "upkeep", "upgrade-configuration": "upkeep",
 }  # fmt: skip
@@ -24,7 +24,7 @@ usage: postwarden [-c DIR] COMMAND
   flush       try all deferred mail now
   status      is it running?
   queue       what waits: by destination, sender, reason, age; the oldest; what is next
-  check       is the configuration right? Names what is not, by file and line
+  check       is the configuration right? Names what is not, by file and line; -j as JSON, -n without DNS
   logrotate   give the log file a dated name, compress it, and write to a new one
   set-permissions        make what is missing of the directories, and mend their modes
   upgrade-configuration  the same, for packages that call it

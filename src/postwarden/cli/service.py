@@ -1,4 +1,4 @@
-"""start, start-fg, stop, abort, reload, flush, status, check: postfix(1), with its texts and exit codes."""
+"""start, start-fg, stop, abort, reload, flush, status: postfix(1), with its texts and exit codes."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ def main(name: str, words: list[str]) -> int:
     try:
         return {
             "start": start, "start-fg": start_foreground, "stop": stop, "abort": abort, "reload": reload,
-            "flush": flush, "status": status, "check": check,
+            "flush": flush, "status": status,
         }[name](settings, voice)  # fmt: skip
     except Stop as fatal:
         voice.say(Fatal(str(fatal)))
@@ -197,13 +197,6 @@ def status(settings: Settings, voice: Voice) -> int:
         voice.say(Notice(_hidden(settings) or "the Postfix mail system is not running"))
         return 1
     voice.say(Notice(f"the Postfix mail system is running: PID: {pid}"))
-    return 0
-
-
-def check(settings: Settings, voice: Voice) -> int:
-    """Exit 0 when nothing is wrong; warnings alone do not make it fail."""
-    complain(settings, voice)
-    mail_owner(settings)
     return 0
 
 

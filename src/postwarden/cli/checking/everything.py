@@ -1,0 +1,62 @@
+"""All findings of a configuration: what the roles would say when they read it, and what they would not."""
+
+import os
+from collections.abc import Iterator
+
+from postwarden import pipeline
+from postwarden.cli.checking import (
+    certificates,
+    domains,
+    files,
+    hosts,
+    names,
+    ports,
+    sending,
+    tables,
+    transports,
+    trust,
+)
+from postwarden.cli.checking.advice import advised
+from postwarden.cli.checking.findings import Finding, ordered, warning
+from postwarden.cli.unsent import unsent
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
+from postwarden.mail.decision import BUILT_IN
+from postwarden.tables.check import problems
+
+
+def check(settings: Settings, *, ask: bool = True) -> list[Finding]:
+    """In the order of the files. `ask`: DNS too, for some seconds at most."""
+    return ordered(_all(settings, ask=ask), settings.config_directory)
+
+
+def _all(settings: Settings, *, ask: bool) -> Iterator[Finding]:
+    yield from _read(settings)
+    for look in (names, sending, trust, domains, tables, transports, certificates, files, ports):
+        try:
+            yield from look.findings(settings)
+        except ConfigError:
+            continue  # the value itself is wrong, which reading it has said
+    try:
+        yield from hosts.findings(settings, ask=ask)
+    except ConfigError:
+        return
+
+
+def _read(settings: Settings) -> Iterator[Finding]:
+    """What the roles themselves say of it."""
+    if not os.path.isdir(settings.config_directory):
+        yield warning(
+            BUILT_IN, what=f"{settings.config_directory}: no such directory", why="the built-in defaults hold",
+            cure="make it, or name another one: -c",
+        )  # fmt: skip
+    for look in (problems, pipeline.problems, pipeline.warnings):
+        try:
+            for problem in look(settings):
+                if not problem.text.startswith("overriding earlier entry"):  # `names` says it with both lines
+                    yield advised(problem, settings)
+        except ConfigError as error:
+            yield Finding(error.origin, "error", error.text, "the gateway does not start", "correct the line")
+    left = unsent(settings.text("queue_directory"))
+    if left:
+        yield warning(settings.origin("queue_directory"), what=left)

@@ -1,0 +1,124 @@
+"""Transports that somebody names: whether master.cf has them, and whether what they run or talk to is there."""
+
+import os
+import pwd
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from postwarden.cli.checking.findings import Finding, error, warning
+from postwarden.cli.checking.rows import maps_rows
+from postwarden.config.entries import Service
+from postwarden.config.settings import Settings
+from postwarden.mail.decision import Origin
+
+_PARAMETERS = (
+    "default_transport", "relay_transport", "virtual_transport", "local_transport", "mailbox_transport",
+    "fallback_transport", "content_filter",
+)  # fmt: skip
+_MAPS = (
+    "transport_maps", "sender_dependent_default_transport_maps", "mailbox_transport_maps", "fallback_transport_maps",
+)  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class Use(Struct, frozen=True):
+    """Somebody sends mail to `transport:nexthop`. An empty transport is the default one."""
+
+    said: str
+    """By whom, for people: a parameter, or a parameter and a key."""
+    transport: str
+    nexthop: str
+    origin: Origin
+
+
+def uses(settings: Settings) -> Iterator[Use]:
+    for name in _PARAMETERS:
+        value = settings.text(name)
+        if value:
+            transport, _, nexthop = value.partition(":")
+            yield Use(name, transport, nexthop, settings.origin(name))
+    for service in settings.services:
+        for name in _PARAMETERS:
+            entry = service.overrides.get(name)
+            if entry is not None and (value := settings.text(name, service.key)):
+                transport, _, nexthop = value.partition(":")
+                yield Use(name, transport, nexthop, entry.origin)
+    for name in _MAPS:
+        for row in maps_rows(settings, name):
+            transport, _, nexthop = row.value.strip().partition(":")
+            if "$" not in transport and transport.upper() != "DUNNO":
+                yield Use(f"{name}, {row.key}", transport, nexthop, row.origin)
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    known = {service.name: service for service in settings.services if service.type != "inet"}
+    used: dict[str, Use] = {}
+    told = set()
+    for use in uses(settings):
+        service = known.get(use.transport)
+        if service is not None:
+            used.setdefault(use.transport, use)
+            yield from _socket(settings, use, service)
+        elif use.transport and use.said not in _PARAMETERS[:4] and (use.transport, use.said) not in told:
+            told.add((use.transport, use.said))
+            yield _unknown(use, known)
+    for name, use in used.items():
+        if known[name].command == "pipe":
+            yield from _program(use, known[name])
+
+
+def _unknown(use: Use, known: dict[str, Service]) -> Finding:
+    if _NAME.fullmatch(use.transport) is None or ("." in use.transport and not use.nexthop):
+        return warning(
+            use.origin, what=f"{use.said}: {use.transport} is no transport", why="the mail waits and is then returned",
+            cure=f"write smtp:[{use.transport}] for a server, or a name of master.cf's first column",
+        )  # fmt: skip
+    return error(
+        use.origin, what=f"{use.said}: master.cf has no service {use.transport}",
+        why="the mail waits and is then returned",
+        cure=f"name one of {', '.join(sorted(known))}" if len(known) < 12 else "add it to master.cf",
+    )  # fmt: skip
+
+
+def _program(use: Use, service: Service) -> Iterator[Finding]:
+    """What pipe(8) runs, and as whom."""
+    words = list(service.arguments)
+    program = next((word[5:] for word in words if word.startswith("argv=")), "")
+    user = next((word[5:] for word in words if word.startswith("user=")), "").partition(":")[0]
+    why = f"mail that {use.said} sends to {service.name} can't be delivered"
+    if program.startswith("/") and not os.access(program, os.X_OK):
+        yield error(
+            service.origin, what=f"service {service.key}: {program} is not there, or no program", why=why,
+            cure="install it, or use another transport",
+        )  # fmt: skip
+    if user and not _account(user):
+        yield error(
+            service.origin, what=f"service {service.key}: there is no user {user}", why=why,
+            cure=f"make it: useradd --system {user}",
+        )  # fmt: skip
+
+
+def _account(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _socket(settings: Settings, use: Use, service: Service) -> Iterator[Finding]:
+    """`lmtp:unix:private/dovecot-lmtp`: the other end's socket, in the queue directory."""
+    if service.command != "lmtp" or not use.nexthop.startswith("unix:"):
+        return
+    path = os.path.join(settings.text("queue_directory"), use.nexthop.removeprefix("unix:"))
+    try:
+        os.stat(path)
+    except PermissionError:
+        return
+    except OSError:
+        yield warning(
+            use.origin, what=f"{use.said}: nothing is at {path}", why="the mail waits until a server listens there",
+            cure="start the server (Dovecot?), or correct the path on one of both sides",
+        )  # fmt: skip
