@@ -32,7 +32,7 @@ from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
-from postwarden.deliver.smtp.tls import client_tls
+from postwarden.deliver.smtp.tls import client_tls, tls_policies
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
@@ -223,11 +223,28 @@ def _profile_exists(settings: Settings, key: str) -> None:
         raise ConfigError(settings.origin("cleanup_service_name", key), f"no cleanup service {name} in master.cf")
 
 
+class Carriage(Struct, frozen=True):
+    """What a carrier works with."""
+
+    deliverers: dict[str, SmtpDeliverer]
+    """By the name of the transport."""
+    refresh: Callable[[], list[Problem]]
+    """Look at tables again; to be called once a second."""
+    tables: bool
+    """There are some."""
+
+
 def carrier(
-    settings: Settings, around: Surroundings, tls: Callable[[str], ClientTls | None]
-) -> dict[str, SmtpDeliverer]:
+    settings: Settings,
+    around: Surroundings,
+    tls: Callable[[str], ClientTls | None],
+    *,
+    files: Mapping[str, str] = NOTHING_HANDED,
+    fetch: Fetch | None = None,
+) -> Carriage:
     """A deliverer for each master.cf entry whose command is smtp or lmtp; `tls(service)` makes its side of TLS.
     Raises ConfigError."""
+    tables = Tables.of(settings, lambda text: around.log.emit("smtp", Notice(text)), around.asker, files)
     own = (*settings.own_addresses(), *split(settings.text("proxy_interfaces")))
     deliverers = {}
     for service in settings.services:
@@ -244,6 +261,8 @@ def carrier(
         def warn(text: str, program: str = service.command, log_name: str = log_name) -> None:
             around.log.emit(program, Warn(text), log_name)
 
+        policies = tls_policies(settings, service.key, tables, warn)
+        policies.fetch = fetch
         deliverers[service.name] = SmtpDeliverer(
             profile,
             HostFinder(routing, around.names.dns, around.names.native, own=own, warn=warn),
@@ -251,9 +270,10 @@ def carrier(
             clock=around.clock,
             log=around.log,
             tls=tls(service.key),
+            policies=policies,
             log_name=log_name,
         )
-    return deliverers
+    return Carriage(deliverers, tables.refresh, any(True for _ in tables))
 
 
 def courier(
@@ -350,21 +370,23 @@ def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient:
 
 
 def _authorized(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str, str], bool]:
-    """Which local users may list and flush the queue; whom it can't look up may not. Raises ConfigError."""
+    """Which local users may list and flush the queue; whom it can't look up may not; Pending comes out of it.
+    Raises ConfigError."""
     names = ("authorized_mailq_users", "authorized_flush_users")
     lists = {name: MatchList(name, getattr(params, name), tables, settings.origin(name)) for name in names}
 
     def authorized(parameter: str, user: str) -> bool:
         try:
             return lists[parameter].match_string(user) is not None
-        except (TableError, Pending):
+        except TableError:
             return False
 
     return authorized
 
 
 def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str], bool]:
-    """Whether fast_flush_domains has a domain; what can't be looked up it has not. Raises ConfigError."""
+    """Whether fast_flush_domains has a domain; what can't be looked up it has not; Pending comes out of it.
+    Raises ConfigError."""
     name = "fast_flush_domains"
     parents = name in params.parent_domain_matches_subdomains
     domains = MatchList(name, params.fast_flush_domains, tables, settings.origin(name), parents=parents)
@@ -372,7 +394,7 @@ def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callab
     def served(domain: str) -> bool:
         try:
             return domains.match_domain(domain) is not None
-        except (TableError, Pending):
+        except TableError:
             return False
 
     return served

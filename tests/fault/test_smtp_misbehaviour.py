@@ -16,7 +16,8 @@ from postwarden.mail.host import Host
 from postwarden.net.clock import LoopClock
 from postwarden.net.dial import SocketDial
 from postwarden.net.stream import SocketStream
-from postwarden.net.tls_client import TlsClient, TlsSettings
+from postwarden.net.tls_client import TlsClient
+from postwarden.net.tls_settings import TlsSettings
 from postwarden.testing.config import settings
 from postwarden.testing.misbehaviour import Case, cases, comparable, content_cases
 from postwarden.testing.remote import Remote

@@ -17,6 +17,12 @@ class TlsFacts(Struct, frozen=True, array_like=True):
     server_name: str = ""
 
 
+class PeerCertificate(Struct, frozen=True):
+    der: bytes
+    names: tuple[str, ...] = ()
+    """Host names that it is for; none where its chain was not verified."""
+
+
 class Findings:
     """What was found out for the command at hand: who is asked again after a `decision.Pending` finds it here.
 

@@ -12,7 +12,7 @@ import contextlib
 import ssl
 from typing import Protocol, cast
 
-from postwarden.mail.session import TlsFacts
+from postwarden.mail.session import PeerCertificate, TlsFacts
 from postwarden.net.tls_layer import TlsLayer
 
 
@@ -45,6 +45,10 @@ class Stream(Protocol):
     local: tuple[str, int]
     tls: TlsFacts | None
 
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        """The peer's, under TLS; None where it has shown none."""
+
     def write(self, data: bytes) -> None:
         """Send, now or as soon as possible; never blocks. Without effect after `close`."""
 
@@ -60,6 +64,10 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """Close at once; what was not sent is dropped."""
+
+
+class UntrustedCertificate(Exception):
+    """The handshake failed: the chain of the peer's certificate does not lead to anybody whom we believe."""
 
 
 class Gate(Protocol):
@@ -149,6 +157,10 @@ class SocketStream(asyncio.Protocol):
 
     # Stream
 
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        return None if self._layer is None else self._layer.certificate
+
     def write(self, data: bytes) -> None:
         # asyncio itself goes on taking bytes while it still sends what was written before close.
         if self._transport is None or self._closing:
@@ -211,7 +223,10 @@ class SocketStream(asyncio.Protocol):
                 self._send(layer.take())
         except ssl.SSLError as error:
             self._send(layer.take())
-            self._abandon(error)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self._abandon(UntrustedCertificate(error.verify_message))
+            else:
+                self._abandon(error)
             return
         if plain and not self._closing:
             self._handler.received(plain)

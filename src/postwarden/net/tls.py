@@ -12,22 +12,29 @@ from msgspec import Struct
 
 from postwarden.net.clock import Clock
 from postwarden.net.stream import Stream
-from postwarden.net.tls_client import TlsSettings, TlsSettingsError, limit
+from postwarden.net.tls_settings import (
+    TlsSettings,
+    TlsSettingsError,
+    chain_pairs,
+    limit,
+    load_authorities,
+    load_certificates,
+)
 
 _LOOK_EVERY = 1.0
-_MAX_FILE = 1 << 20
 
 
 class ServerTlsSettings(Struct, frozen=True):
     """Postfix's smtpd_tls_ parameters of that meaning. Files are PEM."""
 
-    policy: TlsSettings = TlsSettings()
-    """Protocols, ciphers, exclusions; its certificate is not used."""
-    cert_file: str = ""
-    key_file: str = ""
+    settings: TlsSettings = TlsSettings()
+    opportunistic: bool = False
+    """Clients that can't do better are served in clear."""
     chain_files: tuple[str, ...] = ()
-    """Each with a key and its chain, or the key and the chain in two files that follow each other. Instead of
-    cert_file and key_file."""
+    """Each with a key and its chain, or the key and the chain in two files that follow each other. Instead of the
+    certificates of `settings`."""
+    dh_file: str = ""
+    """Parameters of finite-field Diffie-Hellman; empty: no such ciphers (but those of TLS 1.3)."""
 
 
 class ServerTls:
@@ -73,7 +80,7 @@ class ServerTls:
 
     def _versions(self) -> tuple[tuple[int, int, int], ...]:
         settings = self._settings
-        files = settings.chain_files or (settings.cert_file, settings.key_file)
+        files = settings.chain_files or tuple(file for pair in settings.settings.pairs for file in pair)
         return tuple(_version(self._where.get(file, file)) for file in files if file)
 
 
@@ -81,51 +88,31 @@ def server_context(settings: ServerTlsSettings, where: Mapping[str, str]) -> ssl
     """Raises TlsSettingsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if not settings.settings.library.server_order:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 1  # a mail client keeps one session a server; each ticket costs 30 µs
     try:
-        limit(context, settings.policy)
+        limit(context, settings.settings, weak=settings.opportunistic)
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS server: {error}") from error
     pairs = _pairs(settings, where)
     if not pairs:
         raise TlsSettingsError("TLS server: no certificate is configured")
-    for cert_file, key_file in pairs:
+    load_authorities(context, settings.settings)
+    load_certificates(context, pairs, where, "TLS certificate")
+    if settings.dh_file:
         try:
-            context.load_cert_chain(where.get(cert_file, cert_file), where.get(key_file, key_file) or None)
+            context.load_dh_params(where.get(settings.dh_file, settings.dh_file))
         except (OSError, ssl.SSLError) as error:
-            names = cert_file if key_file in ("", cert_file) else f"{cert_file}, {key_file}"
-            raise TlsSettingsError(f"TLS certificate: {names}: {error}") from error
+            raise TlsSettingsError(f"TLS parameters: {settings.dh_file}: {error}") from error
     return context
 
 
 def _pairs(settings: ServerTlsSettings, where: Mapping[str, str]) -> list[tuple[str, str]]:
     """(certificates, key) files. Raises TlsSettingsError."""
     if not settings.chain_files:
-        return [(settings.cert_file, settings.key_file)] if settings.cert_file else []
-    pairs, key = [], ""
-    for file in settings.chain_files:
-        text = _read(where.get(file, file), file)
-        has_key = b"PRIVATE KEY-----" in text
-        if b"-----BEGIN CERTIFICATE-----" in text:
-            if not has_key and not key:
-                raise TlsSettingsError(f"TLS certificate: {file}: no private key in it, nor in a file before it")
-            pairs.append((file, file if has_key else key))
-            key = ""
-        elif has_key:
-            key = file
-        else:
-            raise TlsSettingsError(f"TLS certificate: {file}: neither a certificate nor a private key")
-    if key:
-        raise TlsSettingsError(f"TLS certificate: {key}: no certificate for this key")
-    return pairs
-
-
-def _read(path: str, name: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_MAX_FILE)
-    except OSError as error:
-        raise TlsSettingsError(f"TLS certificate: {name}: {error.strerror}") from error
+        return list(settings.settings.pairs)
+    return chain_pairs(settings.chain_files, where)
 
 
 def _version(path: str) -> tuple[int, int, int]:

@@ -1,112 +1,95 @@
-"""TLS when we are the client. Opportunistic and enforced encryption without a look at the certificate: whom we talk to
-is not known, what we say is not heard by others (smtp_tls_security_level may and encrypt)."""
+"""TLS when we are the client: opportunistic, enforced, or with a certificate that has to be the right one.
+
+Chains are verified here, by OpenSSL, in the handshake; whose name or fingerprint a certificate must have is the
+caller's affair, who looks at `Stream.certificate` before anything is said.
+"""
 
 import ssl
-import warnings
 
 from msgspec import Struct
 
 from postwarden.net.stream import Stream
+from postwarden.net.tls_settings import (
+    TlsSettings,
+    TlsSettingsError,
+    limit,
+    load_authorities,
+    load_certificates,
+)
 
-_VERSIONS = {
-    "tlsv1": ssl.TLSVersion.TLSv1,
-    "tlsv1.0": ssl.TLSVersion.TLSv1,
-    "tlsv1.1": ssl.TLSVersion.TLSv1_1,
-    "tlsv1.2": ssl.TLSVersion.TLSv1_2,
-    "tlsv1.3": ssl.TLSVersion.TLSv1_3,
-}
-_GRADES = {
-    # OpenSSL's names; Postfix's tls_medium_cipherlist and the like, in what they mean.
-    "high": "aNULL:-aNULL:HIGH:@STRENGTH",
-    "medium": "aNULL:-aNULL:HIGH:MEDIUM:+RC4:@STRENGTH",
-    "low": "aNULL:-aNULL:HIGH:MEDIUM:LOW:+RC4:@STRENGTH",
-    "export": "aNULL:-aNULL:HIGH:MEDIUM:LOW:+RC4:@STRENGTH",
-    "null": "eNULL:!aNULL",
-}
+_UNVERIFIED = frozenset(("may", "encrypt", "fingerprint"))
+_VERIFIED = frozenset(("verify", "secure"))
+_MAX_CONTEXTS = 100
+"""Each is 100 KB or so; a policy table can ask for any number of combinations."""
 
 
-class TlsSettings(Struct, frozen=True):
-    """Postfix's parameters of that meaning. Files are PEM."""
+class Wanted(Struct, frozen=True):
+    """TLS as one destination gets it."""
 
-    protocols: tuple[str, ...] = (">=TLSv1",)
-    ciphers: str = "medium"
-    exclude: tuple[str, ...] = ()
-    cert_file: str = ""
-    key_file: str = ""
-
-
-class TlsSettingsError(ValueError):
-    """A setting that makes no sense, or a certificate that can't be loaded."""
+    level: str
+    """none, may, encrypt, fingerprint, verify, secure."""
+    protocols: tuple[str, ...] = ()
+    """Instead of those of the settings; and so on."""
+    ciphers: str = ""
+    exclude: tuple[str, ...] | None = None
 
 
 class TlsClient:
-    """`deliver.smtp.protocols.ClientTls`: one context for `may`, one for the levels that insist."""
+    """`deliver.smtp.protocols.ClientTls`, over one set of settings for `may` and one for the levels that insist."""
 
-    def __init__(self, may: TlsSettings, mandatory: TlsSettings) -> None:
-        self._may = client_context(may)
-        self._mandatory = client_context(mandatory)
+    def __init__(self, may: TlsSettings, mandatory: TlsSettings, levels: tuple[str, ...] = ("may", "encrypt")) -> None:
+        """`levels`: those that are made now, so that what is wrong with them is known at once. Raises
+        TlsSettingsError."""
+        self._may, self._mandatory = may, mandatory
+        self._contexts: dict[Wanted, ssl.SSLContext] = {}
+        for level in levels:
+            self._context(Wanted(level))
 
-    def start(self, stream: Stream, level: str, server_name: str) -> bool:
-        if level not in ("may", "encrypt"):
+    def start(self, stream: Stream, wanted: Wanted, server_name: str) -> bool:
+        if wanted.level not in _UNVERIFIED | _VERIFIED:
             return False
-        context = self._may if level == "may" else self._mandatory
+        try:
+            context = self._context(wanted)
+        except TlsSettingsError:
+            return False
         stream.start_tls(context, server_side=False, server_name=server_name)
         return True
 
+    def _context(self, wanted: Wanted) -> ssl.SSLContext:
+        known = self._contexts.get(wanted)
+        if known is None:
+            if len(self._contexts) >= _MAX_CONTEXTS:
+                self._contexts.clear()
+            known = self._contexts[wanted] = client_context(self._settings(wanted), wanted.level)
+        return known
 
-def client_context(settings: TlsSettings) -> ssl.SSLContext:
-    """A context that checks no certificate. Raises TlsSettingsError."""
+    def _settings(self, wanted: Wanted) -> TlsSettings:
+        base = self._may if wanted.level == "may" else self._mandatory
+        return TlsSettings(
+            wanted.protocols or base.protocols,
+            wanted.ciphers or base.ciphers,
+            base.exclude if wanted.exclude is None else wanted.exclude,
+            base.cert_file,
+            base.key_file,
+            base.more,
+            base.ca_file,
+            base.ca_path,
+            base.library,
+        )
+
+
+def client_context(settings: TlsSettings, level: str = "encrypt") -> ssl.SSLContext:
+    """Raises TlsSettingsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    verified = level in _VERIFIED
+    context.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
     context.options |= ssl.OP_NO_COMPRESSION
     try:
-        limit(context, settings)
+        limit(context, settings, anonymous=level in ("may", "encrypt"), weak=level == "may")
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS client: {error}") from error
-    if settings.cert_file and settings.cert_file != "none":
-        try:
-            context.load_cert_chain(settings.cert_file, settings.key_file or settings.cert_file)
-        except (OSError, ssl.SSLError) as error:
-            names = ", ".join(dict.fromkeys(name for name in (settings.cert_file, settings.key_file) if name))
-            raise TlsSettingsError(f"TLS client: {names}: {error}") from error
+    if verified:
+        load_authorities(context, settings)
+    load_certificates(context, settings.pairs, {}, "TLS client")
     return context
-
-
-def limit(context: ssl.SSLContext, settings: TlsSettings) -> None:
-    """Allow the protocols and ciphers that `settings` names. Raises TlsSettingsError, ssl.SSLError."""
-    _limit_versions(context, settings.protocols)
-    grade = _GRADES.get(settings.ciphers.lower())
-    if grade is None:
-        raise TlsSettingsError(f"no such cipher grade: {settings.ciphers}")
-    context.set_ciphers(":".join([grade, *(f"!{name}" for name in settings.exclude)]))
-
-
-def _limit_versions(context: ssl.SSLContext, protocols: tuple[str, ...]) -> None:
-    """`>=TLSv1.2`, `<=TLSv1.3`, or the older form: names to use, `!name` for those not to use."""
-    low, high = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_3
-    chosen, refused = set(), set()
-    for word in protocols:
-        name = word.lstrip("!<>=").lower()
-        if name in ("sslv2", "sslv3"):
-            continue
-        version = _VERSIONS.get(name)
-        if version is None:
-            raise TlsSettingsError(f"no such TLS protocol: {word}")
-        if word.startswith(">="):
-            low = version
-        elif word.startswith("<="):
-            high = version
-        elif word.startswith("!"):
-            refused.add(version)
-        else:
-            chosen.add(version)
-    allowed = [v for v in sorted(_VERSIONS.values()) if low <= v <= high and v not in refused]
-    if chosen:
-        allowed = [v for v in allowed if v in chosen]
-    if not allowed:
-        raise TlsSettingsError(f"no TLS protocol is left by: {' '.join(protocols)}")
-    with warnings.catch_warnings():
-        # TLS 1.0 and 1.1 are deprecated, and better than the clear text that opportunistic TLS falls back to.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version, context.maximum_version = allowed[0], allowed[-1]

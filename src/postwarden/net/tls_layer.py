@@ -7,8 +7,10 @@ closing alert goes with its last. Each write that is saved is a wake-up of the p
 
 import contextlib
 import ssl
+from collections.abc import Mapping
+from typing import Any
 
-from postwarden.mail.session import TlsFacts
+from postwarden.mail.session import PeerCertificate, TlsFacts
 
 _RECORD = 1 << 14
 """The most plain text that one TLS record holds (RFC 8446 5.1)."""
@@ -83,7 +85,20 @@ class TlsLayer:
         return self.take()
 
     @property
+    def certificate(self) -> PeerCertificate | None:
+        """The peer's. Its names are read only of one that OpenSSL has verified."""
+        der = self._tls.getpeercert(True)
+        return None if der is None else PeerCertificate(der, _names(self._tls.getpeercert() or {}))
+
+    @property
     def facts(self) -> TlsFacts:
         """Of the established layer."""
         cipher, protocol, bits = self._tls.cipher() or ("unknown", "unknown", 0)
         return TlsFacts(self._tls.version() or protocol, cipher, bits)
+
+
+def _names(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """DNS names; without any the common name counts, as Postfix has it (RFC 6125 6.4.4)."""
+    names = tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
+    subject = (pair for part in certificate.get("subject", ()) for pair in part)
+    return names or tuple(value for kind, value in subject if kind == "commonName")[-1:]

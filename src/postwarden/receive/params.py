@@ -68,7 +68,14 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_tls_wrappermode: bool
     smtpd_tls_cert_file: str
     smtpd_tls_key_file: str
+    smtpd_tls_eccert_file: str
+    smtpd_tls_eckey_file: str
+    smtpd_tls_dcert_file: str
+    smtpd_tls_dkey_file: str
     smtpd_tls_chain_files: tuple[str, ...]
+    smtpd_tls_CAfile: str
+    smtpd_tls_CApath: str
+    smtpd_tls_dh1024_param_file: str
     smtpd_tls_protocols: tuple[str, ...]
     smtpd_tls_mandatory_protocols: tuple[str, ...]
     smtpd_tls_ciphers: str

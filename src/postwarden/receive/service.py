@@ -7,13 +7,14 @@ from msgspec import Struct
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
+from postwarden.config.tls import tls_library
 from postwarden.config.view import view
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
 from postwarden.net.clock import Clock
 from postwarden.net.log import Log
 from postwarden.net.tls import ServerTls, ServerTlsSettings
-from postwarden.net.tls_client import TlsSettings, TlsSettingsError
+from postwarden.net.tls_settings import TlsLibrary, TlsSettings, TlsSettingsError
 from postwarden.net.waiting import Waiting
 from postwarden.receive.clients import Clients, Standing
 from postwarden.receive.counters import Counters
@@ -210,24 +211,43 @@ class Service:
         if self.tls_level == "none":
             return None
         must = self.tls_level == "encrypt"
-        policy = TlsSettings(
-            protocols=params.smtpd_tls_mandatory_protocols if must else params.smtpd_tls_protocols,
-            ciphers=params.smtpd_tls_mandatory_ciphers if must else params.smtpd_tls_ciphers,
-            exclude=(
-                *params.smtpd_tls_exclude_ciphers,
-                *(params.smtpd_tls_mandatory_exclude_ciphers if must else ()),
-            ),
-        )
-        cert, key, chain = params.smtpd_tls_cert_file, params.smtpd_tls_key_file, params.smtpd_tls_chain_files
+        library = tls_library(self._settings, self._key)
+        chain = params.smtpd_tls_chain_files
         name = "smtpd_tls_chain_files" if chain else "smtpd_tls_cert_file"
         origin = self._settings.origin(name, self._key)
-        if not chain and cert in ("", "none"):
+        found = ServerTlsSettings(server_tls(params, library, must=must), not must, chain, _dh_file(params))
+        if not chain and not found.settings.pairs:
             origin = self._settings.origin("smtpd_tls_security_level", self._key)
             raise ConfigError(origin, "TLS is asked for, and smtpd_tls_cert_file or smtpd_tls_chain_files is not set")
         try:
-            return ServerTls(ServerTlsSettings(policy, cert, key, chain), self.clock, self.warn, files)
+            return ServerTls(found, self.clock, self.warn, files)
         except TlsSettingsError as error:
             raise ConfigError(origin, str(error)) from error
+
+
+def server_tls(params: SmtpdParams, library: TlsLibrary, *, must: bool) -> TlsSettings:
+    """`must`: clients have to use TLS, and the smtpd_tls_mandatory_ parameters hold."""
+    exclude = params.smtpd_tls_mandatory_exclude_ciphers if must else ()
+    return TlsSettings(
+        params.smtpd_tls_mandatory_protocols if must else params.smtpd_tls_protocols,
+        params.smtpd_tls_mandatory_ciphers if must else params.smtpd_tls_ciphers,
+        (*params.smtpd_tls_exclude_ciphers, *exclude),
+        params.smtpd_tls_cert_file,
+        params.smtpd_tls_key_file,
+        (
+            (params.smtpd_tls_eccert_file, params.smtpd_tls_eckey_file),
+            (params.smtpd_tls_dcert_file, params.smtpd_tls_dkey_file),
+        ),
+        params.smtpd_tls_CAfile,
+        params.smtpd_tls_CApath,
+        library,
+    )
+
+
+def _dh_file(params: SmtpdParams) -> str:
+    """`auto` and `none` are no files."""
+    name = params.smtpd_tls_dh1024_param_file
+    return "" if name.lower() in ("auto", "none") else name
 
 
 def session_limit(settings: Settings, key: str) -> int:

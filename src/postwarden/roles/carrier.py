@@ -3,9 +3,10 @@
 It keeps nothing. A carrier that dies leaves jobs that the courier gives to another.
 """
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from postwarden import pipeline
 from postwarden.config.settings import Settings
@@ -13,13 +14,15 @@ from postwarden.deliver.body import FileBody
 from postwarden.deliver.smtp.tls import client_tls
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer, Troubled
-from postwarden.mail.events import Failure
+from postwarden.mail.events import Failure, Warn
 from postwarden.mail.status import Status, Timing
+from postwarden.net.asking import Threads
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
 from postwarden.roles.life import Life, run
 
 _WATCH = 60.0
+_LOOK_EVERY = 1.0
 _LINGER = 0.2
 """How long a drained carrier still reads jobs that were on their way to it."""
 
@@ -30,14 +33,25 @@ class Carrier:
         self._channels: list[Channel[Job]] = []
         settings = life.settings
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
-        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop))
-        self._deliverers = pipeline.carrier(settings, around, lambda service: client_tls(settings, service, life.files))
+        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop), Threads(life.loop))
+        carriage = pipeline.carrier(
+            settings,
+            around,
+            lambda service: client_tls(settings, service, life.files),
+            files=life.files,
+            fetch=self._fetch,
+        )
+        self._deliverers = carriage.deliverers
+        self._refresh = carriage.refresh
+        self._tasks: set[asyncio.Task[None]] = set()
         for deliverer in self._deliverers.values():
             deliverer.troubled = self._troubled
         self._open = 0
         self._draining = False
         life.ready()
         self._watch()
+        if carriage.tables:
+            self._look()
 
     def link(self, link: Link, sock: socket.socket) -> None:
         """To the courier; after its restart to the new one. There may be two: who asks for a channel while one is on
@@ -101,6 +115,23 @@ class Carrier:
         self._life.clock.call_later(_WATCH, self._watch)
         for deliverer in self._deliverers.values():
             deliverer.watch()
+
+    def _look(self) -> None:
+        self._life.clock.call_later(_LOOK_EVERY, self._look)
+        for problem in self._refresh():
+            self._life.log.emit("smtp", Warn(str(problem)))
+
+    def _fetch(self, fetch: Callable[[], Awaitable[None]], done: Callable[[], None]) -> None:
+        async def run() -> None:
+            try:
+                await fetch()
+            except Exception as error:  # a fetch keeps its errors as facts: this is a bug of ours, and mail goes on
+                self._life.log.emit("smtp", Failure(f"internal error: {error!r}"))
+            done()
+
+        task = self._life.loop.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _unlinked(self, channel: Channel[Job]) -> None:
         self._channels.remove(channel)

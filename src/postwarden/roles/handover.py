@@ -9,15 +9,17 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.spool.layout import spool_directory
 
-_SECRET_PARAMETERS = ("smtpd_tls_key_file", "smtpd_tls_cert_file", "smtpd_tls_chain_files", "smtpd_tls_dkey_file",
-                      "smtpd_tls_dcert_file", "smtpd_tls_eckey_file", "smtpd_tls_eccert_file",
-                      "smtp_tls_key_file", "smtp_tls_cert_file", "smtp_tls_chain_files")  # fmt: skip
+_SECRETS = ("key_file", "cert_file", "chain_files", "eckey_file", "eccert_file", "dkey_file", "dcert_file")
+_SECRET_PARAMETERS = {
+    command: tuple(f"{command}_tls_{name}" for name in _SECRETS) for command in ("smtpd", "smtp", "lmtp")
+}
 _SYSLOG = "/dev/log"
 _DEFINED = re.compile(r"\b(?:mysql|pgsql|ldap|sqlite|memcache|mongodb):([./][^\s,{}]+)")
 _DEPTH = 4
@@ -30,12 +32,11 @@ class Handover:
 
     def __init__(self, settings: Settings) -> None:
         keys: dict[str, None] = {}
-        services = ["", *(s.key for s in settings.services if s.command == "smtpd")]
-        for name in _SECRET_PARAMETERS:
-            for service in services:
-                for path in settings.text(name, service).replace(",", " ").split():
-                    if path.startswith("/") and _is_private(path):
-                        keys[path] = None
+        for command, names in _SECRET_PARAMETERS.items():
+            services = ["", *(s.key for s in settings.services if s.command == command)]
+            for path in _files(settings, names, services):
+                if path.startswith("/") and _is_private(path):
+                    keys[path] = None
         self.tables = tuple(_definitions(settings))
         """What a role needs that has no business with keys."""
         self.paths = tuple(keys | dict.fromkeys(self.tables))
@@ -87,6 +88,12 @@ class LogTarget:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _files(settings: Settings, names: tuple[str, ...], services: list[str]) -> Iterator[str]:
+    for name in names:
+        for service in services:
+            yield from settings.text(name, service).replace(",", " ").split()
 
 
 def _own(fd: int) -> int:

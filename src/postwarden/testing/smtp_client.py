@@ -8,16 +8,21 @@ from postwarden.deliver.body import Body
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.ipc.records import Job, Outcome
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.events import Event
 from postwarden.mail.host import Host
+from postwarden.mail.session import PeerCertificate
 from postwarden.mail.status import Status
 from postwarden.net.stream import Handler, Stream
+from postwarden.net.tls_client import Wanted
+from postwarden.tables.opening import Tables
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
 from postwarden.testing.misbehaviour import HEAD, Case
 from postwarden.testing.remote import MemoryDial, Remote, Script
+from postwarden.testing.stream import MemoryStream
 
 BODY = b"Hello.\r\n"
 HOST = Host("mx.remote.example", "127.0.0.9", 25, domain="rcpt.example")
@@ -54,9 +59,16 @@ class FixedHosts:
 
 
 class PlayedTls:
-    """A `ClientTls` over memory streams, which play the handshake."""
+    """A `ClientTls` over memory streams, which play the handshake; the server shows `certificate`."""
 
-    def start(self, stream: Stream, level: str, server_name: str) -> bool:
+    def __init__(self, certificate: PeerCertificate | None = None) -> None:
+        self.certificate = certificate
+        self.wanted: list[Wanted] = []
+
+    def start(self, stream: Stream, wanted: Wanted, server_name: str) -> bool:
+        self.wanted.append(wanted)
+        if isinstance(stream, MemoryStream):
+            stream.certificate = self.certificate
         stream.start_tls(None, server_side=False, server_name=server_name)  # type: ignore[arg-type]
         return True
 
@@ -85,13 +97,18 @@ class Bench:
     ) -> None:
         self.clock = VirtualClock()
         self.log = KeptLog()
+        self.warnings: list[str] = []
+        """Of TLS policies."""
         self.remotes: list[Remote] = []
         self._scripts = list(scripts) or [Script(lmtp=lmtp)]
         self.hosts = hosts or FixedHosts()
         self.dial = MemoryDial(self.clock, servers or {(HOST.address, 25): self.server}, chunk=chunk)
         config = settings("".join(f"{name} = {value}\n" for name, value in parameters.items()))
         profile = lmtp_profile(view(LmtpParams, config)) if lmtp else smtp_profile(view(SmtpParams, config))
-        self.deliverer = SmtpDeliverer(profile, self.hosts, self.dial, clock=self.clock, log=self.log, tls=tls)
+        policies = tls_policies(config, "lmtp/unix" if lmtp else "", Tables.of(config), self.warnings.append)
+        self.deliverer = SmtpDeliverer(
+            profile, self.hosts, self.dial, clock=self.clock, log=self.log, tls=tls, policies=policies
+        )
 
     def server(self) -> Remote:
         """A server for the next connection: by the next script, or the last one again."""

@@ -9,7 +9,7 @@ as they would break a real one.
 import ssl
 from collections import deque
 
-from postwarden.mail.session import TlsFacts
+from postwarden.mail.session import PeerCertificate, TlsFacts
 from postwarden.net.clock import Clock
 from postwarden.net.stream import Handler, Stream
 
@@ -27,6 +27,7 @@ class MemoryStream:
         self.other: MemoryStream
         self.written = bytearray()
         self.server_name = ""
+        self.certificate: PeerCertificate | None = None
         self._clock = clock
         self._chunk = chunk
         self._high_water = high_water

@@ -2,9 +2,10 @@ import ssl
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from postwarden.net.tls import ServerTls, ServerTlsSettings, server_context
-from postwarden.net.tls_client import TlsSettings, TlsSettingsError
+from postwarden.net.tls_settings import TlsSettings, TlsSettingsError
 from postwarden.testing.certificate import write_certificate
 from postwarden.testing.clock import VirtualClock
 
@@ -58,7 +59,7 @@ def served(tls: ServerTls) -> bytes:
 def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
     clock, problems = VirtualClock(), []
     pem = make(tmp_path / "mx.pem")
-    tls = ServerTls(ServerTlsSettings(cert_file=pem, key_file=pem), clock, problems.append)
+    tls = ServerTls(ServerTlsSettings(TlsSettings(cert_file=pem, key_file=pem)), clock, problems.append)
     before = served(tls)
     make(tmp_path / "new.pem").encode()
     (tmp_path / "new.pem").rename(pem)
@@ -71,7 +72,7 @@ def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path) -> No
 def test_a_renewed_certificate_that_is_broken_is_reported_and_the_old_one_stays(tmp_path: Path) -> None:
     clock, problems = VirtualClock(), []
     pem = make(tmp_path / "mx.pem")
-    tls = ServerTls(ServerTlsSettings(cert_file=pem, key_file=pem), clock, problems.append)
+    tls = ServerTls(ServerTlsSettings(TlsSettings(cert_file=pem, key_file=pem)), clock, problems.append)
     before = served(tls)
     Path(pem).write_text("half a file")
     clock.advance(2)
@@ -84,7 +85,9 @@ def test_a_renewed_certificate_that_is_broken_is_reported_and_the_old_one_stays(
 def test_files_that_the_master_hands_over_are_read_where_they_are(tmp_path: Path) -> None:
     clock = VirtualClock()
     where = {"/etc/mx.pem": make(tmp_path / "one.pem")}
-    tls = ServerTls(ServerTlsSettings(cert_file="/etc/mx.pem", key_file="/etc/mx.pem"), clock, print, where)
+    tls = ServerTls(
+        ServerTlsSettings(TlsSettings(cert_file="/etc/mx.pem", key_file="/etc/mx.pem")), clock, print, where
+    )
     before = served(tls)
     where["/etc/mx.pem"] = make(tmp_path / "two.pem")
     clock.advance(2)
@@ -94,7 +97,7 @@ def test_files_that_the_master_hands_over_are_read_where_they_are(tmp_path: Path
 def test_a_ticket_of_one_service_resumes_nothing_at_another(tmp_path: Path) -> None:
     """Postfix, 20260805: the session cache was shared between services of different policies."""
     pem = make(tmp_path / "mx.pem")
-    settings = ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",)), cert_file=pem, key_file=pem)
+    settings = ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",), cert_file=pem, key_file=pem))
     smtp = ServerTls(settings, VirtualClock(), print)
     submission = ServerTls(settings, VirtualClock(), print)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -109,7 +112,7 @@ def test_chain_files_with_key_and_certificate_apart(tmp_path: Path) -> None:
     key, certificate = split(make(tmp_path / "mx.pem"))
     both = make(tmp_path / "other.pem")
     server_context(ServerTlsSettings(chain_files=(key, certificate, both)), {})
-    server_context(ServerTlsSettings(cert_file=certificate, key_file=key), {})
+    server_context(ServerTlsSettings(TlsSettings(cert_file=certificate, key_file=key)), {})
 
 
 @pytest.mark.parametrize(
@@ -145,10 +148,10 @@ def test_bad_chain_files_are_named(tmp_path: Path, order: str, text: str) -> Non
 def test_bad_policies(tmp_path: Path, policy: TlsSettings) -> None:
     pem = make(tmp_path / "mx.pem")
     with pytest.raises(TlsSettingsError):
-        server_context(ServerTlsSettings(policy, cert_file=pem, key_file=pem), {})
+        server_context(ServerTlsSettings(structs.replace(policy, cert_file=pem, key_file=pem)), {})
 
 
 def test_protocols_are_limited(tmp_path: Path) -> None:
     pem = make(tmp_path / "mx.pem")
-    context = server_context(ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",)), cert_file=pem, key_file=pem), {})
+    context = server_context(ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",), cert_file=pem, key_file=pem)), {})
     assert shake(context).version() == "TLSv1.2"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from postwarden.net.tls_client import TlsClient, TlsSettings, TlsSettingsError, client_context
+from postwarden.net.tls_client import TlsClient, Wanted, client_context
+from postwarden.net.tls_settings import TlsSettings, TlsSettingsError
 from postwarden.testing.stream import Recorder
 
 
@@ -93,9 +94,12 @@ def test_levels_that_are_not_ours_are_not_played() -> None:
             self.started = (context.verify_mode, server_side, server_name)
 
     client = TlsClient(TlsSettings(), TlsSettings((">=TLSv1.2",)))
-    for level in ("none", "verify", "secure", "dane", "fingerprint", ""):
+    for level in ("none", "dane", "dane-only", "invalid", ""):
         stream = Stream()
-        assert not client.start(stream, level, "")  # type: ignore[arg-type]
+        assert not client.start(stream, Wanted(level), "")  # type: ignore[arg-type]
         assert stream.started == ()
-    assert client.start(stream, "encrypt", "mx.example.com")  # type: ignore[arg-type]
+    assert client.start(stream, Wanted("encrypt"), "mx.example.com")  # type: ignore[arg-type]
     assert stream.started == (ssl.CERT_NONE, False, "mx.example.com")
+    assert client.start(stream, Wanted("secure"), "")  # type: ignore[arg-type]
+    assert stream.started == (ssl.CERT_REQUIRED, False, "")
+    assert not client.start(stream, Wanted("encrypt", ciphers="strong"), "")  # type: ignore[arg-type]

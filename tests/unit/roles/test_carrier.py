@@ -109,7 +109,7 @@ def test_tls_is_only_where_it_is_wanted() -> None:
     assert client_tls(settings(smtp_tls_security_level="none", smtp_use_tls="no"), "", {}) is None
 
 
-@pytest.mark.parametrize("level", ["dane", "verify", "secure", "fingerprint", "dane-only", "nonsense"])
+@pytest.mark.parametrize("level", ["dane-only", "nonsense"])
 def test_a_level_that_is_not_there_is_refused_and_never_less(level: str) -> None:
     with pytest.raises(ConfigError, match=rf"main\.cf:1: .*smtp_tls_security_level = {level}"):
         client_tls(settings(f"smtp_tls_security_level = {level}\n"), "", {})

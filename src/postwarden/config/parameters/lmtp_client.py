@@ -75,7 +75,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     text("lmtp_tls_CApath"),
     switch("lmtp_tls_block_early_mail_reply"),
     text("lmtp_tls_cert_file"),
-    text("lmtp_tls_chain_files"),
+    items("lmtp_tls_chain_files"),
     text("lmtp_tls_ciphers", "medium"),
     switch("lmtp_tls_connection_reuse"),
     text("lmtp_tls_dcert_file"),

@@ -10,6 +10,20 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
+    lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_cert_file lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_dcert_file
+    lmtp_tls_dkey_file lmtp_tls_eccert_file lmtp_tls_eckey_file lmtp_tls_enforce_peername
+    lmtp_tls_exclude_ciphers lmtp_tls_fingerprint_cert_match lmtp_tls_fingerprint_digest lmtp_tls_key_file
+    lmtp_tls_mandatory_ciphers lmtp_tls_mandatory_exclude_ciphers lmtp_tls_mandatory_protocols
+    lmtp_tls_policy_maps lmtp_tls_protocols lmtp_tls_secure_cert_match lmtp_tls_verify_cert_match
+    smtp_tls_CAfile smtp_tls_CApath smtp_tls_cert_file smtp_tls_chain_files smtp_tls_ciphers smtp_tls_dcert_file
+    smtp_tls_dkey_file smtp_tls_eccert_file smtp_tls_eckey_file smtp_tls_enforce_peername
+    smtp_tls_exclude_ciphers smtp_tls_fingerprint_cert_match smtp_tls_fingerprint_digest smtp_tls_key_file
+    smtp_tls_mandatory_ciphers smtp_tls_mandatory_exclude_ciphers smtp_tls_mandatory_protocols
+    smtp_tls_policy_maps smtp_tls_protocols smtp_tls_secure_cert_match smtp_tls_verify_cert_match
+    smtpd_tls_CAfile smtpd_tls_CApath smtpd_tls_dcert_file smtpd_tls_dh1024_param_file smtpd_tls_dkey_file
+    smtpd_tls_eccert_file smtpd_tls_eckey_file tls_append_default_CA tls_disable_workarounds
+    tls_export_cipherlist tls_high_cipherlist tls_low_cipherlist tls_medium_cipherlist tls_null_cipherlist
+    tls_preempt_cipherlist tls_ssl_options tls_wildcard_matches_multiple_labels
     2bounce_notice_recipient access_map_defer_code access_map_reject_code alias_database alias_maps
     allow_mail_to_files allow_percent_hack allow_untrusted_routing always_add_missing_headers always_bcc
     anvil_rate_time_unit append_at_myorigin append_dot_mydomain authorized_flush_users authorized_mailq_users
@@ -162,7 +176,40 @@ _REASONS = (
     ("for tests of Postfix itself", "fault_injection_code destination_concurrency_feedback_debug"),
     ("the queue is sorted by due time: nothing is skipped", "qmgr_fudge_factor"),
     ("what waits for a site is noted with the message", "fast_flush_purge_time fast_flush_refresh_time"),
-    ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file tls_export_cipherlist"),
+    (
+        "sessions are resumed by tickets, which need no data base",
+        """
+        lmtp_tls_session_cache_database lmtp_tls_session_cache_timeout smtp_tls_session_cache_database
+        smtp_tls_session_cache_timeout smtpd_tls_always_issue_session_ids smtpd_tls_session_cache_database
+        smtpd_tls_session_cache_timeout tls_session_ticket_cipher
+    """,
+    ),
+    (
+        "connections with TLS are kept and used again as others are",
+        "lmtp_tls_connection_reuse smtp_tls_connection_reuse",
+    ),
+    ("as in Postfix since 3.6: the curve that both sides like best", "smtpd_tls_eecdh_grade"),
+    ("OpenSSL's own curves are used", "tls_eecdh_auto_curves tls_eecdh_strong_curve tls_eecdh_ultra_curve"),
+    (
+        "OpenSSL's own limit for the length of a chain holds",
+        """
+        lmtp_tls_scert_verifydepth smtp_tls_scert_verifydepth smtpd_tls_ccert_verifydepth
+    """,
+    ),
+    (
+        "what is sent in clear before a handshake never counts as sent under TLS",
+        """
+        lmtp_tls_block_early_mail_reply smtp_tls_block_early_mail_reply
+    """,
+    ),
+    (
+        "OpenSSL's configuration is the system's; openssl.cnf of its own per program is not read",
+        """
+        tls_config_file tls_config_name
+    """,
+    ),
+    ("the peer's closing alert is never waited for", "tls_fast_shutdown_enable"),
+    ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file"),
 )
 
 NO_EFFECT: Mapping[str, str] = MappingProxyType({name: why for why, names in _REASONS for name in names.split()})

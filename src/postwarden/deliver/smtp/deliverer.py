@@ -8,7 +8,8 @@ from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.cache import SessionCache
 from postwarden.deliver.smtp.delivery import Delivery, Done
 from postwarden.deliver.smtp.params import Profile
-from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log
+from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log, Policies
+from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job, Troubled
 from postwarden.mail.events import Event, Failure, Warn
@@ -39,11 +40,13 @@ class SmtpDeliverer:
         clock: Clock,
         log: Log,
         tls: ClientTls | None = None,
+        policies: Policies | None = None,
         log_name: str = "",
     ) -> None:
         self.profile = profile
         self.clock = clock
         self.tls = tls
+        self._policies = policies
         self._hosts = hosts
         self._dial = dial
         self._log = log
@@ -93,6 +96,12 @@ class SmtpDeliverer:
 
     def hosts(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None:
         self._hosts.find(nexthop, done)
+
+    def secure(self, nexthop: str, host: Host, done: Callable[[Security | Status], None]) -> None:
+        if self._policies is None:
+            done(PLAIN)
+        else:
+            self._policies.find(nexthop, host, done)
 
     def rested(self, nexthop: str) -> Session | None:
         return self._cache.take(nexthop)

@@ -2,6 +2,7 @@
 (RFC 5321 5.1)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from postwarden.deliver.body import Body, FileBody
@@ -9,6 +10,7 @@ from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.handshake import Handshake
 from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.deliver.smtp.transaction import Transaction
 from postwarden.ipc.records import Job, Outcome
@@ -33,6 +35,9 @@ class Desk(Protocol):
 
     def rested(self, nexthop: str) -> Session | None:
         """A connection that waits for a message to this next hop."""
+
+    def secure(self, nexthop: str, host: Host, done: Callable[[Security | Status], None]) -> None:
+        """How a connection to `host` is to be secured."""
 
     def dial(self, host: Host, nexthop: str, failed: Callable[[OSError], None]) -> Session: ...
 
@@ -148,7 +153,17 @@ class Delivery:
         if self._tried == self._desk.profile.address_limit:
             self._leave_destination()
         self._final = not self._hosts
+        self._desk.secure(self.job.nexthop, host, partial(self._dial, host))
+
+    def _dial(self, host: Host, security: Security | Status) -> None:
+        if self._over:
+            return
+        if isinstance(security, Status):
+            self.refused(self.left, security, whole_server=True)
+            self._after()
+            return
         self._session = self._desk.dial(host, self.job.nexthop, self._not_connected)
+        self._session.security = security
         self._session.others = self._hosts
         self._session.sender = self.job.sender
         self._shake(self._session)
@@ -182,9 +197,10 @@ class Delivery:
 
     def _shake(self, session: Session) -> None:
         desk = self._desk
-        level = "none" if self._plain else desk.profile.tls_level
-        self._plain = False
-        shake = Handshake(session, level, desk.tls, self.job.nexthop, notes=self, done=self._shaken)
+        if self._plain:
+            self._plain = False
+            session.security = PLAIN
+        shake = Handshake(session, session.security, desk.tls, self.job.nexthop, notes=self, done=self._shaken)
         session.phase = shake
         session.on_opened = shake.begin
 
@@ -197,15 +213,15 @@ class Delivery:
                 self._leave_destination()
             self._transact(session)
             return
-        if session.tls_fault and self._may_go_plain():
+        if session.tls_fault and self._may_go_plain(session):
             self._again_plain(session.host)
         self.refused(self.left, status, whole_server=True)
         self._after()
 
-    def _may_go_plain(self) -> bool:
+    def _may_go_plain(self, session: Session) -> bool:
         """Opportunistic TLS that fails: the first attempts wait for it to work, later ones do without."""
         profile, job = self._desk.profile, self.job
-        return profile.tls_level == "may" and job.active - job.arrival >= profile.plaintext_after
+        return session.security.level == "may" and job.active - job.arrival >= profile.plaintext_after
 
     def _again_plain(self, host: Host) -> None:
         self._plain = True
@@ -248,7 +264,7 @@ class Delivery:
 
     def broken(self, recipients: list[int], status: Status) -> None:
         session = self._session
-        if recipients and session is not None and self._tls_was_on(session) and self._may_go_plain():
+        if recipients and session is not None and self._tls_was_on(session) and self._may_go_plain(session):
             self._again_plain(session.host)
         self.refused(recipients, status, whole_server=True)
         self._after()
@@ -298,10 +314,10 @@ class Delivery:
     def warn(self, text: str) -> None:
         self._desk.log(Warn(text))
 
-    def secured(self, host: Host, tls: TlsFacts) -> None:
+    def secured(self, host: Host, tls: TlsFacts, trust: str) -> None:
         if self._desk.profile.tls_log:
             bits = f"({tls.bits}/{tls.bits} bits)"
             self.say(
-                f"Untrusted TLS connection established to {reasons.relay(host)}:"
+                f"{trust} TLS connection established to {reasons.relay(host)}:"
                 f" {tls.protocol} with cipher {tls.cipher} {bits}"
             )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.protocols import ClientTls, Notes
+from postwarden.deliver.smtp.security import AUTHENTIC, Security, matches, sni
 from postwarden.deliver.smtp.session import Session
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
@@ -17,16 +18,16 @@ SMTP_PORT = 25
 class Handshake:
     """A `Phase`. `done(None)` when the session is ready; else why not, and the session has been ended.
 
-    `level` is none, may or encrypt; where it asks for TLS nothing but QUIT is ever said without it. `nexthop` names
-    the destination in the sentence about a loop.
+    `security` says whether TLS is wanted; where it insists, nothing but QUIT is ever said without it, nor to a server
+    that is not the right one. `nexthop` names the destination in the sentence about a loop.
     """
 
-    __slots__ = ("_done", "_level", "_nexthop", "_notes", "_session", "_tls")
+    __slots__ = ("_done", "_level", "_nexthop", "_notes", "_security", "_session", "_tls")
 
     def __init__(
         self,
         session: Session,
-        level: str,
+        security: Security,
         tls: ClientTls | None,
         nexthop: str,
         *,
@@ -34,7 +35,8 @@ class Handshake:
         done: Callable[[Status | None], None],
     ) -> None:
         self._session = session
-        self._level = level
+        self._security = security
+        self._level = security.level
         self._tls = tls
         self._nexthop = nexthop
         self._notes = notes
@@ -63,15 +65,28 @@ class Handshake:
         session = self._session
         if session.stage == TLS:
             session.tls_fault = True
-            status = reasons.tls_failed(session.host)
+            if session.untrusted:
+                self._notes.say(reasons.verification_failed(session.host, session.untrusted))
+                status = reasons.not_trusted(session.host)
+            else:
+                status = reasons.tls_failed(session.host)
         self._done(status)
 
     def drained(self) -> None:
         return
 
     def secured(self, tls: TlsFacts) -> None:
-        session = self._session
-        self._notes.secured(session.host, tls)
+        session, security = self._session, self._security
+        certificate = session.stream.certificate if session.stream is not None else None
+        authentic = security.level in AUTHENTIC
+        matched = authentic and matches(security, certificate, session.host, session.profile.host_name)
+        trust = "Verified" if matched else "Trusted" if security.level in ("verify", "secure") else "Untrusted"
+        self._notes.secured(session.host, tls, trust)
+        if authentic and not matched:
+            if not session.profile.tls_wrapper:
+                session.client.secured()
+            self._refused(reasons.not_verified(session.host))
+            return
         if session.profile.tls_wrapper:
             session.await_reply()
         else:
@@ -152,8 +167,8 @@ class Handshake:
         session, tls = self._session, self._tls
         session.stage = TLS
         session.expect(session.profile.timeouts["STARTTLS"])
-        server_name = session.profile.tls_server_name
-        if tls is None or session.stream is None or not tls.start(session.stream, self._level, server_name):
+        server_name = sni(self._security, session.host, session.profile.host_name)
+        if tls is None or session.stream is None or not tls.start(session.stream, self._security.wanted, server_name):
             session.stage = ""
             session.end(reasons.tls_not_available(session.host))
 

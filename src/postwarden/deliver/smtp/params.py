@@ -50,11 +50,7 @@ class SmtpParams(Struct, frozen=True):
     smtp_data_done_timeout: int
     smtp_rset_timeout: int
     smtp_quit_timeout: int
-    smtp_tls_security_level: str
-    smtp_use_tls: bool
-    smtp_enforce_tls: bool
     smtp_tls_wrappermode: bool
-    smtp_tls_servername: str
     smtp_tls_loglevel: int
     smtp_tls_note_starttls_offer: bool
 
@@ -99,13 +95,73 @@ class LmtpParams(Struct, frozen=True):
     lmtp_data_done_timeout: int
     lmtp_rset_timeout: int
     lmtp_quit_timeout: int
+    lmtp_tls_wrappermode: bool
+    lmtp_tls_loglevel: int
+    lmtp_tls_note_starttls_offer: bool
+
+
+class SmtpTlsParams(Struct, frozen=True):
+    """TLS of a transport of type smtp."""
+
+    myhostname: str
+    smtp_tls_security_level: str
+    smtp_use_tls: bool
+    smtp_enforce_tls: bool
+    smtp_tls_enforce_peername: bool
+    smtp_tls_policy_maps: tuple[str, ...]
+    smtp_fallback_relay: tuple[str, ...]
+    smtp_tls_servername: str
+    smtp_tls_verify_cert_match: tuple[str, ...]
+    smtp_tls_secure_cert_match: tuple[str, ...]
+    smtp_tls_fingerprint_cert_match: tuple[str, ...]
+    smtp_tls_fingerprint_digest: str
+    smtp_tls_protocols: tuple[str, ...]
+    smtp_tls_mandatory_protocols: tuple[str, ...]
+    smtp_tls_ciphers: str
+    smtp_tls_mandatory_ciphers: str
+    smtp_tls_exclude_ciphers: tuple[str, ...]
+    smtp_tls_mandatory_exclude_ciphers: tuple[str, ...]
+    smtp_tls_CAfile: str
+    smtp_tls_CApath: str
+    smtp_tls_cert_file: str
+    smtp_tls_key_file: str
+    smtp_tls_eccert_file: str
+    smtp_tls_eckey_file: str
+    smtp_tls_dcert_file: str
+    smtp_tls_dkey_file: str
+    smtp_tls_chain_files: tuple[str, ...]
+
+
+class LmtpTlsParams(Struct, frozen=True):
+    """TLS of a transport of type lmtp."""
+
+    myhostname: str
     lmtp_tls_security_level: str
     lmtp_use_tls: bool
     lmtp_enforce_tls: bool
-    lmtp_tls_wrappermode: bool
+    lmtp_tls_enforce_peername: bool
+    lmtp_tls_policy_maps: tuple[str, ...]
+    lmtp_fallback_relay: tuple[str, ...]
     lmtp_tls_servername: str
-    lmtp_tls_loglevel: int
-    lmtp_tls_note_starttls_offer: bool
+    lmtp_tls_verify_cert_match: tuple[str, ...]
+    lmtp_tls_secure_cert_match: tuple[str, ...]
+    lmtp_tls_fingerprint_cert_match: tuple[str, ...]
+    lmtp_tls_fingerprint_digest: str
+    lmtp_tls_protocols: tuple[str, ...]
+    lmtp_tls_mandatory_protocols: tuple[str, ...]
+    lmtp_tls_ciphers: str
+    lmtp_tls_mandatory_ciphers: str
+    lmtp_tls_exclude_ciphers: tuple[str, ...]
+    lmtp_tls_mandatory_exclude_ciphers: tuple[str, ...]
+    lmtp_tls_CAfile: str
+    lmtp_tls_CApath: str
+    lmtp_tls_cert_file: str
+    lmtp_tls_key_file: str
+    lmtp_tls_eccert_file: str
+    lmtp_tls_eckey_file: str
+    lmtp_tls_dcert_file: str
+    lmtp_tls_dkey_file: str
+    lmtp_tls_chain_files: tuple[str, ...]
 
 
 class Profile(Struct, frozen=True):
@@ -140,10 +196,7 @@ class Profile(Struct, frozen=True):
     """0: the system's own."""
     transfer_timeout: int
     timeouts: Mapping[str, int]
-    tls_level: str
-    """none, may, encrypt."""
     tls_wrapper: bool
-    tls_server_name: str
     tls_log: int
     tls_note_offer: bool
     relayhost: str
@@ -207,9 +260,7 @@ def _profile(
         connect_timeout=number("connect_timeout"),
         transfer_timeout=number("data_xfer_timeout"),
         timeouts=_timeouts(number, hello_timeout),
-        tls_level=_tls_level(str(get("tls_security_level")), flag("use_tls"), flag("enforce_tls")),
         tls_wrapper=flag("tls_wrappermode"),
-        tls_server_name=str(get("tls_servername")),
         tls_log=number("tls_loglevel"),
         tls_note_offer=flag("tls_note_starttls_offer"),
         relayhost=params.relayhost if isinstance(params, SmtpParams) else "",
@@ -242,10 +293,3 @@ def _timeouts(number: Callable[[str], int], hello: int) -> dict[str, int]:
         "RSET": number("rset_timeout"),
         "QUIT": number("quit_timeout"),
     }
-
-
-def _tls_level(level: str, use: bool, enforce: bool) -> str:
-    """smtp_use_tls and smtp_enforce_tls are older names for two of the levels."""
-    if level:
-        return level
-    return "encrypt" if enforce else "may" if use else "none"

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from postwarden.deliver.smtp.security import Security
 from postwarden.mail.events import Event
 from postwarden.mail.host import Host
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
 from postwarden.net.stream import Stream
+from postwarden.net.tls_client import Wanted
 
 
 class Hosts(Protocol):
@@ -20,8 +22,15 @@ class Hosts(Protocol):
 class ClientTls(Protocol):
     """The client's side of TLS (`net.tls_client`)."""
 
-    def start(self, stream: Stream, level: str, server_name: str) -> bool:
-        """Begin the handshake as the level asks for it; False when our own configuration does not allow it."""
+    def start(self, stream: Stream, wanted: Wanted, server_name: str) -> bool:
+        """Begin the handshake as it is wanted; False when our own configuration does not allow it."""
+
+
+class Policies(Protocol):
+    """How connections are to be secured."""
+
+    def find(self, nexthop: str, host: Host, done: Callable[[Security | Status], None]) -> None:
+        """For one host of a next hop. `done` may be called at once."""
 
 
 class Log(Protocol):
@@ -35,4 +44,5 @@ class Notes(Protocol):
 
     def warn(self, text: str) -> None: ...
 
-    def secured(self, host: Host, tls: TlsFacts) -> None: ...
+    def secured(self, host: Host, tls: TlsFacts, trust: str) -> None:
+        """`trust` is Postfix's word for what is known of the server: Untrusted, Trusted, Verified."""

@@ -126,6 +126,28 @@ def tls_failed(host: Host) -> Status:
     return Status("4.7.5", "Cannot start TLS: handshake failure", relay(host))
 
 
+def verification_failed(host: Host, why: str) -> str:
+    return f"certificate verification failed for {relay(host)}: {why}"
+
+
+def not_trusted(host: Host) -> Status:
+    return Status("4.7.5", "Server certificate not trusted", relay(host))
+
+
+def not_verified(host: Host) -> Status:
+    return Status("4.7.5", "Server certificate not verified", relay(host))
+
+
+def misconfigured_tls() -> Status:
+    """Of ourselves."""
+    return Status("4.7.5", "client TLS configuration problem")
+
+
+def no_policy() -> Status:
+    """smtp_tls_policy_maps does not answer."""
+    return Status("4.3.0", "Temporary lookup error")
+
+
 def unreadable(host: Host) -> Status:
     """The body could not be read from the spool."""
     return Status("4.3.0", f"local data error while talking to {server(host)}", relay(host))

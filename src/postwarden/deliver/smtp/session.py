@@ -6,11 +6,12 @@ from typing import Protocol
 
 from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.params import Profile
+from postwarden.deliver.smtp.security import PLAIN
 from postwarden.mail.host import Host
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock, Deadline
-from postwarden.net.stream import Stream
+from postwarden.net.stream import Stream, UntrustedCertificate
 from postwarden.wire.smtp_client import SmtpClient
 from postwarden.wire.smtp_extensions import Extensions
 from postwarden.wire.smtp_replies import EndlessReply, RemoteReply
@@ -55,11 +56,13 @@ class Session:
         "others",
         "phase",
         "profile",
+        "security",
         "sender",
         "stage",
         "stream",
         "tls_fault",
         "trusted",
+        "untrusted",
         "uses",
     )
 
@@ -81,6 +84,9 @@ class Session:
         self.trusted = True
         """May carry another message."""
         self.tls_fault = False
+        self.untrusted = ""
+        """Why the chain of the server's certificate does not lead to anybody whom we believe."""
+        self.security = PLAIN
         self.gone = False
         self.congested_now = False
         self.born = clock.monotonic()
@@ -132,6 +138,8 @@ class Session:
             self.phase.drained()
 
     def closed(self, reason: Exception | None) -> None:
+        if isinstance(reason, UntrustedCertificate):
+            self.untrusted = str(reason)
         self.end(reasons.lost(self.host, self._stage()))
 
     # for the phases

@@ -1,40 +1,129 @@
 """The client's side of TLS, from the settings of a transport."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
+from postwarden.config.tls import tls_library
 from postwarden.config.values import split
-from postwarden.net.tls_client import TlsClient, TlsSettings, TlsSettingsError
+from postwarden.config.view import view
+from postwarden.deliver.smtp.params import LmtpTlsParams, SmtpTlsParams
+from postwarden.deliver.smtp.policies import TlsPolicies
+from postwarden.deliver.smtp.security import INVALID, LEVELS, Security, digests, known_digest
+from postwarden.net.tls_client import TlsClient, Wanted
+from postwarden.net.tls_settings import TlsSettings, TlsSettingsError, chain_pairs
+from postwarden.tables.opening import Tables
+
+_MAY = "may"
+
+
+class _Tls:
+    """The parameters of one transport, by their names without smtp_ or lmtp_."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        found = settings.find_service(service)
+        self.prefix = "lmtp_" if found is not None and found.command == "lmtp" else "smtp_"
+        cls = LmtpTlsParams if self.prefix == "lmtp_" else SmtpTlsParams
+        self._params: Any = view(cls, settings, service)
+        self._settings, self._service = settings, service
+
+    def text(self, name: str) -> str:
+        return str(getattr(self._params, self.prefix + name))
+
+    def flag(self, name: str) -> bool:
+        return bool(getattr(self._params, self.prefix + name))
+
+    def words(self, name: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = getattr(self._params, self.prefix + name)
+        return found
+
+    def error(self, name: str, text: str) -> ConfigError:
+        return ConfigError(self._settings.origin(self.prefix + name, self._service), text)
+
+    def level(self) -> str:
+        """The two old switches count where the level is not set. Raises ConfigError."""
+        written = self.text("tls_security_level").lower()
+        if written in LEVELS:
+            return written
+        if written == "dane":
+            # Without DNSSEC Postfix's `dane` is `may`, too. `check` says what is not done.
+            return _MAY
+        if written:
+            why = f"{self.prefix}tls_security_level = {written}: not available in this version"
+            raise self.error("tls_security_level", f"{why}; one of {', '.join(LEVELS)} works")
+        if self.flag("enforce_tls"):
+            return "verify" if self.flag("tls_enforce_peername") else "encrypt"
+        return _MAY if self.flag("use_tls") else "none"
 
 
 def client_tls(settings: Settings, service: str, files: Mapping[str, str]) -> TlsClient | None:
     """The client's side of TLS of one transport; None where it is not wanted. `files` tells what to open in place of a
     file that only root may read. Raises ConfigError."""
-    found = settings.find_service(service)
-    prefix = f"{found.command if found else 'smtp'}_tls_"
-
-    def text(name: str) -> str:
-        return settings.text(prefix + name, service)
-
-    level = text("security_level")
-    if level not in ("", "none", "may", "encrypt"):
-        # To encrypt without looking whom for would be less than was asked for.
-        why = f"{prefix}security_level = {level}: not yet; may and encrypt work"
-        raise ConfigError(settings.origin(prefix + "security_level", service), why)
-    if level in ("", "none") and not (
-        settings.value(prefix.replace("tls_", "use_tls"), service)
-        or settings.value(prefix.replace("tls_", "enforce_tls"), service)
-    ):
+    tls = _Tls(settings, service)
+    level = tls.level()
+    if level == "none" and not tls.words("tls_policy_maps"):
         return None
-    cert = text("cert_file")
-    key = text("key_file") or cert
-    cert, key = files.get(cert, cert), files.get(key, key)
-    excluded = split(text("exclude_ciphers"))
-    also = split(text("mandatory_exclude_ciphers"))
-    may = TlsSettings(split(text("protocols")), text("ciphers"), excluded, cert, key)
-    must = TlsSettings(split(text("mandatory_protocols")), text("mandatory_ciphers"), excluded + also, cert, key)
+    base = TlsSettings(
+        tls.words("tls_protocols"),
+        tls.text("tls_ciphers"),
+        tls.words("tls_exclude_ciphers"),
+        ca_file=tls.text("tls_CAfile"),
+        ca_path=tls.text("tls_CApath"),
+        library=tls_library(settings, service),
+        more=_certificates(tls, files),
+    )
+    must = TlsSettings(
+        tls.words("tls_mandatory_protocols"),
+        tls.text("tls_mandatory_ciphers"),
+        base.exclude + tls.words("tls_mandatory_exclude_ciphers"),
+        ca_file=base.ca_file,
+        ca_path=base.ca_path,
+        library=base.library,
+        more=base.more,
+    )
     try:
-        return TlsClient(may, must)
+        return TlsClient(base, must, tuple({_MAY, "encrypt", level} - {"none"}))
     except TlsSettingsError as error:
-        raise ConfigError(settings.origin(prefix + "security_level", service), str(error)) from error
+        raise tls.error("tls_security_level", str(error)) from error
+
+
+def _certificates(tls: _Tls, files: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """(certificates, key) files as they are to be opened. Raises ConfigError."""
+    chain = tls.words("tls_chain_files")
+    try:
+        pairs = chain_pairs(chain, files) if chain else [
+            (tls.text(f"tls_{kind}cert_file"), tls.text(f"tls_{kind}key_file")) for kind in ("", "ec", "d")
+        ]  # fmt: skip
+    except TlsSettingsError as error:
+        raise tls.error("tls_chain_files", str(error)) from error
+    return tuple((files.get(cert, cert), files.get(key, key)) for cert, key in pairs if cert not in ("", "none"))
+
+
+def tls_policies(settings: Settings, service: str, tables: Tables, warn: Callable[[str], None]) -> TlsPolicies:
+    """How the connections of one transport are to be secured. Raises ConfigError."""
+    tls = _Tls(settings, service)
+    digest = tls.text("tls_fingerprint_digest")
+    several = bool(settings.value("tls_wildcard_matches_multiple_labels", service))
+    patterns = {
+        "verify": _patterns(tls, "tls_verify_cert_match"),
+        "secure": _patterns(tls, "tls_secure_cert_match"),
+        "fingerprint": digests(tls.words("tls_fingerprint_cert_match")),
+    }
+    defaults = {
+        level: Security(Wanted(level), patterns.get(level, ()), tls.text("tls_servername"), digest, several)
+        for level in LEVELS
+    }
+    if not known_digest(digest):
+        if tls.level() == "fingerprint":
+            raise tls.error("tls_fingerprint_digest", f"no such digest: {digest}")
+        defaults["fingerprint"] = INVALID
+    names = tls.words("tls_policy_maps")
+    origin = settings.origin(f"{tls.prefix}tls_policy_maps", service)
+    maps = tables.maps(names, origin)
+    fallbacks = tuple(word for item in tls.words("fallback_relay") for word in split(item))
+    return TlsPolicies(defaults[tls.level()], defaults, maps, fallbacks=fallbacks, warn=warn)
+
+
+def _patterns(tls: _Tls, name: str) -> tuple[str, ...]:
+    return tuple(part for word in tls.words(name) for part in word.split(":") if part)

@@ -1,0 +1,154 @@
+"""smtp_tls_policy_maps and levels at work: what is said to which server."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from postwarden.deliver.smtp.policies import TlsPolicies
+from postwarden.deliver.smtp.security import PLAIN, Security
+from postwarden.mail.decision import Pending
+from postwarden.mail.host import Host
+from postwarden.mail.session import PeerCertificate
+from postwarden.mail.status import Action, Status
+from postwarden.net.stream import UntrustedCertificate
+from postwarden.net.tls_client import Wanted
+from postwarden.tables.maps import Maps
+from postwarden.tables.table import Found, TableError
+from postwarden.testing.remote import OFFER, Script
+from postwarden.testing.smtp_client import Bench, PlayedTls, job
+
+TLS = Script(offer=(*OFFER, "STARTTLS"))
+RIGHT = PeerCertificate(b"x", ("rcpt.example",))
+
+
+def bench(certificate: PeerCertificate | None = RIGHT, script: Script = TLS, **parameters: str) -> Bench:
+    return Bench(script, tls=PlayedTls(certificate), parameters=parameters | {"smtp_tls_loglevel": "1"})
+
+
+def test_the_right_server() -> None:
+    world = bench(smtp_tls_security_level="secure")
+    assert world.deliver(job()).results[0].action is Action.SENT
+    assert world.log.lines[0].startswith("smtp: Verified TLS connection established to mx.remote.example[127.0.0.9]")
+
+
+@pytest.mark.parametrize("certificate", [None, PeerCertificate(b"x"), PeerCertificate(b"x", ("evil.example",))])
+@pytest.mark.parametrize("level", ["verify", "secure", "fingerprint"])
+def test_a_server_that_is_not_the_right_one_hears_quit(certificate: PeerCertificate | None, level: str) -> None:
+    world = bench(certificate, smtp_tls_security_level=level)
+    status = world.deliver(job(arrival=1_600_000_000.0)).results[0]
+    assert (status.code, status.text) == ("4.7.5", "Server certificate not verified")
+    assert [remote.commands[-2:] for remote in world.remotes] == [[b"STARTTLS", b"QUIT"]]
+
+
+def test_a_chain_that_leads_nowhere() -> None:
+    world = bench(smtp_tls_security_level="secure")
+
+    class Untrusted(PlayedTls):
+        def start(self, stream, wanted: Wanted, server_name: str) -> bool:  # type: ignore[no-untyped-def]
+            stream.break_(UntrustedCertificate("unable to get local issuer certificate"))
+            return True
+
+    world.deliverer.tls = Untrusted()
+    status = world.deliver(job(arrival=1_600_000_000.0)).results[0]
+    assert (status.code, status.text) == ("4.7.5", "Server certificate not trusted")
+    assert any("unable to get local issuer" in line for line in world.log.lines)
+    assert len(world.remotes) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "nexthop", "level"),
+    [
+        ("rcpt.example=encrypt", "rcpt.example", "encrypt"),
+        ("rcpt.example=encrypt", "RCPT.example", "encrypt"),
+        (".example=encrypt", "rcpt.example", "encrypt"),
+        (".example=encrypt", "a.rcpt.example", "encrypt"),
+        (".example=encrypt", "[rcpt.example]", "may"),
+        ("[rcpt.example]:587=encrypt", "[rcpt.example]:587", "encrypt"),
+        ("rcpt.example=encrypt", "rcpt.example:587", "may"),
+        ("other.example=encrypt", "other.example, rcpt.example", "encrypt"),
+    ],
+)
+def test_by_destination(entry: str, nexthop: str, level: str) -> None:
+    world = bench(smtp_tls_security_level="may", smtp_tls_policy_maps=f"inline:{{ {{{entry}}} }}")
+    assert world.deliver(job(nexthop=nexthop)).results[0].action is Action.SENT
+    assert isinstance(world.deliverer.tls, PlayedTls)
+    assert [wanted.level for wanted in world.deliverer.tls.wanted] == [level]
+
+
+def test_none_for_a_destination() -> None:
+    world = bench(smtp_tls_security_level="encrypt", smtp_tls_policy_maps="inline:{rcpt.example=none}")
+    assert world.deliver(job()).results[0].action is Action.SENT
+    assert not world.remotes[0].tls_started
+
+
+def test_a_policy_without_a_level_of_main_cf() -> None:
+    world = bench(script=Script(), smtp_tls_policy_maps="inline:{rcpt.example=encrypt}")
+    assert world.deliver(job()).results[0].code == "4.7.4"
+
+
+def test_a_policy_that_makes_no_sense_sends_nothing() -> None:
+    world = bench(smtp_tls_policy_maps="inline:{rcpt.example=sure}")
+    status = world.deliver(job()).results[0]
+    assert (status.code, status.text) == ("4.7.5", "client TLS configuration problem")
+    assert world.warnings == ["inline:{rcpt.example=sure}, entry rcpt.example: invalid security level 'sure'"]
+    assert world.remotes == []
+
+
+class Odd:
+    """The rest of a `Table`."""
+
+    fixed = True
+    slow = False
+
+    def stale(self) -> bool:
+        return False
+
+    def reload(self) -> None:
+        return
+
+
+class Failing(Odd):
+    name = "fail:it"
+
+    def get(self, key: str) -> Found | None:
+        raise TableError("fail:it", "out of order")
+
+
+class Slow(Odd):
+    name = "slow:it"
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def get(self, key: str) -> Found | None:
+        if key not in self.known:
+
+            async def fetch() -> None:
+                self.known[key] = "encrypt"
+
+            raise Pending(fetch)
+        return Found(self.known[key], key, self.name)
+
+
+def test_a_table_that_fails_sends_nothing() -> None:
+    said: list[str] = []
+    policies = TlsPolicies(PLAIN, {}, Maps([Failing()]), warn=said.append)
+    answers: list[Security | Status] = []
+    policies.find("a.example", Host("h", "192.0.2.1", 25), answers.append)
+    assert answers == [Status("4.3.0", "Temporary lookup error")]
+    assert said == ["TLS policy of a.example: fail:it: out of order"]
+
+
+def test_a_slow_table_is_waited_for() -> None:
+    encrypt = Security(Wanted("encrypt"))
+    policies = TlsPolicies(PLAIN, {"encrypt": encrypt}, Maps([Slow()]))
+    answers: list[Security | Status] = []
+    waiting: list[tuple[Callable[[], Awaitable[None]], Callable[[], None]]] = []
+    policies.fetch = lambda fetch, done: waiting.append((fetch, done))
+    policies.find("a.example", Host("h", "192.0.2.1", 25), answers.append)
+    assert answers == []
+    (fetch, done) = waiting.pop()
+    with pytest.raises(StopIteration):
+        fetch().__await__().__next__()
+    done()
+    assert answers == [encrypt]
