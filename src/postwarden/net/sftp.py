@@ -124,22 +124,23 @@ def _start(place: Place, limit: int, seconds: int) -> _Client:
         if other:
             os.chown(directory, status.st_uid, owner.pw_gid)
             os.chmod(hosts, 0o644)
-        command = ["sftp", *options(hosts, place.key, seconds), "-q", "-P", str(place.port), "-b", "-"]
+        command = ["sftp", *options(hosts, place.key, seconds), "-P", str(place.port), "-b", "-"]
         host = f"[{place.host}]" if ":" in place.host else place.host
-        process = subprocess.Popen(
-            [*command, f"{place.user}@{host}"],
-            cwd=directory,
-            env={"PATH": os.defpath, "HOME": directory, "LC_ALL": "C"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=open(os.path.join(directory, "said"), "wb"),  # noqa: SIM115 - the child's
-            start_new_session=True,
-            user=status.st_uid if other else None,
-            group=owner.pw_gid if other else None,
-            extra_groups=[] if other else None,
-            # A server that never ends its file must not fill the disk.
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit + 1, limit + 1)),
-        )
+        with open(os.path.join(directory, "said"), "wb") as said:
+            process = subprocess.Popen(
+                [*command, f"{place.user}@{host}"],
+                cwd=directory,
+                env={"PATH": os.defpath, "HOME": directory, "LC_ALL": "C"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+                user=status.st_uid if other else None,
+                group=owner.pw_gid if other else None,
+                extra_groups=[] if other else None,
+                # A server that never ends its file must not fill the disk.
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit + 1, limit + 1)),
+            )
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -172,7 +173,8 @@ def _why(client: _Client, got: str, limit: int) -> Failed:
     with contextlib.suppress(OSError), open(os.path.join(client.directory, "said"), "rb") as file:
         said = file.read(4000).decode("utf-8", "replace")
     lines = [line.strip() for line in said.splitlines() if line.strip() and "@@@" not in line]
-    text = "".join(c if c.isprintable() else "?" for c in "; ".join(lines))[:_SAID]
+    # The reason comes last; before it, ssh may be eloquent.
+    text = "".join(c if c.isprintable() else "?" for c in "; ".join(lines[-3:]))[-_SAID:]
     if ("not found" in text and "File " in text) or "No such file" in text:
         return NoSuchFile(text)
     with contextlib.suppress(OSError):
