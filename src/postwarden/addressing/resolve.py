@@ -172,6 +172,14 @@ class AddressResolver:
             return Resolved(home.address_class, home.transport, home.nexthop, address, home.rule, routed)
         return self._overridden(home, address, routed)
 
+    def wordless(self, resolved: Resolved) -> Rule | None:
+        """The parameter that chose the transport, where it says no more than its name: the next hop is then a domain,
+        and no reason if that transport is `error`. None: a next hop was given, or a table or the address decided."""
+        name = _DECIDES[resolved.address_class]
+        if resolved.bad or resolved.table or self._defaults.get(resolved.address_class, ("", "-"))[1]:
+            return None
+        return Rule(name, "", self._settings.origin(name))
+
     def _unroute(self, local: str, domain: str | None) -> tuple[str, str]:
         """Take local domains off, and follow what is left of the address, until a foreign domain or a plain local
         user stands there: (local part, domain)."""

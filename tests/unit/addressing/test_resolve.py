@@ -152,3 +152,25 @@ def test_any_address_resolves_and_stays_where_it_is(address: str) -> None:
             found.nexthop,
             found.routed,
         )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "address", "name"),
+    [
+        ({"default_transport": "error"}, "joe@far.example", "default_transport"),
+        ({"default_transport": "error", "relayhost": "[gw.example]"}, "joe@far.example", "default_transport"),
+        ({"relay_transport": "retry"}, "joe@relay.example", "relay_transport"),
+        ({"local_transport": "error"}, "joe", "local_transport"),
+        ({"default_transport": "error:5.7.1 not from here"}, "joe@far.example", ""),
+        ({"transport_maps": "inline:{far.example=error}"}, "joe@far.example", ""),
+        ({"default_transport": "error"}, "joe@alias.example", ""),
+        ({"default_transport": "error"}, "joe@bad..example", ""),
+    ],
+)
+def test_a_transport_without_a_word_is_known_by_its_setting(
+    parameters: dict[str, str], address: str, name: str
+) -> None:
+    chosen = resolver(**parameters)
+    rule = chosen.wordless(chosen.resolve(address))
+    assert (rule.name if rule else "") == name
+    assert rule is None or rule.origin.text == f"{name} = {parameters[name]}"
