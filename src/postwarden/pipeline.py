@@ -364,6 +364,10 @@ def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient:
     status = error(nexthop, "retry" if transport == "retry" else "error")
     try:
         resolved = resolver.resolve(recipient.address)
+        wordless = resolver.wordless(resolved)
+        if wordless is not None and resolved.transport == transport:
+            text = f"{status.text}: no mail is sent there, by {wordless.name} = {transport}"
+            return replace(status, text=text, cause=wordless.name, origin=where(wordless))
         return replace(status, cause=cause(resolved), origin=where(resolved.rule))
     except (TableError, Pending):
         return status
