@@ -1,6 +1,8 @@
 """Plays a dialogue over a memory stream."""
 
 import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from tests.dialogues.script import Script, fits, sent
 
@@ -14,6 +16,9 @@ COMMON = {
     "local_recipient_maps": "inline:{postmaster=x}",
     "smtpd_error_sleep_time": "0",
 }
+
+
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 class Heard:
@@ -44,8 +49,9 @@ class Stored:
         return lines[self._at[kind] - 1] if self._at[kind] <= len(lines) else None
 
 
-def play_in_memory(script: Script, certificate: str, *, chunk: int) -> None:
-    reception = Reception(zone=zone_of(script), **settings_of(script, certificate))
+def play_in_memory(script: Script, certificate: str, *, chunk: int, more: Mapping[str, str] | None = None) -> Reception:
+    """`more`: parameters, where the script does not set them."""
+    reception = Reception(zone=zone_of(script), **settings_of(script, certificate, more or {}))
     peer = reception.connect(script.address, chunk=chunk)
     heard, stored = Heard(), Stored(reception.store)
     waiting = b""
@@ -84,11 +90,12 @@ def play_in_memory(script: Script, certificate: str, *, chunk: int) -> None:
             peer.stream.close()
         reception.clock.run()
         compare_logs(script, reception.log)
+    return reception
 
 
-def settings_of(script: Script, certificate: str) -> dict[str, str]:
+def settings_of(script: Script, certificate: str, more: Mapping[str, str] = NOTHING_MORE) -> dict[str, str]:
     given = {name: value.replace("{certificate}", certificate) for name, value in script.main_cf.items()}
-    return COMMON | given
+    return COMMON | dict(more) | given
 
 
 def zone_of(script: Script) -> str:

@@ -1,8 +1,10 @@
 """What a map makes of an address: canonical(5), virtual(5)."""
 
 from collections.abc import Callable
+from functools import partial
 
 from postwarden.content.addresses import addresses_in
+from postwarden.mail.decision import Missing
 from postwarden.tables.maps import Maps
 
 RECURSION_LIMIT = 1000
@@ -71,9 +73,10 @@ def expand(find: Callable[[str], list[str] | None], address: str, limits: Limits
     """Each address replaced by what `find` has for it, and that again; one that comes to itself stays.
 
     The order is cleanup(8)'s: the first result takes the place of what it replaces, the others go to the end.
-    Raises Unreasonable.
+    Raises Unreasonable, and Pending for all that `find` lacks.
     """
     expanded = [address]
+    missing = Missing()
     done: set[str] = set()
     at = 0
     while at < len(expanded):
@@ -83,7 +86,7 @@ def expand(find: Callable[[str], list[str] | None], address: str, limits: Limits
         while (current := expanded[at]).lower() not in done:
             if nesting >= limits.nesting:
                 raise Unreasonable(f"unreasonable virtual_alias_maps map nesting for {address}")
-            targets = find(current)
+            targets = missing.answer(partial(find, current), None)
             if not targets:
                 break
             for target in targets:
@@ -95,4 +98,5 @@ def expand(find: Callable[[str], list[str] | None], address: str, limits: Limits
             expanded += targets[1:]
             nesting += 1
         at += 1
+    missing.check()
     return expanded

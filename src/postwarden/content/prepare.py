@@ -19,6 +19,7 @@ from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
 from postwarden.content.recipients import Recipients, Rewrite
 from postwarden.mail.date import mail_date
+from postwarden.mail.decision import Missing
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Event, MessageIdSeen, Warn
 from postwarden.mail.reply import Reply
@@ -155,14 +156,20 @@ class Preparer:
         suspects = [field for name in _ADDRESSES & seen.names for _, field in seen.find(name)]
         if self._usual:
             suspects = list(filter(needs_look, suspects))
-        changed = {field: new for field in suspects if (new := self._field(field, rewrite)) != field}
+        missing = Missing()
+        changed = {field: new for field in suspects if (new := self._field(field, rewrite, missing)) != field}
+        missing.check()
         return rejoin(head, [changed.get(field, field) for field in fields(head)]) if changed else head
 
-    def _field(self, field: bytes, rewrite: Rewrite) -> bytes:
+    def _field(self, field: bytes, rewrite: Rewrite, missing: Missing) -> bytes:
         place = Place.HEADER_SENDER if name_of(field) in SENDERS else Place.HEADER_RECIPIENT
         canonical = self._canonical[place]
         limit = self._params.header_address_token_limit
-        return rewritten(field, lambda address: canonical(rewrite(address)), limit)
+
+        def changed(address: str) -> str:
+            return missing.answer(lambda: canonical(rewrite(address)), address)
+
+        return rewritten(field, changed, limit)
 
     def _new_message_id(self, queue_id: str, arrival: float) -> str:
         if self._params.enable_long_queue_ids:

@@ -1,10 +1,12 @@
 """The envelope's addresses as they are stored: canonical forms, virtual aliases, copies (cleanup(8))."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from postwarden.content.canonical import Canonical, OpenMaps
 from postwarden.content.mapping import Limits, Mapper, Unreasonable, expand
 from postwarden.content.params import ContentParams
+from postwarden.mail.decision import Missing
 from postwarden.mail.envelope import Notify, Recipient
 from postwarden.mail.xtext import orcpt_of
 
@@ -51,29 +53,40 @@ class Recipients:
             return (self._renamed(_complete(only, address) if typed else only, address),)
         # Two recipients are the same when nobody downstream could tell them apart.
         found: dict[tuple[str, int, str, str], Recipient] = {}
+        missing = Missing()
         apart = self._params.enable_original_recipient
         most, size = self._params.postwarden_recipient_expansion_limit, 0
-        for one in self._all(sender, given, aliases, typed=typed):
+        for one in self._all(sender, given, aliases, missing, typed=typed):
             key = (one.orcpt.lower(), one.notify, one.original.lower()) if apart else ("", one.notify, "")
             found.setdefault((*key, one.address.lower()), one)
             # 50 for the rest of it. Doubles count: they take no room but time.
             size += len(one.address) + len(one.original) + len(one.orcpt) + 50
             if len(found) > most or size > _MOST_CHARACTERS:
                 raise Unreasonable(f"unreasonable number of recipients: more than {most} or {_MOST_CHARACTERS} bytes")
+        missing.check()
         return tuple(found.values())
 
     def _all(
-        self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient], *, typed: bool
+        self, sender: str, given: tuple[Recipient, ...], aliases: list[Recipient], missing: Missing, *, typed: bool
     ) -> Iterable[Recipient]:
-        if self._sender_bcc and sender and (copy := self._mapper.first(self._sender_bcc, sender)):
-            yield from self._copy(copy)
+        """Those of which a fact is missing are left out, and `missing` has it."""
+        nobody: Iterable[Recipient] = ()
+        yield from missing.answer(lambda: self._sender_copy(sender), nobody)
         for recipient in given:
-            address = self._canonical(self._rewrite(recipient.address or self._params.empty_address_recipient))
-            yield from self._final(_complete(recipient, address) if typed else recipient, address, aliases)
-            if self._recipient_bcc and (copy := self._mapper.first(self._recipient_bcc, address)):
-                yield from self._copy(copy)
+            yield from missing.answer(partial(self._one, recipient, aliases, typed=typed), nobody)
         if self._params.always_bcc:
-            yield from self._copy(self._params.always_bcc)
+            yield from missing.answer(lambda: self._copy(self._params.always_bcc), nobody)
+
+    def _sender_copy(self, sender: str) -> Iterable[Recipient]:
+        copy = self._mapper.first(self._sender_bcc, sender) if self._sender_bcc and sender else None
+        return self._copy(copy) if copy else ()
+
+    def _one(self, recipient: Recipient, aliases: list[Recipient], *, typed: bool) -> Iterable[Recipient]:
+        address = self._canonical(self._rewrite(recipient.address or self._params.empty_address_recipient))
+        expanded = self._final(_complete(recipient, address) if typed else recipient, address, aliases)
+        if self._recipient_bcc and (copy := self._mapper.first(self._recipient_bcc, address)):
+            return (*expanded, *self._copy(copy))
+        return expanded
 
     def _copy(self, address: str) -> Iterable[Recipient]:
         """Nobody is told of a copy, and its address counts as given."""

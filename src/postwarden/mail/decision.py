@@ -97,6 +97,35 @@ class Pending(Exception):
         self.fetch = fetch
 
 
+class Missing:
+    """Facts that several questions lack, none of which needs another's answer: fetched together, one pass over the
+    questions finds them all. Tables ask as soon as they say `Pending`, so many of them are asked at a time."""
+
+    def __init__(self, most: int = 5000) -> None:
+        """`most`: of one pass; then what is known to be missing is fetched first."""
+        self._fetches: list[Callable[[], Awaitable[None]]] = []
+        self._most = most
+
+    def answer(self, decide: Callable[[], T], otherwise: T) -> T:
+        """What `decide` gives, or `otherwise` where it lacks a fact: then `check` will say so."""
+        try:
+            return decide()
+        except Pending as pending:
+            self._fetches.append(pending.fetch)
+        if len(self._fetches) >= self._most:
+            self.check()
+        return otherwise
+
+    def check(self) -> None:
+        """Raises Pending if anything was missing."""
+        if self._fetches:
+            raise Pending(self._fetch)
+
+    async def _fetch(self) -> None:
+        for fetch in self._fetches:
+            await fetch()
+
+
 async def settle(decide: Callable[[], T], rounds: int = 200) -> T:
     """Run `decide` until it no longer lacks a fact. More than `rounds` facts is an endless loop: RuntimeError."""
     for _ in range(rounds):

@@ -53,7 +53,7 @@ class Clients:
         self._known: dict[tuple[str, str], Standing] = {}
 
     def standing(self, name: str, address: str) -> Standing:
-        """A table that can't be asked grants nothing."""
+        """A table that can't be asked grants nothing. Raises Pending."""
         known = self._known.get((name, address))
         if known is not None:
             return known

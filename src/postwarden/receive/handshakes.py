@@ -4,6 +4,7 @@ A handshake costs more than a session's first commands, and a client that begins
 anybody would see. Its name is not looked up before it has shown that it speaks TLS.
 """
 
+from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Client
 from postwarden.mail.events import Notice
 from postwarden.net.peername import client_address
@@ -25,7 +26,7 @@ class Handshakes:
         if service.counters is not None:
             count, _ = service.counters.connect(self._key, address, service.clock.now())
             limit = service.mode.params.smtpd_client_connection_count_limit
-            if 0 < limit < count and service.clients.standing("unknown", address).limited:
+            if 0 < limit < count and self._limited(address):
                 service.counters.disconnect(self._key, address)
                 who = Client("unknown", address)
                 service.warn(f"Connection concurrency limit exceeded: {count} from {who} for service {service.name}")
@@ -33,6 +34,13 @@ class Handshakes:
         self.open += 1
         service.handshaking(1)
         return True
+
+    def _limited(self, address: str) -> bool:
+        """Nobody can be kept waiting here: who is exempt by a table that answers later is let in next time."""
+        try:
+            return self._service.clients.standing("unknown", address).limited
+        except Pending:
+            return True
 
     def ends(self, peer: str, error: Exception | None, *, secured: bool) -> None:
         service, address = self._service, client_address(peer)

@@ -299,7 +299,18 @@ class Session:
         if peer.warning:
             service.warn(peer.warning)
         service.emit(Connected(client))
-        self.stand_as_client()
+        self._stand()
+
+    def _stand(self) -> None:
+        try:
+            self.stand_as_client()
+        except Pending as pending:
+            self._wait(pending, self._stand)
+            return
+        except Exception:
+            self._broken()
+            return
+        stream, client = self.stream, self.facts.client
         if stream.tls is not None:
             self.machine.secure = True
             log_tls(self, stream.tls)

@@ -6,6 +6,7 @@ user: the agent brings what was put into the maildrop directory.
 """
 
 import traceback
+from collections.abc import Callable
 
 from msgspec import structs
 
@@ -49,7 +50,7 @@ class Submitting:
 
     __slots__ = (
         "_admitted", "_chunks", "_deadline", "_draft", "_intake", "_over", "_reader", "_rounds", "_service",
-        "_stream", "_submission", "peer", "uid",
+        "_stream", "_submission", "_undecided", "peer", "uid",
     )  # fmt: skip
 
     _stream: Stream
@@ -64,6 +65,8 @@ class Submitting:
         self._draft: Draft | None = None
         self._intake: Intake | None = None
         self._admitted = False
+        self._undecided = False
+        """Whether it may come in is not known yet; meanwhile it does."""
         self._over = False
         self._rounds = 0
         self._deadline = Deadline(service.clock, self._timed_out)
@@ -138,7 +141,10 @@ class Submitting:
                 raise Malformed("speaks for somebody else")
             self.uid = submission.user
         self._submission = submission
-        denial = self._denial(submission)
+        try:
+            denial = self._denial(submission)
+        except Pending:
+            self._undecided, denial = True, None
         if denial is not None:
             self._say(denial)
             return
@@ -146,6 +152,7 @@ class Submitting:
         self._intake = Intake(self._draft)
 
     def _denial(self, submission: Submission) -> Answer | None:
+        """Raises Pending."""
         service = self._service
         if not submission.recipients:
             return Answer(REFUSED, "no recipients")
@@ -156,7 +163,7 @@ class Submitting:
                 return Answer(DENIED, text)
             if not service.users.may_send_as(self.uid, submission.sender):
                 return Answer(REFUSED, f"not authorized to use sender='{submission.sender}'")
-        except (TableError, Pending) as error:
+        except TableError as error:
             service.complain(self.uid, f"uid={self.uid}: who may submit is not known: {error}")
             return Answer(LATER, "user lookup error")
         fault = service.store.room(0)
@@ -185,6 +192,23 @@ class Submitting:
             intake.write(rest)
         intake.finish()
         self._deadline.clear()
+        if self._undecided:
+            self._decide()
+        else:
+            self._take()
+
+    def _decide(self) -> None:
+        try:
+            denial = self._denial(self._submission)
+        except Pending as pending:
+            self._wait(pending, self._decide)
+            return
+        if denial is None:
+            self._take()
+        else:
+            self._say(denial)
+
+    def _take(self) -> None:
         queue_id = self._service.store.new_queue_id()
         self._service.emit(PickedUp(queue_id, self.uid, self._submission.sender))
         self._prepare(queue_id)
@@ -201,7 +225,7 @@ class Submitting:
         try:
             prepared = service.prepare(self._envelope(queue_id, now, len(head)), head, service.profile)
         except Pending as pending:
-            self._wait(pending, queue_id)
+            self._wait(pending, lambda: self._prepare(queue_id))
             return
         if isinstance(prepared, Reply):
             verdict = LATER if prepared.temporary else REFUSED
@@ -219,7 +243,7 @@ class Submitting:
         draft.on_drained = None
         draft.commit(envelope, head, lambda fault: self._stored(queue_id, fault))
 
-    def _wait(self, pending: Pending, queue_id: str) -> None:
+    def _wait(self, pending: Pending, then: Callable[[], None]) -> None:
         self._rounds += 1
         if self._rounds > _ROUNDS:
             self._say(_TROUBLE)
@@ -231,7 +255,7 @@ class Submitting:
             try:
                 if error is not None:
                     raise error
-                self._prepare(queue_id)
+                then()
             except Exception:
                 self._broken()
 

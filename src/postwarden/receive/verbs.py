@@ -20,7 +20,8 @@ class Verbs:
         """In upper case; without what the tables hold."""
 
     def __contains__(self, line: str) -> bool:
-        """Whether the command of `line` is in the list. A table that can't be asked has nothing."""
+        """Whether the command of `line` is in the list. A table that can't be asked has nothing.
+        Raises Pending."""
         words = line.split()
         word = words[0].upper() if words else ""
         if word in self.words:

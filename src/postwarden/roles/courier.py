@@ -29,6 +29,7 @@ from postwarden.ipc.records import (
     Stored,
     Troubled,
 )
+from postwarden.mail.decision import Pending, settle
 from postwarden.mail.events import Event, Failure, Fatal
 from postwarden.mail.queue import SpoolError
 from postwarden.net.asking import Threads
@@ -145,7 +146,7 @@ class CourierRole:
                     self._told("qmgr", Failure(f"receiver {link.instance}: {error}"))
                     channel.close()
             elif isinstance(record, SiteWanted):
-                courier.operations.flush_site(record.site)
+                self._flush_site(record.site)
             else:
                 courier.sealed(record)
 
@@ -156,6 +157,15 @@ class CourierRole:
         channel: Channel[FromReceiver] = Channel(sock, FromReceiver, record, close)
         sender = Sender(link.instance, channel.send)
         courier.receiver_joined(sender)
+
+    def _flush_site(self, site: str) -> None:
+        try:
+            self.courier.operations.flush_site(site)
+        except Pending:
+            self._fetch(lambda: self._settle_site(site), lambda: None)
+
+    async def _settle_site(self, site: str) -> None:
+        await settle(lambda: self.courier.operations.flush_site(site))
 
     def _link_worker(self, link: Link, sock: socket.socket) -> None:
         courier = self.courier

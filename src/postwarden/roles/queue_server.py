@@ -12,10 +12,12 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from postwarden.ipc import queue_records as ask
 from postwarden.ipc.channel import HELLO, ChannelError, Decoder, frame
 from postwarden.ipc.local_socket import login_name, peer_uid
+from postwarden.mail.decision import settle
 from postwarden.mail.events import Failure
 from postwarden.mail.hostname import valid_hostname
 from postwarden.mail.queue import Damaged, Listed
@@ -152,7 +154,7 @@ class QueueServer:
         if uid in self._trusted:
             return None
         name = await self._loop.run_in_executor(None, login_name, uid) or "unknown"
-        if self.authorized(parameter, name):
+        if await settle(partial(self.authorized, parameter, name)):
             return None
         return ask.Refused(ask.DENIED, f"User {name}({uid}) is not allowed to {what}")
 
@@ -190,7 +192,7 @@ class _Desk:
                 return self._fetch(question.queue_id)
             case ask.AskFigures():
                 return self._courier.whereabouts(), ()
-        return self._flush(question), ()
+        return await self._flush(question), ()
 
     async def _refuse(self, question: ask.Question) -> ask.Refused | None:
         if isinstance(question, ask.ListPage | ask.AskFigures):
@@ -240,13 +242,13 @@ class _Desk:
             return ask.Fetched(listed, content.offset, content.size), (head, content.fd)
         return ask.Fetched(listed, 0, len(content.body)), (head, _in_memory(content.body))
 
-    def _flush(self, question: ask.FlushAll | ask.FlushSite | ask.FlushMessage) -> ask.Answer:
+    async def _flush(self, question: ask.FlushAll | ask.FlushSite | ask.FlushMessage) -> ask.Answer:
         match question:
             case ask.FlushSite():
                 site = question.site
                 if not (site.startswith("[") and site.endswith("]")) and not valid_hostname(site):
                     return ask.Refused(ask.BAD, f"invalid destination: {site!r}")
-                if not self._operations.flush_site(site):
+                if not await settle(partial(self._operations.flush_site, site)):
                     text = f'Flush service is not configured for destination "{site}"'
                     return ask.Refused(ask.UNSERVED, text)
             case ask.FlushMessage():

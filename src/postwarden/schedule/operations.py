@@ -248,7 +248,7 @@ class Operations:
     # flush
 
     def flush_site(self, site: str) -> bool:
-        """Try what waits for this site now; False: fast_flush_domains does not have it."""
+        """Try what waits for this site now; False: fast_flush_domains does not have it. Raises Pending."""
         site = site.lower()
         if not self._rounds.parts.served(site):
             return False

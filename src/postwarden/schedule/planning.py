@@ -1,10 +1,13 @@
 """Which recipients of a message leave together, by which transport, to where."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from postwarden.mail.decision import Missing
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.queue import Entry
 from postwarden.mail.status import Status
@@ -15,6 +18,9 @@ RESOLVER_FAILURE = Status("4.3.0", "address resolver failure")
 UNAVAILABLE = Status("4.3.0", "mail transport unavailable")
 DISCARDED = Status("2.0.0", "undeliverable postmaster notification discarded")
 DEFERRED_TRANSPORT = Status("4.3.2", "deferred transport")
+
+
+_Route = tuple[TransportLimits, str, Recipient]
 
 
 class Group(Struct):
@@ -73,14 +79,16 @@ class Planner:
         plan = Plan([], [])
         verp = bool(entry.envelope.verp and entry.envelope.sender)
         routes: dict[tuple[str, str], tuple[TransportLimits, str, list[tuple[int, Recipient]]]] = {}
+        missing, unknown = Missing(), cast(_Route | Status, UNAVAILABLE)
         for index in entry.open:
-            found = self._route(recipients[index], flushed)
+            found = missing.answer(partial(self._route, recipients[index], flushed), unknown)
             if isinstance(found, Status):
                 plan.refused.append((index, found))
                 continue
             limits, nexthop, recipient = found
             key = self._key(limits, nexthop, recipient.address)
             routes.setdefault((limits.name, key), (limits, nexthop, []))[2].append((index, recipient))
+        missing.check()
         for (_, key), (limits, nexthop, chosen) in routes.items():
             size = 1 if verp else limits.recipients or len(chosen)
             for at in range(0, len(chosen), size):
@@ -88,7 +96,7 @@ class Planner:
                 plan.groups.append(Group(limits, nexthop, key, indices, group))
         return plan
 
-    def _route(self, recipient: Recipient, flushed: bool) -> tuple[TransportLimits, str, Recipient] | Status:
+    def _route(self, recipient: Recipient, flushed: bool) -> _Route | Status:
         try:
             resolved = self._resolve(recipient.address)
             limits = self._limits(resolved.transport)

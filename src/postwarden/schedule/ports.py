@@ -108,4 +108,4 @@ Inside = Callable[[str, str, Recipient], Status]
 """A transport that needs nobody: (transport name, next hop, recipient) -> outcome. error and discard."""
 
 Site = Callable[[str], bool]
-"""Whether a list of domains has this one. Raises TableError."""
+"""Whether a list of domains has this one. Raises Pending."""

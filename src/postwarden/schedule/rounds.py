@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from postwarden.ipc.records import Forward
 from postwarden.mail.address import external
-from postwarden.mail.decision import Pending
+from postwarden.mail.decision import Missing, Pending
 from postwarden.mail.events import Delivered, Failure, Notice, Queued, Removed, printable
 from postwarden.mail.queue import HOLD, Change, Entry
 from postwarden.mail.status import Status
@@ -243,9 +243,9 @@ class Rounds:
         if message.gone or (message.pending and not message.sent):
             return
         last = not message.pending
-        if last and message.deferred:
-            self._judge(message)
         try:
+            if last and message.deferred:
+                self._judge(message)
             self.settler.settle(message, self.parts.spawner, last=last)
         except Pending as pending:
             message.pending += 1
@@ -258,7 +258,7 @@ class Rounds:
         self._soon()
 
     def _judge(self, message: Message) -> None:
-        """What was deferred may have been so for too long."""
+        """What was deferred may have been so for too long. Raises Pending, and can then be asked again."""
         entry = message.entry
         age = self.calendar.age(entry.envelope.created or entry.envelope.arrival)
         if entry.expired or (lifetimes.over(entry.envelope, age, self.params) and self._tried(message)):
@@ -280,7 +280,10 @@ class Rounds:
         """What fast flush may ask for it by. A list that can't answer now costs the message a fast flush."""
         recipients = message.entry.envelope.recipients
         domains = {recipients[index].address.rpartition("@")[2].lower() for index, _ in message.deferred}
-        return tuple([domain for domain in sorted(domains) if domain and self.parts.served(domain)])
+        missing, served = Missing(), self.parts.served
+        sites = [domain for domain in sorted(domains) if domain and missing.answer(partial(served, domain), False)]
+        missing.check()
+        return tuple(sites)
 
     def _next_try(self, entry: Entry) -> float:
         since = entry.envelope.created or entry.envelope.arrival

@@ -8,7 +8,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from postwarden.mail.decision import Pending
+from postwarden.mail.decision import Missing, Pending
 from postwarden.mail.events import Delivered, Failure, Notice, Warn
 from postwarden.mail.queue import Change, Content, Damaged, Entry, Key
 from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
@@ -150,7 +150,13 @@ class Settler:
             _put_off(message, [(index, UNREADABLE) for index, _ in forwards])
             forwards, content = [], Content(b"", b"")
         with closing(content):
-            made = [(index, spawner.forward(entry, index, forward, content)) for index, forward in forwards]
+            missing = Missing()
+            unmade: Spawned | Status = UNREADABLE
+            made = [
+                (index, missing.answer(partial(spawner.forward, entry, index, forward, content), unmade))
+                for index, forward in forwards
+            ]
+            missing.check()
             refused = {index: result for index, result in made if isinstance(result, Status)}
             traced = recorded(entry.envelope, traced, made)
             if made and last:

@@ -1,9 +1,11 @@
-"""Calls that others make in threads, made when somebody waits for them."""
+"""Calls that others make in threads, made when somebody waits for them; and tables that need them."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from postwarden.net.asking import Fetch
+from postwarden.tables.remote.waiting import Waiting, WaitingTable
+from postwarden.tables.table import Found, Table
 from postwarden.testing.clock import VirtualClock
 
 T = TypeVar("T")
@@ -48,3 +50,30 @@ class AskingOnDemand:
         for work in waiting:
             work()
         return len(waiting)
+
+
+class SlowTable:
+    """Any table, which now has to be waited for."""
+
+    slow = True
+
+    def __init__(self, table: Table) -> None:
+        self.name, self.table = table.name, table
+
+    @property
+    def fixed(self) -> bool:
+        return self.table.fixed
+
+    def get(self, key: str) -> Found | None:
+        return self.table.get(key)
+
+    def stale(self) -> bool:
+        return self.table.stale()
+
+    def reload(self) -> None:
+        self.table.reload()
+
+
+def wrap_all(waiting: Waiting, table: Table) -> Table:
+    """In the place of `Waiting.wrap`: every table is slow."""
+    return WaitingTable(SlowTable(table), waiting)

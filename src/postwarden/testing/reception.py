@@ -8,6 +8,7 @@ from typing import Any
 from postwarden import pipeline
 from postwarden.config.settings import Settings
 from postwarden.mail.session import TlsFacts
+from postwarden.net.asking import Asker
 from postwarden.net.clock import Clock
 from postwarden.net.log import MailLog, MemorySink
 from postwarden.net.names import Names
@@ -15,6 +16,7 @@ from postwarden.net.waiting import Waiting
 from postwarden.receive.counters import Counters
 from postwarden.receive.service import Service
 from postwarden.receive.session import Session
+from postwarden.testing.asking import AskingOnDemand
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
 from postwarden.testing.remote import MemoryDial
@@ -79,12 +81,19 @@ class Gate:
 
 
 def build_service(
-    config: Settings, clock: Clock, store: MemoryStore, waiting: Waiting, sink: MemorySink, *, zone: str = ZONE
+    config: Settings,
+    clock: Clock,
+    store: MemoryStore,
+    waiting: Waiting,
+    sink: MemorySink,
+    *,
+    zone: str = ZONE,
+    asker: Asker | None = None,
 ) -> Service:
     """The service `smtp/inet` of `config`, with real policy and content. Raises ConfigError."""
     resolver = FakeResolver(zone, clock)
     around = pipeline.Surroundings(
-        clock, MailLog(sink, "postfix"), Names(resolver, resolver), MemoryDial(VirtualClock(), {})
+        clock, MailLog(sink, "postfix"), Names(resolver, resolver), MemoryDial(VirtualClock(), {}), asker
     )
     built = pipeline.receiver(
         config,
@@ -113,8 +122,16 @@ class Reception:
         self.settings = config or settings(main_cf, MASTER_CF, **parameters)
         self._sink = MemorySink()
         self.store = MemoryStore(self.clock.call_soon)
-        waiting = HandWaiting(self.clock)
-        self.service = build_service(self.settings, self.clock, self.store, waiting, self._sink, zone=zone)
+        self.asking = AskingOnDemand(self.clock)
+        self.service = build_service(
+            self.settings,
+            self.clock,
+            self.store,
+            HandWaiting(self.clock),
+            self._sink,
+            zone=zone,
+            asker=self.asking,
+        )
 
     @property
     def log(self) -> list[str]:

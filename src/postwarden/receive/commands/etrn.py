@@ -28,7 +28,9 @@ def apply_etrn(session: "Session", word: Word) -> None:
     if not valid_hostname(domain) and not _literal(domain):
         session.answer(_BAD_NAME, "ETRN")
         return
-    if session.allows(session.service.judge.etrn(session.facts, domain), "ETRN", "ETRN"):
+    decision = session.service.judge.etrn(session.facts, domain)
+    session.service.sites.look_up(domain)
+    if session.allows(decision, "ETRN", "ETRN"):
         reply = session.service.sites.flush(domain, session.service.flush_site)
         if reply.code == 459:
             session.warn(f"reject: ETRN {domain}... from ", "")

@@ -37,6 +37,8 @@ def apply_xclient(session: "Session", word: Word) -> None:
         session.answer(Reply(501, "5.5.4", str(bad)), "XCLIENT")
         return
     decision = session.service.judge.connect(facts)
+    # Asked for before anything is done: it may raise Pending.
+    session.service.clients.standing(facts.client.name, facts.client.address)
     session.replace_facts(facts)
     forwards = session.standing.xforward
     session.stand_as_client()
