@@ -38,7 +38,7 @@ from postwarden.net.log import MailLog
 from postwarden.roles.agent_pickup import Porter
 from postwarden.roles.agent_pickup import work as pick_up
 from postwarden.roles.agent_queue import JobQueue, Work
-from postwarden.roles.agent_records import Able, FromWorker, Unable
+from postwarden.roles.agent_records import Able, FromWorker, Running, Unable
 from postwarden.roles.agent_worker import open_log, serve
 
 EX_CONFIG = 78
@@ -51,6 +51,11 @@ _RELINK_SECONDS = 2.0
 _SEND_TIMEOUT = struct.pack("ll", 5, 0)
 _MOST_WORKERS = 20
 """They wait for the disk, and few at once are enough to keep it busy."""
+_SLOW = 1.0
+"""Seconds after which a delivery waits for something else, a program or a home that hangs: it holds up no other."""
+_MOST_SLOW = 200
+_GRACE = 5.0
+"""Seconds that a worker has to kill a program itself when its time is over."""
 
 
 class Hand:
@@ -63,6 +68,8 @@ class Hand:
         self.work: Work | None = None
         self.since = since
         """Since when it does what it does: monotonic seconds."""
+        self.until = float("inf")
+        """When its delivery has taken too long."""
         self.retiring = False
         self.trial: Settings | None = None
         """The configuration that it is to judge."""
@@ -78,6 +85,8 @@ class Supervisor:
         self._log_to = ""
         self._log_fd = -1
         self._limit = 1.0
+        self._pipes: frozenset[str] = frozenset()
+        """Transports that run a program and write no mailbox."""
         self._clients: list[BlockingChannel[Job]] = []
         self._hands: list[Hand] = []
         self._queue = JobQueue()
@@ -186,6 +195,7 @@ class Supervisor:
         self._porter.end(time.monotonic())
         self._hire_after = 0.0
         self._limit = float(settings.number("command_time_limit"))
+        self._pipes = frozenset(s.name for s in settings.services if s.command == "pipe" and s.type != "inet")
         for other in self._hands:
             other.retiring = other is not hand
         self._tell(Ready())
@@ -229,7 +239,7 @@ class Supervisor:
             self._want_link()
             return
         for job, fds in records:
-            self._queue.add(Work(job, fds, client))
+            self._queue.add(Work(job, fds, client, free=job.transport in self._pipes))
         self._hand_out()
 
     def _want_link(self) -> None:
@@ -314,6 +324,8 @@ class Supervisor:
                     self._judged(hand, record.reason)
                 case Outcome():
                     self._done(hand, record)
+                case Running():
+                    hand.until = time.monotonic() + record.limit + self._limit + _GRACE
                 case _:
                     if hand.work is not None:
                         self._answer(hand.work.client, record)
@@ -331,13 +343,14 @@ class Supervisor:
         while (hand := self._idle()) is not None and (work := self._queue.next()) is not None:
             hand.work = work
             hand.since = time.monotonic()
+            hand.until = hand.since + self._limit * max(len(work.job.recipients), 1)
             try:
                 hand.channel.send(work.job, work.fds)
             except OSError:
                 self._bury(hand)
             work.release()
         hired = sum(not hand.able for hand in self._hands)
-        if self._queue.waiting > hired and len(self._hands) < _MOST_WORKERS and self._may_hire():
+        if self._queue.waiting > hired and self._few() and self._may_hire():
             try:
                 self._hire(self._settings)
             except OSError as error:
@@ -347,6 +360,12 @@ class Supervisor:
     def _may_hire(self) -> bool:
         """Not before the first worker has judged, and not one after the other when they die at once."""
         return self._trial is None and time.monotonic() >= self._hire_after
+
+    def _few(self) -> bool:
+        """What hangs does not count, so that it delays nobody else's mail."""
+        before = time.monotonic() - _SLOW
+        quick = sum(hand.work is None or hand.since > before for hand in self._hands)
+        return quick < _MOST_WORKERS and len(self._hands) < _MOST_SLOW
 
     def _idle(self) -> Hand | None:
         """The one that was busy last: the others may become superfluous."""
@@ -370,10 +389,12 @@ class Supervisor:
             self._queue.done(work)
 
     def _kill(self, hand: Hand) -> None:
-        """With all that it has started: a worker leads a process group of its own."""
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(hand.pid, signal.SIGKILL)
+        """With all that it has started: it leads a process group, and so does a program that it runs."""
+        programs = _children(hand.pid)
+        for kill, pids in ((os.killpg, [hand.pid, *programs]), (os.kill, [hand.pid])):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(pid, signal.SIGKILL)
         self._dying.add(hand.pid)
         self._reap()
 
@@ -405,9 +426,9 @@ class Supervisor:
         idle = 0
         for hand in list(self._hands):
             if hand.work is not None:
-                if now - hand.since > self._limit * max(len(hand.work.job.recipients), 1):
-                    queue_id = hand.work.job.queue_id
-                    self._log.emit("agent", Warn(f"{queue_id}: delivery took longer than {self._limit:.0f} s: killed"))
+                if now > hand.until:
+                    queue_id, took = hand.work.job.queue_id, now - hand.since
+                    self._log.emit("agent", Warn(f"{queue_id}: delivery took longer than {took:.0f} s: killed"))
                     self._bury(hand)
             elif hand.able:
                 idle += 1
@@ -424,6 +445,14 @@ class Supervisor:
         hand.channel.close()
         self._hands.remove(hand)
         self._kill(hand)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
 
 
 def _lost(job: Job, text: str) -> Outcome:

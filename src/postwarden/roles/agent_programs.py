@@ -29,7 +29,11 @@ _CLEAN = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD)
 
 
 class SystemPrograms:
-    def __init__(self, identity: Identity, queue_directory: str) -> None:
+    def __init__(
+        self, identity: Identity, queue_directory: str, tell: Callable[[float], None] = lambda limit: None
+    ) -> None:
+        """`tell` hears of each program before it runs, and how many seconds it may take."""
+        self._tell = tell
         self._identity = identity
         self._directory = queue_directory
         self._rights = partial(identity.acting_as, 0, 0) if identity.may_act_as(0) else contextlib.nullcontext[None]
@@ -38,6 +42,7 @@ class SystemPrograms:
         """As `Programs.run`."""
         if not self._identity.may_act_as(program.uid):
             raise NotPermitted("postwarden was not started as root and can't run programs for others")
+        self._tell(program.limit)
         process = _Process(program, self._directory, self._rights)
         try:
             process.feed(pieces)
@@ -213,7 +218,7 @@ def _become(program: Program, home: str, fds: tuple[int, int, int]) -> None:
         text = f"{doing}: {error.strerror if isinstance(error, OSError) else error}"
         if doing.startswith(program.complaint):
             os.write(2, _bytes(text + "\n"))
-        os.write(tell, _bytes(text)[:OUTPUT_LIMIT])
+        os.write(tell, _bytes(text.partition("fatal: ")[2] or text)[:OUTPUT_LIMIT])
     finally:
         os._exit(EX_TEMPFAIL)
 

@@ -15,10 +15,14 @@ class Work(Struct, eq=False):
     job: Job
     fds: list[int]
     client: BlockingChannel[Job]
+    free: bool = False
+    """It writes to no mailbox, and need not wait for others."""
 
     @property
     def place(self) -> str:
         """What two workers should not write to at once."""
+        if self.free:
+            return f"\0{self.job.job_id}"
         return self.job.recipients[0].address.lower() if self.job.recipients else ""
 
     def release(self) -> None:

@@ -15,4 +15,10 @@ class Unable(Struct, frozen=True, array_like=True, tag=11):
     reason: str
 
 
-FromWorker = Outcome | Forward | Able | Unable
+class Running(Struct, frozen=True, array_like=True, tag=12):
+    """The worker runs a program, which it will kill itself after `limit` seconds."""
+
+    limit: float
+
+
+FromWorker = Outcome | Forward | Able | Unable | Running

@@ -20,18 +20,19 @@ from postwarden.deliver.local.params import LocalParams, VirtualParams
 from postwarden.deliver.local.ports import Identity, Surroundings
 from postwarden.deliver.local.tables import open_tables
 from postwarden.deliver.local.virtual import virtual_deliverer
+from postwarden.deliver.pipe.deliverer import pipe_deliverer
 from postwarden.ipc.channel import BlockingChannel, ChannelError
 from postwarden.ipc.records import Forward, Job, Outcome, ToDeliverer
 from postwarden.mail.events import Event, Failure, Notice, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles.agent_programs import SystemPrograms
-from postwarden.roles.agent_records import Able, Unable
+from postwarden.roles.agent_records import Able, Running, Unable
 from postwarden.roles.identity import OwnIdentity, RootIdentity, SystemAccounts
 from postwarden.roles.privileges import NoSuchUser, look_up
 from postwarden.tables.opening import Tables
 
-COMMANDS = ("local", "virtual")
+COMMANDS = ("local", "virtual", "pipe")
 """master.cf commands that the agent has."""
 _WATCH_SECONDS = 1.0
 
@@ -43,8 +44,10 @@ class Deliverer(Protocol):
 class Worker:
     """Raises ConfigError for a configuration that mail can't be delivered by."""
 
-    def __init__(self, settings: Settings, log: MailLog) -> None:
+    def __init__(self, settings: Settings, log: MailLog, running: Callable[[float], None] = lambda limit: None) -> None:
+        """`running` hears how many seconds a program may take that is about to be run."""
         self._log = log
+        self._running = running
         self._tables = Tables.of(settings, lambda text: log.emit("agent", Notice(text)))
         self._looked = time.monotonic()
         # Tables are opened with the rights that the agent was started with: some are root's alone.
@@ -56,6 +59,8 @@ class Worker:
     def _prepare(self, settings: Settings, service: Service) -> tuple[Service, Callable[[Surroundings], Deliverer]]:
         """Opens what the service needs; the rest is done when it is clear who we are."""
         key, tables = service.key, self._tables
+        if service.command == "pipe":
+            return service, lambda around: pipe_deliverer(settings, service, around)
         if service.command == "virtual":
             virtual = view(VirtualParams, settings, key)
             mailboxes = tables.maps(
@@ -91,7 +96,7 @@ class Worker:
         def emit(event: Event) -> None:
             self._log.emit(program, event, name)
 
-        programs = SystemPrograms(self._identity, settings.text("queue_directory"))
+        programs = SystemPrograms(self._identity, settings.text("queue_directory"), self._running)
         return Surroundings(
             SystemAccounts(), self._identity, emit, time.time, time.sleep, os.uname().nodename, programs
         )
@@ -116,7 +121,7 @@ def serve(sock: socket.socket, settings: Settings, log_to: str, log_fd: int) -> 
     # Lines are written once a job, before its outcome: `later` has nothing to do but hold them back.
     log = open_log(settings, log_to, log_fd, lambda _: None)
     try:
-        worker = Worker(settings, log)
+        worker = Worker(settings, log, lambda limit: channel.send(Running(limit)))
     except (ConfigError, NoSuchUser) as error:
         channel.send(Unable(str(error)))
         return 78

@@ -4,6 +4,7 @@ setgroups, setegid, seteuid and back cost 10 µs in a process of one thread, 390
 C library then has to persuade each of them: hence a worker has none.
 """
 
+import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ class SystemAccounts:
         try:
             return _account(pwd.getpwuid(uid))
         except KeyError:
+            return None
+
+    def group(self, name: str) -> int | None:
+        try:
+            return grp.getgrnam(name).gr_gid
+        except (KeyError, ValueError):
             return None
 
 

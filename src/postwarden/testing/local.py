@@ -27,6 +27,10 @@ class MemoryAccounts:
     def by_uid(self, uid: int) -> Account | None:
         return next((account for account in self._accounts.values() if account.uid == uid), None)
 
+    def group(self, name: str) -> int | None:
+        account = self._accounts.get(name)
+        return None if account is None else account.gid
+
 
 class NotedIdentity:
     """Becomes nobody, but notes who was to be acted as. `forbidden` users it refuses, as a process without root."""

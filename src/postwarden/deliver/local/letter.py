@@ -21,7 +21,7 @@ class Letter:
         self.sender = sender
         self._head = head
         self._body = body
-        self._whole: dict[bool, bytes] = {}
+        self._whole: dict[tuple[bool, bool, bytes], bytes] = {}
         self._delivered: frozenset[str] | None = None
 
     def delivered_to(self, address: str) -> bool:
@@ -31,26 +31,27 @@ class Letter:
             self._delivered = frozenset(name.decode("utf-8", "replace").lower() for name in found)
         return bool(self._delivered) and external(address).lower() in self._delivered
 
-    def pieces(self, before: str, after: bytes, *, quote: bool) -> Iterator[bytes]:
-        """`before`, head and body, `after`; with LF, `>` before each `From ` that begins a line if `quote`. What is in
-        memory comes in one piece, so that it is written by one call."""
+    def pieces(
+        self, before: str, after: bytes, *, quote: bool, dots: bool = False, eol: bytes = b"\n"
+    ) -> Iterator[bytes]:
+        """`before`, head and body, `after`; `eol` ends each line. With `quote` there is a `>` before each `From ` that
+        begins a line, with `dots` a dot before each dot that does. What is in memory comes in one piece, so that it is
+        written by one call."""
         body = self._body
         front = before.encode("utf-8", "surrogateescape")
+        if eol != b"\n":
+            front, after = front.replace(b"\n", eol), after.replace(b"\n", eol)
+        marks = _marks(quote, dots)
         if isinstance(body, bytes):
-            yield b"".join((front, self._converted_whole(body, quote), after))
+            whole = self._whole.get((quote, dots, eol))
+            if whole is None:
+                whole = self._whole[quote, dots, eol] = _ended(self._head + body, marks, eol)
+            yield b"".join((front, whole, after))
             return
         yield front
-        yield from _converted(_chunks(self._head, body), quote)
+        for piece in _converted(_chunks(self._head, body), marks):
+            yield piece if eol == b"\n" else piece.replace(b"\n", eol)
         yield after
-
-    def _converted_whole(self, body: bytes, quote: bool) -> bytes:
-        whole = self._whole.get(quote)
-        if whole is None:
-            whole = _convert(self._head + body, quote, at_start=True)
-            if not whole.endswith(b"\n"):
-                whole += b"\n"
-            self._whole[quote] = whole
-        return whole
 
 
 def envelope_line(sender: str, now: float) -> str:
@@ -75,14 +76,30 @@ def external(address: str) -> str:
     return address_form.external(address).replace("\r", " ").replace("\n", " ")
 
 
-def _convert(data: bytes, quote: bool, *, at_start: bool) -> bytes:
+_Marks = tuple[tuple[bytes, bytes], ...]
+"""What stands at the beginning of a line, and what is put before it."""
+
+
+def _marks(quote: bool, dots: bool) -> _Marks:
+    # A reader of mailboxes would take a `From ` line for the beginning of the next message, SMTP a dot for the end.
+    return ((b"From ", b">"),) * quote + ((b".", b"."),) * dots
+
+
+def _ended(data: bytes, marks: _Marks, eol: bytes) -> bytes:
+    """All of a message, its last line with an end."""
+    data = _convert(data, marks, at_start=True)
+    if not data.endswith(b"\n"):
+        data += b"\n"
+    return data if eol == b"\n" else data.replace(b"\n", eol)
+
+
+def _convert(data: bytes, marks: _Marks, *, at_start: bool) -> bytes:
     """Whole lines, or a part of one: `at_start` says whether a line begins at its first byte."""
     data = data.replace(b"\r\n", b"\n")
-    if quote:
-        # A reader of mailboxes would take such a line for the beginning of the next message.
-        data = data.replace(b"\nFrom ", b"\n>From ")
-        if at_start and data.startswith(b"From "):
-            data = b">" + data
+    for begin, mark in marks:
+        data = data.replace(b"\n" + begin, b"\n" + mark + begin)
+        if at_start and data.startswith(begin):
+            data = mark + data
     return data
 
 
@@ -95,7 +112,7 @@ def _chunks(head: bytes, body: FileBody) -> Iterator[bytes]:
         yield data
 
 
-def _converted(chunks: Iterable[bytes], quote: bool) -> Iterator[bytes]:
+def _converted(chunks: Iterable[bytes], marks: _Marks) -> Iterator[bytes]:
     """As `_convert` of the whole, in pieces that end with a line where they can. A bare LF counts as its end here: one
     that falls between two pieces must not let a forged `From ` through."""
     rest, at_start = b"", True
@@ -106,10 +123,10 @@ def _converted(chunks: Iterable[bytes], quote: bool) -> Iterator[bytes]:
             # Part of one long line. What is kept back may be the CR of its end.
             cut = len(data) - 1
         if cut:
-            yield _convert(data[:cut], quote, at_start=at_start)
+            yield _convert(data[:cut], marks, at_start=at_start)
             at_start = data.endswith(b"\n", 0, cut)
         rest = data[cut:]
     if rest:
-        yield _convert(rest, quote, at_start=at_start)
+        yield _convert(rest, marks, at_start=at_start)
     if rest or not at_start:
         yield b"\n"

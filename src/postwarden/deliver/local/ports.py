@@ -22,11 +22,13 @@ class Account(Struct, frozen=True):
 
 
 class Accounts(Protocol):
-    """Both raise OSError when the answer can't be had now."""
+    """All raise OSError when the answer can't be had now."""
 
     def by_name(self, name: str) -> Account | None: ...
 
     def by_uid(self, uid: int) -> Account | None: ...
+
+    def group(self, name: str) -> int | None: ...
 
 
 class NotPermitted(Exception):

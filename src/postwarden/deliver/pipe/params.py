@@ -1,0 +1,11 @@
+"""What pipe reads of the configuration."""
+
+from msgspec import Struct
+
+
+class PipeParams(Struct, frozen=True):
+    enable_original_recipient: bool
+    export_environment: tuple[str, ...]
+    mail_owner: str
+    recipient_delimiter: str
+    soft_bounce: bool
