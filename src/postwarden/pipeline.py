@@ -47,6 +47,7 @@ from postwarden.net.names import Names
 from postwarden.net.peername import PeerNames
 from postwarden.net.waiting import Waiting
 from postwarden.policy.judge import Judge
+from postwarden.policy.outside import open_outside
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
 from postwarden.receive.service import Neighbours, Service
@@ -117,11 +118,12 @@ def receiver(
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     profiles = _profiles(settings, tables, addressing, around.log)
     clerk = _clerk(settings, tables, resolver.local_domain, around.log)
+    outside = open_outside(around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)))
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
     for key in keys:
-        judges[key] = Judge(settings, key, tables, resolver)
+        judges[key] = Judge(settings, key, tables, resolver, outside)
         local = locals_[key] = LocalClients(settings, key, tables)
         prepare = partial(_prepared, profiles, local)
         _profile_exists(settings, key)
@@ -316,15 +318,7 @@ def courier(
         "discard": lambda name, nexthop, _: discard(nexthop),
     }
     clerk = _clerk(settings, tables, resolver.local_domain, log)
-    served = _served(settings, params, tables)
-    spawner = Spawner(
-        reports,
-        clerk,
-        new_queue_id=ledger.new_queue_id,
-        now=clock.now,
-        trace=trace,
-    )
-    authorized = _authorized(settings, params, tables)
+    spawner = Spawner(reports, clerk, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace)
     return Parts(
         ledger,
         clock,
@@ -335,8 +329,8 @@ def courier(
         fetch,
         refresh,
         clerk,
-        served,
-        authorized,
+        _served(settings, params, tables),
+        _authorized(settings, params, tables),
         _requeued(bounce, os.geteuid()),
         os.geteuid(),
     )

@@ -4,6 +4,8 @@ import ipaddress
 import os
 from collections.abc import Callable
 
+import idna
+
 from postwarden.net.resolver import Done, Resolver, addresses_answer, as_coroutine
 from postwarden.wire.dns import Kind, address_text, reverse_name
 from postwarden.wire.dns_answer import Answer, Outcome
@@ -105,3 +107,13 @@ class HostsFirst:
 
     async def query(self, name: str, kind: Kind) -> Answer:
         return await as_coroutine(self, name, kind)
+
+
+def ascii_name(name: str) -> str:
+    """The A-labels of an internationalized name (RFC 5891); a name that has none is left as it is."""
+    if name.isascii():
+        return name
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return name

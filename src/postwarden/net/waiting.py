@@ -1,8 +1,10 @@
-"""Running the coroutine of a `mail.decision.Pending` from code that has none: one task, one callback."""
+"""Between coroutines, as `mail.decision.Pending` has them, and code with callbacks: each way one task, one callback."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Waiting(Protocol):
@@ -30,3 +32,10 @@ class LoopWaiting:
             done(error)
         else:
             done(None)
+
+
+async def called_back(start: Callable[[Callable[[T], None]], None]) -> T:
+    """What `start(done)` calls `done` with, once, in this call or later."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    start(lambda value: None if future.done() else future.set_result(value))
+    return await future

@@ -16,12 +16,15 @@ from postwarden.config.view import view
 from postwarden.mail.decision import BUILT_IN, Decision, Fact, Rule, Verdict
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
-from postwarden.policy.access import Style
+from postwarden.policy.actions import Style
+from postwarden.policy.domains import families
+from postwarden.policy.inquiries import Inquiries
 from postwarden.policy.listed import Listed, Resolver
 from postwarden.policy.lists import ListCompiler
+from postwarden.policy.means import Means
+from postwarden.policy.outside import NOBODY, Outside
 from postwarden.policy.params import PolicyParams
-from postwarden.policy.question import Marks, Question, Restriction, Subject, refusal, refuses
-from postwarden.policy.restrictions import Means
+from postwarden.policy.question import Marks, Question, Restriction, Subject, misconfigured, refusal, refuses
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
@@ -35,16 +38,18 @@ _RECIPIENT = "smtpd_recipient_restrictions"
 class Judge:
     """Each method takes the session as it is and answers at once; a fact that is not at hand raises Pending."""
 
-    def __init__(self, settings: Settings, service: str, tables: Tables, resolver: Resolver) -> None:
+    def __init__(
+        self, settings: Settings, service: str, tables: Tables, resolver: Resolver, outside: Outside = NOBODY
+    ) -> None:
         """Raises ConfigError for a list that can't be compiled, and for lists that would make an open relay."""
         params = self._params = view(PolicyParams, settings, service)
-        self.networks = MatchList(
-            "mynetworks",
-            params.mynetworks,
-            tables,
-            settings.origin("mynetworks", service),
-            parents="mynetworks" in params.parent_domain_matches_subdomains,
-        )
+
+        def matches(name: str) -> MatchList:
+            parents = name in params.parent_domain_matches_subdomains
+            return MatchList(name, getattr(params, name), tables, settings.origin(name, service), parents=parents)
+
+        self.networks = matches("mynetworks")
+        self._backup_networks = matches("permit_mx_backup_networks")
         self._listed = Listed(params, tables, resolver, lambda name: settings.origin(name, service))
         compiler = ListCompiler(settings, service, tables, params.smtpd_restriction_classes)
         compiler.means = Means(
@@ -56,7 +61,14 @@ class Judge:
             frozenset(settings.own_addresses()),
             compiler.maps,
             compiler.named,
+            lambda name: tables.maps(getattr(params, name), settings.origin(name, service)),
+            Inquiries(outside.dns, outside.native, families(params)),
+            outside.services,
+            self._backup_networks,
+            outside.pause,
         )
+        self.notes = compiler.notes
+        """What does not do here what it does in Postfix."""
         if not compiler.closes(_RELAY, _RECIPIENT):
             raise ConfigError(
                 settings.origin(_RELAY, service),
@@ -77,46 +89,55 @@ class Judge:
         self._always = f"{params.double_bounce_sender}@{params.myorigin}".lower()
 
     def refresh(self) -> None:
-        """A file in mynetworks may have changed. Raises ConfigError, and then keeps what it had."""
-        if self.networks.stale():
-            self.networks.reload()
+        """A file in a list of networks may have changed. Raises ConfigError, and then keeps what it had."""
+        for networks in (self.networks, self._backup_networks):
+            if networks.stale():
+                networks.reload()
 
     def connect(self, facts: SessionFacts) -> Decision:
         if self._params.smtpd_delay_reject or self._no_client:
             return _DUNNO
-        return self._judge(lambda: self._judge_client(facts, Marks()), str(facts.client))
+        marks = Marks("CONNECT")
+        return self._judge(lambda: self._judge_client(facts, marks), str(facts.client), marks)
 
     def helo(self, facts: SessionFacts) -> Decision:
         if self._params.smtpd_delay_reject or self._no_helo:
             return _DUNNO
-        return self._judge(lambda: self._judge_helo(facts, Marks()), facts.client.helo)
+        marks = Marks("EHLO" if facts.client.protocol == "ESMTP" else "HELO")
+        return self._judge(lambda: self._judge_helo(facts, marks), facts.client.helo, marks)
 
     def mail(self, facts: SessionFacts, sender: str) -> Decision:
         if self._params.smtpd_delay_reject or self._no_sender:
             return _DUNNO
         facts = structs.replace(facts, sender=sender)
-        return self._judge(lambda: self._judge_sender(facts, Marks()), sender)
+        marks = Marks("MAIL")
+        return self._judge(lambda: self._judge_mail(facts, marks), sender, marks)
 
-    def recipient(self, facts: SessionFacts, recipient: str) -> Decision:
+    def recipient(self, facts: SessionFacts, recipient: str, stage: str = "RCPT") -> Decision:
         lowered = recipient.lower()
         if lowered == "postmaster" or lowered == self._always:
             # RFC 5321 4.5.1; and what address probes are sent from.
             return _POSTMASTER
-        return self._judge(lambda: self._judge_recipient(facts, recipient), recipient)
+        marks = Marks(stage)
+        return self._judge(lambda: self._judge_recipient(facts, recipient, marks), recipient, marks)
 
     def data(self, facts: SessionFacts) -> Decision:
-        return self._judge(lambda: _alone(self._data, Question(facts, Subject.DATA, Marks(), facts.recipient)), "DATA")
+        marks = Marks("DATA")
+        question = Question(facts, Subject.DATA, marks, facts.recipient)
+        return self._judge(lambda: _alone(self._data, question), "DATA", marks)
 
     def end_of_data(self, facts: SessionFacts) -> Decision:
-        question = Question(facts, Subject.END_OF_DATA, Marks(), facts.recipient)
-        return self._judge(lambda: _alone(self._end, question), "END-OF-MESSAGE")
+        marks = Marks("END-OF-MESSAGE")
+        question = Question(facts, Subject.END_OF_DATA, marks, facts.recipient)
+        return self._judge(lambda: _alone(self._end, question), "END-OF-MESSAGE", marks)
 
     def etrn(self, facts: SessionFacts, site: str) -> Decision:
-        return self._judge(lambda: self._judge_etrn(facts, site), site)
+        marks = Marks("ETRN")
+        return self._judge(lambda: self._judge_etrn(facts, site, marks), site, marks)
 
     def verify(self, facts: SessionFacts, address: str) -> Decision:
         """VRFY: as a recipient."""
-        return self.recipient(facts, address)
+        return self.recipient(facts, address, "VRFY")
 
     def _judge_client(self, facts: SessionFacts, marks: Marks, recipient: str | None = None) -> Decision | None:
         return None if self._no_client else _ask(self._client, Question(facts, Subject.CLIENT, marks, recipient))
@@ -147,9 +168,12 @@ class Judge:
                 break
         return None
 
-    def _judge_recipient(self, facts: SessionFacts, recipient: str) -> Decision | None:
+    def _judge_mail(self, facts: SessionFacts, marks: Marks) -> Decision | None:
+        decision = self._judge_sender(facts, marks)
+        return decision if refuses(decision) else marks.action or decision
+
+    def _judge_recipient(self, facts: SessionFacts, recipient: str, marks: Marks) -> Decision | None:
         """Each list may refuse; a permit ends only its own list, so it takes all of them to come in."""
-        marks = Marks()
         if not (self._no_client and self._no_helo and self._no_sender):
             decision = self._judge_early(facts, marks, recipient)
             if decision is not None:
@@ -171,45 +195,31 @@ class Judge:
                 return decision
         return marks.action or last
 
-    def _judge_etrn(self, facts: SessionFacts, site: str) -> Decision | None:
-        marks = Marks()
+    def _judge_etrn(self, facts: SessionFacts, site: str, marks: Marks) -> Decision | None:
         if self._params.smtpd_delay_reject:
             for judge in (self._judge_client, self._judge_helo):
                 decision = judge(facts, marks)
                 if refuses(decision):
                     return decision
-        return self._late(self._etrn, facts, Subject.ETRN, site, marks)
+        return _alone(self._etrn, Question(facts, Subject.ETRN, marks, None, site))
 
-    def _late(
-        self,
-        restriction: Restriction,
-        facts: SessionFacts,
-        subject: Subject,
-        site: str = "",
-        marks: Marks | None = None,
-    ) -> Decision | None:
-        marks = marks or Marks()
-        decision = _ask(restriction, Question(facts, subject, marks, None, site))
-        if refuses(decision):
-            return decision
-        return marks.defer_if_permit or marks.action or decision
-
-    def _judge(self, decide: Callable[[], Decision | None], name: str) -> Decision:
+    def _judge(self, decide: Callable[[], Decision | None], name: str, marks: Marks) -> Decision:
         """`name` is what the peer is told of, should the decision fail."""
         try:
             decision = decide()
         except TableError as error:
             rule = Rule(error.table, "", BUILT_IN)
             text = f"<{name}>: Temporary lookup failure"
-            return refusal(rule, 451, "4.3.0", text, Fact(error.table, "", error.text))
+            decision = refusal(rule, 451, "4.3.0", text, Fact(error.table, "", error.text))
         except ConfigError as error:
             rule = Rule("server configuration error", "", error.origin)
-            return refusal(rule, 451, "4.3.5", "Server configuration error", Fact("error", "", error.text))
+            marks.warn(rule, error.text)
+            decision = misconfigured(rule, Fact("error", "", error.text))
         if decision is None:
-            return _DUNNO
-        if self._params.soft_bounce and decision.reply is not None and decision.reply.permanent:
-            return _softened(decision, decision.reply)
-        return decision
+            decision = _DUNNO
+        elif self._params.soft_bounce and decision.reply is not None and decision.reply.permanent:
+            decision = _softened(decision, decision.reply)
+        return structs.replace(decision, effects=tuple(marks.effects)) if marks.effects else decision
 
 
 def _ask(restriction: Restriction, question: Question) -> Decision | None:

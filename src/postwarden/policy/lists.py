@@ -1,17 +1,19 @@
 """Compiling a restriction list: words in order, each with its arguments, to one function.
 
-The first verdict decides. `warn_if_reject` and the like are not in the vocabulary of this version; a word that is not
-known, and a restriction class that is not defined, is a ConfigError that names the line.
+The first verdict decides. A word that is not known, and a restriction class that is not defined, is a ConfigError that
+names the line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.mail.decision import Decision, Origin, Rule
-from postwarden.policy.question import Question, Restriction, Subject
-from postwarden.policy.restrictions import ACCESS, NOT_HERE, VOCABULARY, Means
+from postwarden.policy.means import Means
+from postwarden.policy.question import Question, Restriction, Subject, refuses
+from postwarden.policy.restrictions import unavailable
+from postwarden.policy.vocabulary import ACCESS, NO_CERTIFICATES, UNAVAILABLE, VOCABULARY
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 
@@ -29,6 +31,8 @@ class ListCompiler:
         self._service = service
         self._tables = tables
         self._classes = frozenset(classes)
+        self.notes: list[Problem] = []
+        """What does not do here what it does in Postfix."""
 
     def maps(self, name: str, origin: Origin) -> Maps:
         return Maps((self._tables.table(name, origin),))
@@ -52,26 +56,41 @@ class ListCompiler:
         restrictions: list[Restriction] = []
         rest = iter(words)
         for word in rest:
-            name = word.lower()
-            entry = VOCABULARY.get(name)
-            if entry is not None:
-                argument = next(rest, "") if entry.takes_table else ""
-                if entry.takes_table and not argument:
-                    raise ConfigError(origin, f'restriction "{name}" needs a table')
-                restrictions.append(entry.compiler(self.means, Rule(name, argument, origin)))
-            elif word in self._classes:
-                at = self._settings.origin(word, self._service)
-                restrictions.append(self.compile(self._items(word), at, subject, depth + 1))
-            elif ":" in word:
-                if subject is None or subject not in ACCESS:
-                    raise ConfigError(origin, f'table "{word}" without the restriction that it belongs to')
-                entry = VOCABULARY[ACCESS[subject]]
-                restrictions.append(entry.compiler(self.means, Rule(ACCESS[subject], word, origin)))
-            elif name in NOT_HERE:
-                raise ConfigError(origin, f'restriction "{word}" is not available in this version')
+            if word.lower() == "warn_if_reject":
+                following = next((other for other in rest if other.lower() != "warn_if_reject"), "")
+                if following:
+                    restrictions.append(_warned(self._one(following, rest, origin, subject, depth)))
             else:
-                raise ConfigError(origin, f'unknown smtpd restriction: "{word}"')
+                restrictions.append(self._one(word, rest, origin, subject, depth))
         return _in_order(tuple(restrictions))
+
+    def _one(self, word: str, rest: Iterator[str], origin: Origin, subject: Subject | None, depth: int) -> Restriction:
+        """The restriction that begins with `word`; its argument is taken from `rest`."""
+        name = word.lower()
+        entry = VOCABULARY.get(name)
+        if entry is not None:
+            argument = next(rest, "") if entry.needs else ""
+            if entry.needs and not argument:
+                raise ConfigError(origin, f'restriction "{name}" needs {entry.needs}')
+            if name in NO_CERTIFICATES:
+                self._note(origin, f"{name} never fits: no client is asked for a certificate in this version")
+            return entry.compiler(self.means, Rule(name, argument, origin))
+        if word in self._classes:
+            at = self._settings.origin(word, self._service)
+            return self.compile(self._items(word), at, subject, depth + 1)
+        if ":" in word:
+            if subject is None or subject not in ACCESS:
+                raise ConfigError(origin, f'table "{word}" without the restriction that it belongs to')
+            return VOCABULARY[ACCESS[subject]].compiler(self.means, Rule(ACCESS[subject], word, origin))
+        if name in UNAVAILABLE:
+            self._note(
+                origin, f'restriction "{name}" is not available in this version: mail that gets to it is put off'
+            )
+            return unavailable(self.means, Rule(name, "", origin))
+        raise ConfigError(origin, f'unknown smtpd restriction: "{word}"')
+
+    def _note(self, origin: Origin, text: str) -> None:
+        self.notes.append(Problem(origin, "warning", text))
 
     def closes(self, *parameters: str) -> bool:
         """Does one of the lists hold a restriction that keeps strangers from relaying?"""
@@ -105,10 +124,32 @@ def _in_order(restrictions: tuple[Restriction, ...]) -> Restriction:
         for restriction in restrictions:
             decision = restriction(question)
             if decision is not None:
+                if marks.warning and refuses(decision):
+                    marks.warned(decision)
+                    continue
                 return decision
             if marks.defer_if_permit is not None and marks.defer_if_reject is not None:
                 # Put off, whatever the rest says.
                 return marks.defer_if_permit
+        return None
+
+    return judge
+
+
+def _warned(restriction: Restriction) -> Restriction:
+    """warn_if_reject: what `restriction` would refuse is told to the log."""
+
+    def judge(question: Question) -> Decision | None:
+        marks = question.marks
+        outer, marks.warning = marks.warning, True
+        try:
+            decision = restriction(question)
+        finally:
+            marks.warning = outer
+        if not refuses(decision):
+            return decision
+        assert decision is not None
+        marks.warned(decision)
         return None
 
     return judge

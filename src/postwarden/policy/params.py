@@ -48,3 +48,24 @@ class PolicyParams(Struct, frozen=True):
     virtual_mailbox_maps: tuple[str, ...]
     local_recipient_maps: tuple[str, ...]
     relay_recipient_maps: tuple[str, ...]
+    default_rbl_reply: str
+    inet_protocols: tuple[str, ...]
+    maps_rbl_reject_code: int
+    permit_mx_backup_networks: tuple[str, ...]
+    proxy_interfaces: tuple[str, ...]
+    queue_directory: str
+    rbl_reply_maps: tuple[str, ...]
+    smtpd_expansion_filter: str
+    smtpd_policy_service_default_action: str
+    smtpd_policy_service_max_idle: int
+    smtpd_policy_service_max_ttl: int
+    smtpd_policy_service_policy_context: str
+    smtpd_policy_service_request_limit: int
+    smtpd_policy_service_retry_delay: int
+    smtpd_policy_service_timeout: int
+    smtpd_policy_service_try_limit: int
+    smtpd_sender_login_maps: tuple[str, ...]
+    unknown_address_reject_code: int
+    unknown_address_tempfail_action: str
+    unknown_helo_hostname_tempfail_action: str
+    unknown_hostname_reject_code: int

@@ -5,7 +5,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from postwarden.mail.decision import Decision, Fact, Rule, Verdict
+from postwarden.mail.decision import Decision, Effect, Fact, Rule, Verdict
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 
@@ -14,20 +14,26 @@ class Subject(Enum):
     """What a list judges; the value is Postfix's word for it in a reply."""
 
     CLIENT = "Client host"
+    REVERSE_CLIENT = "Unverified Client host"
     HELO = "Helo command"
     SENDER = "Sender address"
     RECIPIENT = "Recipient address"
     DATA = "Data command"
     END_OF_DATA = "End-of-data"
     ETRN = "Etrn command"
+    LOGIN = "SASL login name"
 
 
 class Marks:
     """What restrictions leave behind that did not decide: it belongs to one evaluation and ends with it."""
 
-    __slots__ = ("action", "defer_if_permit", "defer_if_reject", "listed")
+    __slots__ = (
+        "action", "asked", "defer_if_permit", "defer_if_reject", "depth", "effects", "listed", "stage", "warning",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str = "RCPT") -> None:
+        self.stage = stage
+        """The command, as policy servers know it."""
         self.action: Decision | None = None
         """HOLD or DISCARD: what is to be done with mail that comes in."""
         self.defer_if_permit: Decision | None = None
@@ -36,6 +42,33 @@ class Marks:
         """A permit that a fault may have kept from us: mail that would be refused is put off with this."""
         self.listed = False
         """The recipient was looked up in the tables of its class."""
+        self.effects: list[Effect] = []
+        self.warning = False
+        """warn_if_reject: refusals are told to the log, and to nobody else."""
+        self.asked = 0
+        """Questions to servers that count them."""
+        self.depth = 0
+        """Restriction lists within table entries."""
+
+    def put_off_permit(self, later: Decision) -> None:
+        if self.warning:
+            self.warned(later)
+        elif self.defer_if_permit is None:
+            self.defer_if_permit = later
+
+    def put_off_reject(self, later: Decision) -> None:
+        if self.warning:
+            self.warned(later)
+        elif self.defer_if_reject is None:
+            self.defer_if_reject = later
+
+    def warned(self, decision: Decision) -> None:
+        """It would have been refused."""
+        self.effects.append(Effect("reject_warning", "", str(decision.reply), decision.rule, decision.facts))
+
+    def warn(self, rule: Rule, text: str) -> None:
+        """Tell the operator."""
+        self.effects.append(Effect("warning", "", text, rule))
 
 
 class Question(Struct, frozen=True):
@@ -54,6 +87,8 @@ class Question(Struct, frozen=True):
         match self.subject:
             case Subject.CLIENT:
                 return str(self.facts.client)
+            case Subject.REVERSE_CLIENT:
+                return self.facts.client.reverse_name
             case Subject.HELO:
                 return self.facts.client.helo
             case Subject.SENDER:
@@ -64,6 +99,8 @@ class Question(Struct, frozen=True):
                 return "DATA"
             case Subject.END_OF_DATA:
                 return "END-OF-MESSAGE"
+            case Subject.LOGIN:
+                return self.facts.client.login
         return self.site
 
     def about(self, subject: Subject) -> "Question":
@@ -96,6 +133,11 @@ def refused(question: Question, rule: Rule, code: int, status: str, why: str, *,
     """`<name>: Sender address rejected: why`."""
     text = f"<{question.name}>: {question.subject.value} rejected: {why}"
     return refusal(rule, code, status, text) if fact is None else refusal(rule, code, status, text, fact)
+
+
+def misconfigured(rule: Rule, *facts: Fact) -> Decision:
+    """What is written can't be obeyed: nobody comes in by it, and nobody is sent away for good."""
+    return refusal(rule, 451, "4.3.5", "Server configuration error", *facts)
 
 
 def refuses(decision: Decision | None) -> bool:

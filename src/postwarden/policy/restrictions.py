@@ -1,70 +1,47 @@
-"""The vocabulary of restriction lists: a name, how many arguments it takes, and how it is compiled.
-
-A restriction is compiled once, when the configuration is loaded, into a function of a Question; its Rule says where it
-was written. A name that is not in the table is a configuration error, never a permit.
-"""
+"""Restrictions that need nothing but the session, main.cf and tables."""
 
 import re
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
-from msgspec import Struct
+from collections.abc import Callable
 
 from postwarden.addressing.rewrite import without_dot
+from postwarden.config.errors import ConfigError
+from postwarden.config.values import split
 from postwarden.mail.address import domain_of
-from postwarden.mail.decision import Decision, Fact, Origin, Rule
+from postwarden.mail.decision import Decision, Fact, Pending, Rule
 from postwarden.mail.hostname import valid_address, valid_hostname
 from postwarden.policy.access import (
     AccessCheck,
     Keys,
-    Style,
     client_keys,
     domain_and_parents,
     helo_keys,
+    never_permits,
     recipient_keys,
+    reverse_client_keys,
     sender_keys,
 )
-from postwarden.policy.listed import Listed, Resolver
+from postwarden.policy.means import Compiler, Means
 from postwarden.policy.params import PolicyParams
-from postwarden.policy.question import Question, Restriction, Subject, permit, refusal, refused
-from postwarden.tables.maps import Maps
-from postwarden.tables.matching import MatchList
+from postwarden.policy.question import Question, Restriction, Subject, misconfigured, permit, refusal, refused
 
-
-class Means(Struct, frozen=True):
-    """What a restriction may ask."""
-
-    params: PolicyParams
-    networks: MatchList
-    resolver: Resolver
-    listed: Listed
-    style: Style
-    own: frozenset[str]
-    """Addresses of this machine."""
-    maps: Callable[[str, Origin], Maps]
-    """Opens the table that a restriction names. Raises ConfigError."""
-    compile_list: Callable[[str, Origin], Restriction]
-    """Compiles the restrictions that a table's answer names."""
-
-
+_LONGEST_SLEEP = 3600
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
-Compiler = Callable[[Means, Rule], Restriction]
 
 
-def _permit(means: Means, rule: Rule) -> Restriction:
+def permit_all(means: Means, rule: Rule) -> Restriction:
     decision = permit(rule)
     return lambda question: decision
 
 
-def _reject(means: Means, rule: Rule) -> Restriction:
+def reject_all(means: Means, rule: Rule) -> Restriction:
     return lambda question: refused(question, rule, means.params.reject_code, "5.7.1", "Access denied")
 
 
-def _defer(means: Means, rule: Rule) -> Restriction:
+def defer_all(means: Means, rule: Rule) -> Restriction:
     return lambda question: refused(question, rule, means.params.defer_code, "4.3.2", "Try again later")
 
 
-def _permit_mynetworks(means: Means, rule: Rule) -> Restriction:
+def permit_mynetworks(means: Means, rule: Rule) -> Restriction:
     decision = permit(rule)
 
     def restriction(question: Question) -> Decision | None:
@@ -74,36 +51,25 @@ def _permit_mynetworks(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-def _permit_sasl_authenticated(means: Means, rule: Rule) -> Restriction:
+def permit_sasl_authenticated(means: Means, rule: Rule) -> Restriction:
     decision = permit(rule)
     # A name that XCLIENT gives is not a login where logins are off.
     enabled = means.params.smtpd_sasl_auth_enable
     return lambda question: decision if enabled and question.facts.client.login else None
 
 
-def _auth_destination(means: Means, address: str) -> bool:
-    """We are responsible for it (mydestination, virtual_*_domains, relay_domains), and nobody is asked to route it on
-    through operators in the local part."""
-    resolved = means.resolver.resolve(address)
-    if resolved.routed and not means.params.allow_untrusted_routing:
-        return False
-    return resolved.address_class.final or resolved.address_class.value == "relay"
-
-
-def _permit_auth_destination(means: Means, rule: Rule) -> Restriction:
+def permit_auth_destination(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
-        if question.recipient is None:
-            return None
-        return permit(rule) if _auth_destination(means, question.recipient) else None
+        return permit(rule) if means.own_recipient(question) else None
 
     return restriction
 
 
-def _unauth_destination(code: Callable[[PolicyParams], int], status: str) -> Compiler:
+def unauth_destination(code: Callable[[PolicyParams], int], status: str) -> Compiler:
     def compiler(means: Means, rule: Rule) -> Restriction:
         def restriction(question: Question) -> Decision | None:
             recipient = question.recipient
-            if recipient is None or _auth_destination(means, recipient):
+            if recipient is None or means.own_recipient(question):
                 return None
             fact = Fact("recipient", recipient, "not a destination of ours")
             return refusal(rule, code(means.params), status, f"<{recipient}>: Relay access denied", fact)
@@ -113,23 +79,25 @@ def _unauth_destination(code: Callable[[PolicyParams], int], status: str) -> Com
     return compiler
 
 
-def _unlisted_recipient(means: Means, rule: Rule) -> Restriction:
+def unlisted_recipient(means: Means, rule: Rule) -> Restriction:
     return means.listed.check_recipient
 
 
-def _unlisted_sender(means: Means, rule: Rule) -> Restriction:
+def unlisted_sender(means: Means, rule: Rule) -> Restriction:
     return lambda question: means.listed.check(question.about(Subject.SENDER), question.facts.sender or "")
 
 
-def _access(subject: Subject) -> Compiler:
+def access(subject: Subject) -> Compiler:
     def compiler(means: Means, rule: Rule) -> Restriction:
         style, resolver = means.style, means.resolver
         keys: dict[Subject, Keys] = {
             Subject.CLIENT: client_keys(style),
+            Subject.REVERSE_CLIENT: reverse_client_keys(style),
             Subject.HELO: helo_keys(style),
             Subject.SENDER: sender_keys(style, resolver),
             Subject.RECIPIENT: recipient_keys(style, resolver),
             Subject.ETRN: lambda question: (domain_and_parents(question.site, style),),
+            Subject.LOGIN: lambda question: ((question.name,),),
         }
         return AccessCheck(
             rule,
@@ -144,7 +112,7 @@ def _access(subject: Subject) -> Compiler:
     return compiler
 
 
-def _non_fqdn_address(subject: Subject) -> Compiler:
+def non_fqdn_address(subject: Subject) -> Compiler:
     def compiler(means: Means, rule: Rule) -> Restriction:
         def restriction(question: Question) -> Decision | None:
             address = question.recipient if subject is Subject.RECIPIENT else question.facts.sender
@@ -167,7 +135,7 @@ def _qualified(name: str) -> bool:
     return "." in name and valid_hostname(name if name.isascii() else _NON_ASCII.sub("x", name))
 
 
-def _bad_literal(means: Means, rule: Rule, question: Question) -> Decision | None:
+def bad_literal(means: Means, rule: Rule, question: Question) -> Decision | None:
     helo = question.name
     inner = helo[1:-1] if helo.endswith("]") and len(helo) > 2 else helo
     if inner[:5].lower() == "ipv6:":
@@ -179,27 +147,27 @@ def _bad_literal(means: Means, rule: Rule, question: Question) -> Decision | Non
     return refused(question, rule, means.params.invalid_hostname_reject_code, "5.5.2", "invalid ip address")
 
 
-def _non_fqdn_helo(means: Means, rule: Rule) -> Restriction:
+def non_fqdn_helo(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         about = question.about(Subject.HELO)
         name = about.name
         if not name or _qualified(name):
             return None
         if name[0] == "[":
-            return _bad_literal(means, rule, about)
+            return bad_literal(means, rule, about)
         return refused(about, rule, means.params.non_fqdn_reject_code, "5.5.2", "need fully-qualified hostname")
 
     return restriction
 
 
-def _invalid_helo(means: Means, rule: Rule) -> Restriction:
+def invalid_helo(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         about = question.about(Subject.HELO)
         name = about.name
         if not name or valid_hostname(without_dot(name)):
             return None
         if name[0] == "[":
-            return _bad_literal(means, rule, about)
+            return bad_literal(means, rule, about)
         if valid_address(without_dot(name)):
             return None
         return refused(about, rule, means.params.invalid_hostname_reject_code, "5.5.2", "Invalid name")
@@ -207,7 +175,7 @@ def _invalid_helo(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-def _multi_recipient_bounce(means: Means, rule: Rule) -> Restriction:
+def multi_recipient_bounce(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         facts = question.facts
         before = 1 if question.subject in (Subject.DATA, Subject.END_OF_DATA) else 0
@@ -219,7 +187,7 @@ def _multi_recipient_bounce(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-def _plaintext_session(means: Means, rule: Rule) -> Restriction:
+def plaintext_session(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         if question.facts.tls is not None:
             return None
@@ -229,30 +197,28 @@ def _plaintext_session(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-def _defer_if_permit(means: Means, rule: Rule) -> Restriction:
+def defer_if_permit(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
-        later = refused(question, rule, 450, "4.7.0", "defer_if_permit requested")
-        question.marks.defer_if_permit = question.marks.defer_if_permit or later
+        question.marks.put_off_permit(refused(question, rule, 450, "4.7.0", "defer_if_permit requested"))
         return None
 
     return restriction
 
 
-def _defer_if_reject(means: Means, rule: Rule) -> Restriction:
+def defer_if_reject(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
-        later = refused(question, rule, 450, "4.7.0", "defer_if_reject requested")
-        question.marks.defer_if_reject = question.marks.defer_if_reject or later
+        question.marks.put_off_reject(refused(question, rule, 450, "4.7.0", "defer_if_reject requested"))
         return None
 
     return restriction
 
 
-def _permit_inet_interfaces(means: Means, rule: Rule) -> Restriction:
+def permit_inet_interfaces(means: Means, rule: Rule) -> Restriction:
     decision = permit(rule)
     return lambda question: decision if question.facts.client.address in means.own else None
 
 
-def _unknown_client(means: Means, rule: Rule) -> Restriction:
+def unknown_client(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         facts = question.facts
         if facts.client.name != "unknown":
@@ -264,7 +230,7 @@ def _unknown_client(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-def _unknown_reverse_client(means: Means, rule: Rule) -> Restriction:
+def unknown_reverse_client(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         facts = question.facts
         if facts.client.reverse_name != "unknown":
@@ -276,7 +242,7 @@ def _unknown_reverse_client(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-def _unauth_pipelining(means: Means, rule: Rule) -> Restriction:
+def unauth_pipelining(means: Means, rule: Rule) -> Restriction:
     def restriction(question: Question) -> Decision | None:
         if not question.facts.pipelined:
             return None
@@ -285,65 +251,55 @@ def _unauth_pipelining(means: Means, rule: Rule) -> Restriction:
     return restriction
 
 
-class Entry(Struct, frozen=True):
-    compiler: Compiler
-    takes_table: bool = False
+def reverse_client_access(means: Means, rule: Rule) -> Restriction:
+    return never_permits(rule, access(Subject.REVERSE_CLIENT)(means, rule))
 
 
-VOCABULARY: Mapping[str, Entry] = MappingProxyType({
-    "permit": Entry(_permit),
-    "reject": Entry(_reject),
-    "defer": Entry(_defer),
-    "permit_mynetworks": Entry(_permit_mynetworks),
-    "permit_sasl_authenticated": Entry(_permit_sasl_authenticated),
-    "permit_auth_destination": Entry(_permit_auth_destination),
-    "reject_unauth_destination": Entry(_unauth_destination(lambda p: p.relay_domains_reject_code, "5.7.1")),
-    "defer_unauth_destination": Entry(_unauth_destination(lambda p: p.relay_domains_reject_code - 100, "4.7.1")),
-    "reject_unlisted_recipient": Entry(_unlisted_recipient),
-    "reject_unlisted_sender": Entry(_unlisted_sender),
-    "check_client_access": Entry(_access(Subject.CLIENT), True),
-    "check_helo_access": Entry(_access(Subject.HELO), True),
-    "check_sender_access": Entry(_access(Subject.SENDER), True),
-    "check_recipient_access": Entry(_access(Subject.RECIPIENT), True),
-    "reject_non_fqdn_sender": Entry(_non_fqdn_address(Subject.SENDER)),
-    "reject_non_fqdn_recipient": Entry(_non_fqdn_address(Subject.RECIPIENT)),
-    "reject_non_fqdn_helo_hostname": Entry(_non_fqdn_helo),
-    "reject_non_fqdn_hostname": Entry(_non_fqdn_helo),
-    "reject_invalid_helo_hostname": Entry(_invalid_helo),
-    "reject_invalid_hostname": Entry(_invalid_helo),
-    "reject_unknown_client_hostname": Entry(_unknown_client),
-    "reject_unknown_client": Entry(_unknown_client),
-    "reject_unknown_reverse_client_hostname": Entry(_unknown_reverse_client),
-    "reject_unauth_pipelining": Entry(_unauth_pipelining),
-    "reject_multi_recipient_bounce": Entry(_multi_recipient_bounce),
-    "reject_plaintext_session": Entry(_plaintext_session),
-    "permit_inet_interfaces": Entry(_permit_inet_interfaces),
-    "check_etrn_access": Entry(_access(Subject.ETRN), True),
-    "defer_if_permit": Entry(_defer_if_permit),
-    "defer_if_reject": Entry(_defer_if_reject),
-})  # fmt: skip
+def login_access(means: Means, rule: Rule) -> Restriction:
+    """check_sasl_access: who has no login is in no table."""
+    check = access(Subject.LOGIN)(means, rule)
+    enabled = means.params.smtpd_sasl_auth_enable
+    return lambda question: check(question) if enabled and question.facts.client.login else None
 
-ACCESS: Mapping[Subject, str] = MappingProxyType({
-    Subject.CLIENT: "check_client_access",
-    Subject.HELO: "check_helo_access",
-    Subject.SENDER: "check_sender_access",
-    Subject.RECIPIENT: "check_recipient_access",
-    Subject.ETRN: "check_etrn_access",
-})  # fmt: skip
-"""What a table without a restriction before it means, by the list that it stands in."""
 
-_NOT_HERE = """
-check_ccert_access check_client_a_access check_client_mx_access check_client_ns_access check_helo_a_access
-check_helo_mx_access check_helo_ns_access check_policy_service check_recipient_a_access check_recipient_mx_access
-check_recipient_ns_access check_relay_domains check_reverse_client_hostname_a_access
-check_reverse_client_hostname_access check_reverse_client_hostname_mx_access check_reverse_client_hostname_ns_access
-check_sasl_access check_sender_a_access check_sender_mx_access check_sender_ns_access permit_dnswl_client
-permit_mx_backup permit_naked_ip_address permit_rhswl_client permit_tls_all_clientcerts permit_tls_clientcerts
-reject_authenticated_sender_login_mismatch reject_known_sender_login_mismatch reject_maps_rbl reject_rbl_client
-reject_rhsbl_client reject_rhsbl_helo reject_rhsbl_recipient reject_rhsbl_reverse_client reject_rhsbl_sender
-reject_sender_login_mismatch reject_unauthenticated_sender_login_mismatch reject_unknown_address
-reject_unknown_helo_hostname reject_unknown_hostname reject_unknown_recipient_domain reject_unknown_sender_domain
-reject_unverified_recipient reject_unverified_sender sleep warn_if_reject
-"""
-NOT_HERE = frozenset(_NOT_HERE.split())
-"""Postfix has them, we do not yet: named so that the error can tell them from a slip of the pen."""
+def no_certificate(means: Means, rule: Rule) -> Restriction:
+    """No client is asked for a certificate, so none has one."""
+    return lambda question: None
+
+
+def certificate_access(means: Means, rule: Rule) -> Restriction:
+    """The table is opened all the same, so that a mistake in it is seen. Raises ConfigError."""
+    argument = rule.argument
+    means.maps(split(argument[1:-1])[0] if argument.startswith("{") else argument, rule.origin)
+    return no_certificate(means, rule)
+
+
+def sleep(means: Means, rule: Rule) -> Restriction:
+    if not rule.argument.isdecimal():
+        raise ConfigError(rule.origin, "restriction sleep must be followed by number")
+    seconds = min(int(rule.argument), _LONGEST_SLEEP)
+
+    def restriction(question: Question) -> Decision | None:
+        marks, known = question.marks, question.facts.findings.known
+        marks.asked += 1
+        key = ("sleep", marks.stage, marks.asked)
+        if key not in known:
+
+            async def fetch() -> None:
+                await means.pause(seconds)
+                known[key] = True
+
+            raise Pending(fetch)
+        return None
+
+    return restriction
+
+
+def unavailable(means: Means, rule: Rule) -> Restriction:
+    """Nobody comes in, and nobody is sent away for good, by a restriction that we do not have."""
+
+    def restriction(question: Question) -> Decision | None:
+        question.marks.warn(rule, f'restriction "{rule.name}" is not available in this version')
+        return misconfigured(rule)
+
+    return restriction

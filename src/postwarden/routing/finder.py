@@ -4,11 +4,10 @@ import random
 from collections.abc import Callable, Collection
 from functools import partial
 
-import idna
-
 from postwarden.mail.host import Host
 from postwarden.mail.hostname import valid_address
 from postwarden.mail.status import Status
+from postwarden.net.hosts import ascii_name
 from postwarden.net.resolver import Resolver
 from postwarden.routing import trouble
 from postwarden.routing.destination import Destination, parse_destination, split_nexthop
@@ -301,13 +300,3 @@ def _native_trouble(name: str, answer: Answer) -> Status:
     if answer.outcome is Outcome.NODATA:
         return Status("5.4.4", f"unable to look up host {name}: No address associated with hostname")
     return Status("5.4.4", f"unable to look up host {name}: Name or service not known")
-
-
-def ascii_name(name: str) -> str:
-    """The A-labels of an internationalized name (RFC 5891); a name that has none is left as it is."""
-    if name.isascii():
-        return name
-    try:
-        return idna.encode(name, uts46=True).decode("ascii")
-    except idna.IDNAError:
-        return name

@@ -11,7 +11,7 @@ from postwarden.mail.decision import Decision, Verdict
 from postwarden.mail.envelope import Client
 from postwarden.mail.session import SessionFacts, TlsFacts
 from postwarden.policy.judge import Judge
-from postwarden.policy.restrictions import NOT_HERE, VOCABULARY
+from postwarden.policy.vocabulary import UNAVAILABLE, VOCABULARY
 from postwarden.tables.opening import Tables
 from postwarden.testing.config import settings
 
@@ -106,7 +106,7 @@ def test_lists_that_would_make_an_open_relay_do_not_start(relay: str, recipient:
         ("permit_mynetwork, reject", r'main\.cf:4: unknown smtpd restriction: "permit_mynetwork"'),
         ("check_client_access", r'main\.cf:4: restriction "check_client_access" needs a table'),
         ("check_client_access hash", r'main\.cf:4: expecting "type:name" form instead of "hash"'),
-        ("reject_rbl_client", r'main\.cf:4: restriction "reject_rbl_client" is not available'),
+        ("reject_rbl_client", r'main\.cf:4: restriction "reject_rbl_client" needs a domain name'),
         ("check_client_access nosuch:x", r"main\.cf:4: .*unsupported dictionary type"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_word_that_is_not_understood_is_named_with_its_line(words: str, error:
 
 
 def test_what_is_here_is_not_called_missing() -> None:
-    assert NOT_HERE.isdisjoint(VOCABULARY)
+    assert UNAVAILABLE.isdisjoint(VOCABULARY)
 
 
 def test_classes_that_name_each_other() -> None:

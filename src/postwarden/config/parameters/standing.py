@@ -10,6 +10,9 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
+    allow_mail_to_commands command_execution_directory command_expansion_filter duplicate_filter_limit
+    execution_directory_expansion_filter export_environment fallback_transport fallback_transport_maps
+    local_command_shell luser_relay mailbox_command mailbox_command_maps mailbox_transport mailbox_transport_maps
     lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_cert_file lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_dcert_file
     lmtp_tls_dkey_file lmtp_tls_eccert_file lmtp_tls_eckey_file lmtp_tls_enforce_peername
     lmtp_tls_exclude_ciphers lmtp_tls_fingerprint_cert_match lmtp_tls_fingerprint_digest lmtp_tls_key_file
@@ -96,6 +99,12 @@ _WORKING = """
     virtual_alias_recursion_limit virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains
     virtual_mailbox_limit virtual_mailbox_lock virtual_mailbox_maps virtual_minimum_uid virtual_transport
     virtual_uid_maps
+    default_rbl_reply maps_rbl_reject_code permit_mx_backup_networks rbl_reply_maps reject_tempfail_action
+    smtpd_expansion_filter smtpd_policy_service_default_action smtpd_policy_service_max_idle
+    smtpd_policy_service_max_ttl smtpd_policy_service_policy_context smtpd_policy_service_request_limit
+    smtpd_policy_service_retry_delay smtpd_policy_service_timeout smtpd_policy_service_try_limit
+    smtpd_sender_login_maps unknown_address_reject_code unknown_address_tempfail_action
+    unknown_helo_hostname_tempfail_action unknown_hostname_reject_code
 """
 WORKS = frozenset(_WORKING.split())
 
@@ -108,6 +117,7 @@ WORKING_SUFFIXES = (
     "_destination_rate_delay",
     "_destination_recipient_limit",
     "_delivery_slot_cost",
+    "_time_limit",
     "_transport_rate_delay",
 )
 """Behind the name of a transport."""

@@ -1,0 +1,51 @@
+"""The policy protocol (SMTPD_POLICY_README): `name=value` lines and an empty one, both ways, one after the other."""
+
+from collections.abc import Iterable
+
+MAX_REPLY = 16 << 10
+"""Bytes. An action and its text are one line."""
+_BREAKERS = str.maketrans("\r\n\0", "???")
+
+
+class PolicyError(Exception):
+    """The bytes are no reply."""
+
+
+def encode_request(attributes: Iterable[tuple[str, str]]) -> bytes:
+    """A value can't hold what ends it: a client must not add attributes of its own."""
+    lines = (f"{name}={value.translate(_BREAKERS)}\n" for name, value in attributes)
+    return f"{''.join(lines)}\n".encode("utf-8", "replace")
+
+
+class ReplyReader:
+    """Bytes of one reply, as they come."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def receive(self, data: bytes) -> str | None:
+        """The action, once it is complete. Raises PolicyError for what is no reply, and for bytes after its end."""
+        self._data += data
+        if len(self._data) > MAX_REPLY:
+            raise PolicyError(f"response longer than {MAX_REPLY}")
+        end = self._data.find(b"\n\n")
+        if end < 0:
+            if self._data.startswith(b"\n"):
+                raise PolicyError("response without attributes")
+            return None
+        if end + 2 != len(self._data):
+            raise PolicyError("data after the end of the response")
+        return _action(self._data[:end])
+
+
+def _action(data: bytes) -> str:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise PolicyError("malformed UTF-8 in response") from error
+    name, equals, value = text.partition("=")
+    if "\n" in text or not equals:
+        raise PolicyError("response that is not one attribute")
+    if name != "action":
+        raise PolicyError(f"unexpected attribute {name[:30]!r} (expecting: action)")
+    return value
