@@ -23,7 +23,8 @@ def findings(settings: Settings, now: float | None = None) -> Iterator[Finding]:
             parameter = f"{prefix}_tls_{name}"
             origin = settings.origin(parameter, service)
             for file in settings.text(parameter, service).replace(",", " ").split():
-                if file != "none" and (file, origin) not in seen:
+                known = (file, origin) in seen if origin.file else any(file == other for other, _ in seen)
+                if file != "none" and not known:  # by default the key is in the certificate's file
                     seen.add((file, origin))
                     yield from _file(parameter, file, origin, time.time() if now is None else now)
         for name in ("CAfile", "CApath", "dh1024_param_file"):

@@ -30,8 +30,13 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _loops(settings, "alias_maps")
 
 
-def named(settings: Settings) -> Iterator[tuple[str, str, Origin]]:
-    """(parameter, `type:name`, where) of each table that main.cf and master.cf name in a parameter or a list."""
+def named(settings: Settings) -> list[tuple[str, str, Origin]]:
+    """(parameter, `type:name`, where) of each table that main.cf and master.cf name in a parameter or a list; those
+    that a default took from another parameter at the end."""
+    return sorted(_named(settings), key=lambda found: not found[2].file)
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, str, Origin]]:
     for service in ("", *(s.key for s in settings.services)):
         for name, parameter in TABLE.items():
             if parameter.kind not in (Kind.MAPS, Kind.LIST) or standing(parameter)[0] is Standing.NO_EFFECT:
