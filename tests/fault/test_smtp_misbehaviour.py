@@ -11,6 +11,7 @@ import uvloop
 from postwarden.config.view import view
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import SmtpParams, smtp_profile
+from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.ipc.records import Outcome
 from postwarden.mail.host import Host
 from postwarden.net.clock import LoopClock
@@ -18,6 +19,7 @@ from postwarden.net.dial import SocketDial
 from postwarden.net.stream import SocketStream
 from postwarden.net.tls_client import TlsClient
 from postwarden.net.tls_settings import TlsSettings
+from postwarden.tables.opening import Tables
 from postwarden.testing.config import settings
 from postwarden.testing.misbehaviour import Case, cases, comparable, content_cases
 from postwarden.testing.remote import Remote
@@ -44,13 +46,15 @@ async def deliver(case: Case) -> Answers:
     port = server.sockets[0].getsockname()[1]
     text = "".join(f"smtp_{stage}_timeout = 2s\n" for stage in TIMED_STAGES)
     text += "".join(f"{name} = {value}\n" for name, value in case.parameters)
+    config = settings(text)
     deliverer = SmtpDeliverer(
-        smtp_profile(view(SmtpParams, settings(text))),
+        smtp_profile(view(SmtpParams, config)),
         FixedHosts(Host(HOST.name, "127.0.0.1", port)),
         SocketDial(loop),
         clock=LoopClock(loop),
         log=KeptLog(),
         tls=TlsClient(TlsSettings(), TlsSettings()),
+        policies=tls_policies(config, "", Tables.of(config), print),
     )
     outcome: asyncio.Future[Outcome] = loop.create_future()
     deliverer.deliver(job_for(case), case.content, outcome.set_result)

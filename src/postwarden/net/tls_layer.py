@@ -8,6 +8,7 @@ closing alert goes with its last. Each write that is saved is a wake-up of the p
 import contextlib
 import ssl
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from postwarden.mail.session import PeerCertificate, TlsFacts
@@ -98,7 +99,18 @@ class TlsLayer:
 
 
 def _names(certificate: Mapping[str, Any]) -> tuple[str, ...]:
-    """DNS names; without any the common name counts, as Postfix has it (RFC 6125 6.4.4)."""
-    names = tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
-    subject = (pair for part in certificate.get("subject", ()) for pair in part)
-    return names or tuple(value for kind, value in subject if kind == "commonName")[-1:]
+    """Host names and addresses; where there is no host name the common name counts (RFC 6125 6.4.4)."""
+    entries = certificate.get("subjectAltName", ())
+    names = tuple(value for kind, value in entries if kind == "DNS")
+    if not names:
+        subject = (pair for part in certificate.get("subject", ()) for pair in part)
+        names = tuple(value for kind, value in subject if kind == "commonName")[-1:]
+    return names + tuple(_address(value) for kind, value in entries if kind == "IP Address")
+
+
+def _address(text: str) -> str:
+    """OpenSSL writes IPv6 addresses in a form of its own."""
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        return ""

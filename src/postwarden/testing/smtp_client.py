@@ -25,6 +25,7 @@ from postwarden.testing.remote import MemoryDial, Remote, Script
 from postwarden.testing.stream import MemoryStream
 
 BODY = b"Hello.\r\n"
+_SHOWN = PeerCertificate(b"of nobody")
 HOST = Host("mx.remote.example", "127.0.0.9", 25, domain="rcpt.example")
 
 TIMED_STAGES = (
@@ -61,7 +62,7 @@ class FixedHosts:
 class PlayedTls:
     """A `ClientTls` over memory streams, which play the handshake; the server shows `certificate`."""
 
-    def __init__(self, certificate: PeerCertificate | None = None) -> None:
+    def __init__(self, certificate: PeerCertificate | None = _SHOWN) -> None:
         self.certificate = certificate
         self.wanted: list[Wanted] = []
 

@@ -9,8 +9,8 @@ from postwarden.testing.config import settings
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("smtp_tls_security_level", "dane"),
-        ("lmtp_tls_security_level", "verify"),
+        ("smtp_tls_security_level", "dane-only"),
+        ("lmtp_tls_security_level", "strong"),
         ("smtp_destination_concurrency_positive_feedback", "2"),
         ("default_destination_concurrency_negative_feedback", "much"),
     ],

@@ -6,7 +6,7 @@ from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.protocols import ClientTls, Notes
 from postwarden.deliver.smtp.security import AUTHENTIC, Security, matches, sni
 from postwarden.deliver.smtp.session import Session
-from postwarden.mail.session import TlsFacts
+from postwarden.mail.session import PeerCertificate, TlsFacts
 from postwarden.mail.status import Status
 from postwarden.wire.smtp_extensions import parse
 from postwarden.wire.smtp_replies import RemoteReply
@@ -67,7 +67,7 @@ class Handshake:
             session.tls_fault = True
             if session.untrusted:
                 self._notes.say(reasons.verification_failed(session.host, session.untrusted))
-                status = reasons.not_trusted(session.host)
+                status = reasons.not_verified(session.host)
             else:
                 status = reasons.tls_failed(session.host)
         self._done(status)
@@ -80,8 +80,7 @@ class Handshake:
         certificate = session.stream.certificate if session.stream is not None else None
         authentic = security.level in AUTHENTIC
         matched = authentic and matches(security, certificate, session.host, session.profile.host_name)
-        trust = "Verified" if matched else "Trusted" if security.level in ("verify", "secure") else "Untrusted"
-        self._notes.secured(session.host, tls, trust)
+        self._notes.secured(session.host, tls, _trust(security, certificate, matched=matched))
         if authentic and not matched:
             if not session.profile.tls_wrapper:
                 session.client.secured()
@@ -191,3 +190,12 @@ class Handshake:
         session.trusted = False
         session.quit()
         self._done(status)
+
+
+def _trust(security: Security, certificate: PeerCertificate | None, *, matched: bool) -> str:
+    """Postfix's words. A chain is verified only at the levels that want it; what others show is `Untrusted`."""
+    if matched:
+        return "Verified"
+    if certificate is None:
+        return "Anonymous"
+    return "Trusted" if security.level in ("verify", "secure") else "Untrusted"

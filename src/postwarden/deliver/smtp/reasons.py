@@ -130,10 +130,6 @@ def verification_failed(host: Host, why: str) -> str:
     return f"certificate verification failed for {relay(host)}: {why}"
 
 
-def not_trusted(host: Host) -> Status:
-    return Status("4.7.5", "Server certificate not trusted", relay(host))
-
-
 def not_verified(host: Host) -> Status:
     return Status("4.7.5", "Server certificate not verified", relay(host))
 

@@ -137,9 +137,9 @@ def _name_matches(security: Security, name: str, host: Host, own: str) -> bool:
 
 
 def _wildcard_matches(suffix: str, domain: str, several: bool) -> bool:
-    """`suffix` is what follows the star, dot and all."""
+    """`suffix` is what follows the star, dot and all. As OpenSSL has it, `*.com` stands for nothing."""
     first, dot, rest = domain.partition(".")
     parent = dot + rest
-    if not first or len(suffix) < 2:
+    if not first or suffix.count(".") < 2:
         return False
     return parent == suffix or (several and parent.endswith(suffix))

@@ -41,7 +41,7 @@ def ok(name: str, *match: str, wildcards: bool = True, host: Host = HOST) -> boo
         ("mx1.mail.example.net", "nexthop", False),
         ("*.mail.example.net", "hostname", True),
         ("*.example.net", "hostname", True),
-        ("*.net", "hostname", True),
+        ("*.net", "hostname", False),
         ("*.", "hostname", False),
         ("*", "hostname", False),
         ("mx*.mail.example.net", "hostname", False),
