@@ -11,14 +11,14 @@ from postwarden.config.parameters import TABLE, Standing, find, standing
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 
-TRANSPORTS = frozenset(("smtp", "lmtp", "local", "virtual", "error", "discard"))
+TRANSPORTS = frozenset(("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard"))
 BUILT_IN_SERVICES = frozenset(
     (
         "pickup", "cleanup", "qmgr", "oqmgr", "nqmgr", "tlsmgr", "trivial-rewrite", "bounce", "verify", "flush",
         "proxymap", "showq", "anvil", "scache", "postlogd",
     )
 )  # fmt: skip
-NOT_YET_SERVICES = frozenset(("pipe", "spawn", "postscreen", "dnsblog", "tlsproxy", "qmqpd"))
+NOT_YET_SERVICES = frozenset(("spawn", "postscreen", "dnsblog", "tlsproxy", "qmqpd"))
 
 _TABLE_PREFIX = re.compile(r"\b(?:ldap|mysql|pgsql|sqlite|memcache|mongodb):([A-Za-z0-9_]+)")
 

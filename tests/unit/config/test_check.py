@@ -49,7 +49,7 @@ def test_names_that_others_define_are_no_errors() -> None:
     ("entry", "severity", "word"),
     [
         ("x inet n - n - - postscreen", "error", "postscreen"),
-        ("x unix n - n - - pipe flags=F", "warning", "pipe"),
+        ("x unix n - n - - spawn user=nobody", "warning", "spawn"),
         ("x unix n - n - - frobnicate", "error", "unknown command"),
         ("x unix n - n - - smtpd", "error", "inet"),
         ("x inet n - n - - local", "error", "inet"),
