@@ -19,6 +19,10 @@ class Definition:
         self.origin = origin
         self._prefix = prefix
 
+    def holds(self, name: str) -> bool:
+        """It is set, be it to nothing."""
+        return self._get(name) is not None
+
     def text(self, name: str, default: str = "", *, needed: bool = False) -> str:
         """Raises ConfigError where it is needed and empty."""
         found = self._get(name)

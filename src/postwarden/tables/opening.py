@@ -20,6 +20,7 @@ from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, Stat
 from postwarden.tables.maps import Maps
 from postwarden.tables.pcre import PcreTable
 from postwarden.tables.regexp import RegexpTable
+from postwarden.tables.remote.ldap import LdapTable
 from postwarden.tables.remote.mysql import MysqlTable
 from postwarden.tables.remote.pgsql import PgsqlTable
 from postwarden.tables.remote.waiting import Waiting
@@ -34,7 +35,7 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
     "sdbm": "use lmdb: or hash: instead, and run postmap",
 } | dict.fromkeys(
     (
-        "internal", "ldap", "memcache", "socketmap", "tcp", "mongodb",
+        "internal", "memcache", "socketmap", "tcp", "mongodb",
     ),
     "not available in this version",
 ))  # fmt: skip
@@ -42,7 +43,7 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
 
 FILES = frozenset(("hash", "btree", "dbm", "lmdb", "cdb", "texthash", "regexp", "pcre", "cidr"))
 DEFINED: Mapping[str, Callable[..., Table]] = MappingProxyType({
-    "sqlite": SqliteTable, "mysql": MysqlTable, "pgsql": PgsqlTable,
+    "sqlite": SqliteTable, "mysql": MysqlTable, "pgsql": PgsqlTable, "ldap": LdapTable,
 })  # fmt: skip
 """Types whose settings stand in a file of their own, or in main.cf under the table's name."""
 

@@ -31,6 +31,8 @@ class Source(Struct, Generic[C], frozen=True):
     limit: int
     """Of values; 0: none."""
     servers: Servers[C]
+    warnings: tuple[Problem, ...] = ()
+    """Of what the definition says."""
 
 
 class DefinedTable(SourceTable, Generic[C]):
@@ -85,7 +87,7 @@ class DefinedTable(SourceTable, Generic[C]):
             self.warnings = (*problems, Problem(definition.origin, "warning", f"{self.name}: {error}"))
             raise TableError(self.name, str(error)) from error
         before, self._source = self._source, source
-        self._domains, self.warnings = domains, problems
+        self._domains, self.warnings = domains, (*problems, *source.warnings)
         if before is not None:
             before.servers.close()
 

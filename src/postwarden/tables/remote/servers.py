@@ -10,6 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from postwarden.tables.table import TableError
+
 RETRY_SECONDS, IDLE_SECONDS = 60, 60
 """A server that failed is left alone for a minute, and a connection that nobody needed for a minute is closed, as in
 Postfix."""
@@ -74,11 +76,13 @@ class Servers(Generic[C]):
         *,
         retry: float = RETRY_SECONDS,
         idle: float = IDLE_SECONDS,
+        ordered: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`connect` and what is asked raise ServerError."""
+        """`connect` and what is asked raise ServerError. `ordered`: the first host that works, not any."""
         self._servers = [_Server(host) for host in hosts]
         self._connect, self._retry, self._idle, self._now = connect, retry, idle, now
+        self._ordered = ordered
         self._lock = threading.Lock()
         self._links: list[_Link[C]] = []
         self._closed = False
@@ -86,7 +90,7 @@ class Servers(Generic[C]):
 
     def ask(self, question: Callable[[C], Answer]) -> Answer:
         """The first answer. A connection that was kept may be dead without anybody's fault: then a new one is made.
-        Raises Unreachable."""
+        Raises Unreachable; TableError of a question means that its answer is of no use, and the connection is."""
         said: list[str] = []
         tried: set[_Server] = set()
         while True:
@@ -104,6 +108,9 @@ class Servers(Generic[C]):
             except ServerError as error:
                 self._drop(link, error, said if fresh or error.late else [], tried)
                 continue
+            except TableError:
+                self._keep(link)
+                raise
             except BaseException:
                 _close(link)
                 raise
@@ -145,7 +152,7 @@ class Servers(Generic[C]):
             ready = [server for server in able if server.failed_at is None or server.failed_at + self._retry <= now]
             if ready:
                 local = [server for server in ready if server.host.local]
-                chosen = random.choice(local or ready)
+                chosen = ready[0] if self._ordered else random.choice(local or ready)
             else:
                 paused = [server for server in able if (server.failed_at or 0) + PAUSE_SECONDS <= now]
                 if not paused:
