@@ -8,7 +8,8 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, chain, islice, repeat
+from operator import add
 
 SIZE_LIMIT = (1 << 32) - 1
 """Bytes of a file: its numbers have 32 bits."""
@@ -103,21 +104,23 @@ class Reader:
         return found
 
 
-def write(file: str, records: Iterable[tuple[bytes, bytes]]) -> None:
-    """Make `file` of the records, whose keys differ. Raises OSError, CdbError when it grows too large."""
-    tables: list[list[tuple[int, int]]] = [[] for _ in range(256)]
-    with open(file, "wb", buffering=1 << 20) as stream:
+def write(handle: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+    """Make the empty file `handle` one of the records, whose keys differ. Raises OSError, CdbError when it grows too
+    large."""
+    tables: list[list[int]] = [[] for _ in range(256)]
+    with open(handle, "wb", buffering=1 << 20, closefd=False) as stream:
         stream.write(bytes(_HEAD))
         at = _HEAD
         each = iter(records)
         while batch := list(islice(each, _BATCH)):
-            hashes = key_hashes([key for key, _ in batch])
-            parts: list[bytes] = []
-            for (key, value), found in zip(batch, hashes, strict=True):
-                tables[found & 255].append((found, at))
-                parts += (_PAIR.pack(len(key), len(value)), key, value)
-                at += 8 + len(key) + len(value)
-            stream.write(b"".join(parts))
+            keys, values = zip(*batch, strict=True)
+            lengths, value_lengths = list(map(len, keys)), list(map(len, values))
+            sizes = map(add, map(add, lengths, value_lengths), repeat(_PAIR.size))
+            *places, at = accumulate(sizes, initial=at)
+            for found, place in zip(key_hashes(keys), places, strict=True):
+                tables[found & 255].append(place << 32 | found)
+            heads = map(_PAIR.pack, lengths, value_lengths)
+            stream.write(b"".join(chain.from_iterable(zip(heads, keys, values, strict=True))))
             if at > SIZE_LIMIT:
                 raise CdbError("too large for a cdb file")
         head = []
@@ -133,13 +136,13 @@ def write(file: str, records: Iterable[tuple[bytes, bytes]]) -> None:
         os.fsync(stream.fileno())
 
 
-def _table(entries: list[tuple[int, int]]) -> bytes:
-    """The hash table of these: twice as many slots as entries."""
+def _table(entries: list[int]) -> bytes:
+    """The hash table of these, each a record's place and its hash: twice as many slots as entries."""
     slots = len(entries) * 2
-    flat = [0] * (2 * slots)
-    for found, place in entries:
-        slot = (found >> 8) % slots
-        while flat[2 * slot + 1]:
+    table = [0] * slots
+    for entry in entries:
+        slot = (entry >> 8 & 0xFFFFFF) % slots
+        while table[slot]:
             slot = (slot + 1) % slots
-        flat[2 * slot], flat[2 * slot + 1] = found, place
-    return struct.pack(f"<{2 * slots}I", *flat)
+        table[slot] = entry
+    return struct.pack(f"<{slots}Q", *table)

@@ -6,6 +6,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import eq
 from typing import Any, Protocol
 
 import lmdb
@@ -17,6 +19,7 @@ from postwarden.tables.entries import Entry, Warn
 from postwarden.tables.keys import folded_bytes
 from postwarden.tables.table import TableError
 
+NUL = b"\0"
 KEY_LIMIT = 511
 """Bytes of a key in LMDB."""
 _MAP_SIZE = 1 << 40 if sys.maxsize > 1 << 32 else 1 << 30
@@ -41,6 +44,31 @@ class Writer(Protocol):
         """Leave all as it was."""
 
 
+class _Collected:
+    """The records of a new index, by their keys."""
+
+    def __init__(self, shown: str, fold: Callable[[bytes], bytes], end: bytes, limit: int = sys.maxsize) -> None:
+        """`shown` is the table's name in warnings, `limit` the most bytes of a key."""
+        self.records: dict[bytes, bytes] = {}
+        self._shown, self._fold, self._end, self._limit = shown, fold, end, limit
+
+    def add(self, entries: Iterable[Entry], warn: Warn, duplicates: str) -> None:
+        records, fold, end, limit = self.records, self._fold, self._end, self._limit
+        lower = fold is folded_bytes  # most keys are ASCII, and a million calls are a tenth of the time
+        for name, value, _ in entries:
+            key = (name.lower() if lower and name.isascii() else fold(name)) + end
+            if len(key) > limit:
+                warn(f"{self._shown}: a key of {len(key)} bytes is too long and was left out")
+            elif key not in records or duplicates == Duplicates.REPLACE:
+                records[key] = value + end
+            elif duplicates == Duplicates.WARN:
+                warn(_duplicate(self._shown, key))
+
+
+def _duplicate(shown: str, key: bytes) -> str:
+    return f'{shown}: duplicate entry: "{key.removesuffix(NUL).decode("utf-8", "surrogateescape")}"'
+
+
 class CdbWriter:
     """A new cdb file; it can't be added to afterwards."""
 
@@ -49,28 +77,19 @@ class CdbWriter:
     ) -> None:
         """As IndexWriter. Raises TableError."""
         self.target = source + ".cdb"
-        self._source = source
-        self._fold = _folding(fold=fold, utf8=utf8)
-        self._end = b"\0" if null else b""
+        self._collected = _Collected(source, _folding(fold=fold, utf8=utf8), NUL if null else b"")
         self._owner = _owner(source, self.target, inherit=inherit)
-        self._records: dict[bytes, bytes] = {}
-        self._file = _beside(source, self.target)
+        self._draft = _Draft(source, self.target)
 
     def add(self, entries: Iterable[Entry], warn: Warn, duplicates: str = Duplicates.WARN) -> None:
         """As Writer."""
-        for name, value, _ in entries:
-            key = self._fold(name) + self._end
-            if key not in self._records or duplicates == Duplicates.REPLACE:
-                self._records[key] = value + self._end
-            elif duplicates == Duplicates.WARN:
-                shown = key.removesuffix(b"\0").decode("utf-8", "surrogateescape")
-                warn(f'{self._source}: duplicate entry: "{shown}"')
+        self._collected.add(entries, warn, duplicates)
 
     def publish(self) -> list[Problem]:
         """As Writer."""
         try:
-            cdb.write(self._file, self._records.items())
-            _put_in_place(self._file, self.target, self._owner)
+            cdb.write(self._draft.handle, self._collected.records.items())
+            self._draft.put_in_place(self.target, self._owner)
         except (cdb.CdbError, OSError) as error:
             self.abandon()
             raise TableError(self.target, str(error)) from error
@@ -78,8 +97,7 @@ class CdbWriter:
 
     def abandon(self) -> None:
         """As Writer."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._file)
+        self._draft.abandon()
 
 
 class IndexWriter:
@@ -103,17 +121,18 @@ class IndexWriter:
         self.target = source + ".lmdb"
         self._source = source
         self._fold = _folding(fold=fold, utf8=utf8)
-        self._end = b"\0" if null else b""
+        self._end = NUL if null else b""
         self._owner = _owner(source, self.target, inherit=inherit)
-        self._file = _beside(source, self.target)
+        self._draft = _Draft(source, self.target)
+        keep = keep and os.path.exists(self.target)
+        self._new = None if keep else _Collected(f"lmdb:{source}", self._fold, self._end, KEY_LIMIT)
         try:
-            if keep and os.path.exists(self.target):
-                shutil.copyfile(self.target, self._file)
-            else:
-                os.unlink(self._file)
-            self._environment: Any = lmdb.open(
-                self._file, subdir=False, lock=False, map_size=_MAP_SIZE, mode=0o600, sync=False
-            )
+            if keep:
+                with open(self.target, "rb") as old, open(self._draft.handle, "wb", closefd=False) as new:
+                    shutil.copyfileobj(old, new, 1 << 20)
+            # Not by its name, behind which there may be a link by now.
+            file = f"/proc/self/fd/{self._draft.handle}"
+            self._environment: Any = lmdb.open(file, subdir=False, lock=False, map_size=_MAP_SIZE, sync=False)
             self._transaction: Any = self._environment.begin(write=True)
         except (lmdb.Error, OSError) as error:
             self.abandon()
@@ -121,18 +140,38 @@ class IndexWriter:
 
     def add(self, entries: Iterable[Entry], warn: Warn, duplicates: str = Duplicates.WARN) -> None:
         """Put the entries in; what is left out is told to `warn`. Raises TableError when the disk refuses."""
-        put, fold, end = self._transaction.put, self._fold, self._end
-        replace, complain = duplicates == Duplicates.REPLACE, duplicates == Duplicates.WARN
+        if self._new is not None:
+            self._new.add(entries, warn, duplicates)
+            return
+        fold, end, put = self._fold, self._end, self._transaction.put
+        complain, replace = duplicates == Duplicates.WARN, duplicates == Duplicates.REPLACE
         try:
             for name, value, _ in entries:
                 key = fold(name) + end
                 if len(key) > KEY_LIMIT:
-                    warn(f"{self.target}: a key of {len(key)} bytes is too long and was left out")
+                    warn(f"lmdb:{self._source}: a key of {len(key)} bytes is too long and was left out")
                 elif not put(key, value + end, overwrite=replace) and complain:
-                    shown = key.removesuffix(b"\0").decode("utf-8", "surrogateescape")
-                    warn(f'lmdb:{self._source}: duplicate entry: "{shown}"')
+                    warn(_duplicate(f"lmdb:{self._source}", key))
         except lmdb.Error as error:
             raise TableError(self.target, str(error)) from error
+
+    def add_at_once(self, entries: Iterable[Entry]) -> bool:
+        """Put all entries into a new index, in half the time that `add` takes; False, and then nothing is done, where
+        something would have to be said of one."""
+        fold, end, lower = self._fold, self._end, self._fold is folded_bytes
+        pairs = sorted(
+            ((name.lower() if lower and name.isascii() else fold(name)) + end, value + end)
+            for name, value, _ in entries
+        )
+        keys = [key for key, _ in pairs]
+        if any(map(eq, keys, islice(keys, 1, None))) or max(map(len, keys), default=0) > KEY_LIMIT:
+            return False
+        self._append(pairs)
+        return True
+
+    def _append(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        """In the order of keys each page is written once."""
+        self._transaction.cursor().putmulti(pairs, append=True)
 
     def delete(self, key: str) -> bool:
         """Whether it was there."""
@@ -142,10 +181,12 @@ class IndexWriter:
     def publish(self) -> list[Problem]:
         """Make it the index. Gives a word on an `X.db` that had to go. Raises TableError."""
         try:
+            if self._new is not None and self._new.records:
+                self._append(sorted(self._new.records.items()))
             self._transaction.commit()
             self._environment.sync(True)
             self._environment.close()
-            _put_in_place(self._file, self.target, self._owner)
+            self._draft.put_in_place(self.target, self._owner)
         except (lmdb.Error, OSError) as error:
             self.abandon()
             raise TableError(self.target, str(error)) from error
@@ -153,9 +194,7 @@ class IndexWriter:
 
     def abandon(self) -> None:
         """Leave all as it was."""
-        for rest in (self._file, self._file + "-lock"):
-            with contextlib.suppress(OSError):
-                os.unlink(rest)
+        self._draft.abandon()
 
 
 def _folding(*, fold: bool, utf8: bool) -> Callable[[bytes], bytes]:
@@ -164,22 +203,34 @@ def _folding(*, fold: bool, utf8: bool) -> Callable[[bytes], bytes]:
     return folded_bytes if utf8 else bytes.lower
 
 
-def _beside(source: str, target: str) -> str:
-    """An empty file in the directory of the source. Raises TableError."""
-    try:
-        handle, file = tempfile.mkstemp(prefix=os.path.basename(source) + ".", dir=os.path.dirname(source) or ".")
-    except OSError as error:
-        raise TableError(f"open database {target}", error.strerror or str(error)) from error
-    os.close(handle)
-    return file
+class _Draft:
+    """An empty file in the directory of the source. Whoever else may write there can't make us touch another file."""
 
+    def __init__(self, source: str, target: str) -> None:
+        """Raises TableError."""
+        directory = os.path.dirname(source) or "."
+        try:
+            self.handle, self._file = tempfile.mkstemp(prefix=os.path.basename(source) + ".", dir=directory)
+        except OSError as error:
+            raise TableError(f"open database {target}", error.strerror or str(error)) from error
 
-def _put_in_place(file: str, target: str, owner: tuple[int, int, int]) -> None:
-    """Raises OSError."""
-    os.chown(file, owner[0], owner[1])
-    os.chmod(file, owner[2])
-    os.rename(file, target)
-    _sync_directory(os.path.dirname(target) or ".")
+    def put_in_place(self, target: str, owner: tuple[int, int, int]) -> None:
+        """`owner`: user, group and mode. Raises OSError."""
+        os.fchown(self.handle, owner[0], owner[1])
+        os.fchmod(self.handle, owner[2])
+        os.rename(self._file, target)
+        self._close()
+        _sync_directory(os.path.dirname(target) or ".")
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._file)
+        self._close()
+
+    def _close(self) -> None:
+        handle, self.handle = self.handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 def _owner(source: str, target: str, *, inherit: bool) -> tuple[int, int, int]:

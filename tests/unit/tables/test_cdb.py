@@ -24,11 +24,16 @@ def make(source: Path, records: list[tuple[bytes, bytes]], duplicates: str = Dup
     return said
 
 
+def written(file: str, records: dict[bytes, bytes]) -> None:
+    with open(file, "wb") as stream:
+        cdb.write(stream.fileno(), records.items())
+
+
 @given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=20), max_size=60), st.binary(max_size=20))
 @IN_A_DIRECTORY
 def test_what_is_written_is_read(tmp_path: Path, records: dict[bytes, bytes], other: bytes) -> None:
     file = str(tmp_path / "x.cdb")
-    cdb.write(file, records.items())
+    written(file, records)
     reader = Reader(file)
     assert dict(reader.items()) == records
     assert {key: reader.get(key) for key in records} == records
@@ -40,7 +45,7 @@ def test_what_is_written_is_read(tmp_path: Path, records: dict[bytes, bytes], ot
 @IN_A_DIRECTORY
 def test_a_damaged_file_gives_an_answer_or_an_error(tmp_path: Path, data: st.DataObject) -> None:
     file = tmp_path / "x.cdb"
-    cdb.write(str(file), [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
+    written(str(file), {b"a": b"1", b"b": b"2", b"c": b"3"})
     damaged = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))

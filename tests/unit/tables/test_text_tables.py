@@ -228,7 +228,7 @@ def test_duplicates_and_deletion(tmp_path: Path) -> None:
     writer.add([(b"b", b"3", 1)], said.append, Duplicates.REPLACE)
     assert said == []
     writer.add([(b"k" * 600, b"v", 1)], said.append)
-    assert said == [f"{source}.lmdb: a key of 600 bytes is too long and was left out"]
+    assert said == [f"lmdb:{source}: a key of 600 bytes is too long and was left out"]
     writer.publish()
     table = open_table("hash:map", str(tmp_path))
     (leaf,) = leaves(table)
@@ -239,6 +239,29 @@ def test_duplicates_and_deletion(tmp_path: Path) -> None:
     assert not writer.delete("nosuch")
     writer.abandon()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map", "map.lmdb"]
+
+
+def test_a_new_index_at_once(tmp_path: Path) -> None:
+    source = write(tmp_path / "map", "")
+    for entries, done in (
+        ([(b"B", b"2", 1), (b"a", b"1", 2)], True), ([(b"A", b"1", 1), (b"a", b"1", 2)], False),
+        ([(b"k" * 512, b"1", 1)], False), ([], True),
+    ):  # fmt: skip
+        writer = IndexWriter(source)
+        assert writer.add_at_once(entries) is done
+        writer.publish()
+        assert (open_table("hash:map", str(tmp_path)).get("b") is None) is (entries[:1] != [(b"B", b"2", 1)])
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["map", "map.lmdb"]
+
+
+def test_plain_lines_are_read_as_the_others(tmp_path: Path) -> None:
+    text = b"a 1\n\nb\t2 3\n# c d\n#\nalone\nc d"
+    said: tuple[list[str], list[str]] = ([], [])
+    plain = list(map_entries(text, "t", said[0].append))
+    # The continuation line at the end takes the general way for the whole text.
+    assert list(map_entries(text + b"\n \n", "t", said[1].append)) == plain
+    assert plain == [(b"a", b"1", 1), (b"b", b"2 3", 3), (b"c", b"d", 7)]
+    assert said == (["t, line 6: expected format: key whitespace value"],) * 2
 
 
 def test_alias_tables_are_known_by_name_or_by_sight(tmp_path: Path) -> None:
