@@ -22,28 +22,21 @@ from postwarden.config.parameters import (
     transports,
 )
 from postwarden.config.parameters.kinds import Kind, Parameter, Standing
+from postwarden.config.parameters.stages import AREAS, STAGES
 from postwarden.config.parameters.standing import standing
 
-__all__ = ("PATTERNS", "TABLE", "Kind", "Parameter", "Standing", "find", "standing")
+__all__ = ("PATTERNS", "TABLE", "Kind", "Parameter", "Standing", "find", "stage", "standing")
 
 _AREAS = (
-    system.PARAMETERS,
-    addressing.PARAMETERS,
-    smtp_server.PARAMETERS,
-    policy.PARAMETERS,
-    content.PARAMETERS,
-    queue.PARAMETERS,
-    smtp_client.PARAMETERS,
-    lmtp_client.PARAMETERS,
-    tls.PARAMETERS,
-    tlsproxy.PARAMETERS,
-    local.PARAMETERS,
-    postscreen.PARAMETERS,
-    own.PARAMETERS,
-)
+    system, addressing, smtp_server, policy, content, queue, smtp_client, lmtp_client, tls, tlsproxy, local,
+    postscreen, own,
+)  # fmt: skip
 
-TABLE: Mapping[str, Parameter] = MappingProxyType({p.name: p for area in _AREAS for p in area})
+TABLE: Mapping[str, Parameter] = MappingProxyType({p.name: p for area in _AREAS for p in area.PARAMETERS})
 PATTERNS = transports.PATTERNS
+_STAGES = MappingProxyType(
+    {p.name: AREAS[area.__name__.rpartition(".")[2]] for area in _AREAS for p in area.PARAMETERS} | STAGES
+)
 
 
 def find(name: str) -> Parameter | None:
@@ -55,3 +48,8 @@ def find(name: str) -> Parameter | None:
         if name.endswith(pattern.name) and len(name) > len(pattern.name):
             return structs.replace(pattern, name=name)
     return None
+
+
+def stage(name: str) -> str:
+    """The stages that read it, as their folders are called; of a pattern's parameter the scheduler."""
+    return _STAGES.get(name, "schedule")

@@ -49,6 +49,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     text("relay_transport", "relay"),
     text("relayhost"),
     maps("relocated_maps"),
+    switch("relocated_prefix_enable", "yes"),
     text("remote_header_rewrite_domain"),
     switch("resolve_dequoted_address", "yes"),
     switch("resolve_null_domain"),

@@ -1,8 +1,10 @@
 """smtp(8): the sending side."""
 
-from postwarden.config.parameters.kinds import Parameter, items, maps, number, switch, text, time
+from postwarden.config.parameters.kinds import Parameter, items, maps, number, raw, switch, text, time
 
 PARAMETERS: tuple[Parameter, ...] = (
+    switch("allow_srv_lookup_fallback"),
+    switch("ignore_srv_lookup_error"),
     text("smtp_address_preference", "any"),
     text("smtp_address_verify_target", "rcpt"),
     switch("smtp_always_send_ehlo", "yes"),
@@ -36,6 +38,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     time("smtp_helo_timeout", "300s"),
     items("smtp_host_lookup", "dns"),
     number("smtp_line_length_limit", "998"),
+    switch("smtp_log_tls_feature_status", "yes"),
     time("smtp_mail_timeout", "300s"),
     maps("smtp_mime_header_checks"),
     number("smtp_min_data_rate", "500", low=1),
@@ -53,6 +56,11 @@ PARAMETERS: tuple[Parameter, ...] = (
     switch("smtp_randomize_addresses", "yes"),
     time("smtp_rcpt_timeout", "300s"),
     maps("smtp_reply_filter"),
+    raw(
+        "smtp_requiretls_policy",
+        "inline:{{${domain_to_ascii{$mydomain}} = opportunistic} {.${domain_to_ascii{$mydomain}} = opportunistic} "
+        "{localhost = opportunistic}} cidr:{{0.0.0.0/0 opportunistic} {::/0 opportunistic}} enforce",
+    ),
     time("smtp_rset_timeout", "20s"),
     text("smtp_sasl_auth_cache_name"),
     time("smtp_sasl_auth_cache_time", "90d"),
@@ -60,6 +68,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     switch("smtp_sasl_auth_soft_bounce", "yes"),
     items("smtp_sasl_mechanism_filter"),
     maps("smtp_sasl_password_maps"),
+    text("smtp_sasl_password_result_delimiter", ":"),
     text("smtp_sasl_path"),
     items("smtp_sasl_security_options", "noplaintext, noanonymous"),
     items("smtp_sasl_tls_security_options", "$smtp_sasl_security_options"),
@@ -84,7 +93,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     text("smtp_tls_dkey_file", "$smtp_tls_dcert_file"),
     text("smtp_tls_eccert_file"),
     text("smtp_tls_eckey_file", "$smtp_tls_eccert_file"),
+    switch("smtp_tls_enable_rpk"),
     switch("smtp_tls_enforce_peername", "yes"),
+    switch("smtp_tls_enforce_sts_mx_patterns", "yes"),
     items("smtp_tls_exclude_ciphers"),
     items("smtp_tls_fingerprint_cert_match"),
     text("smtp_tls_fingerprint_digest", "${{$compatibility_level} <level {3.6} ? {md5} : {sha256}}"),
@@ -107,6 +118,10 @@ PARAMETERS: tuple[Parameter, ...] = (
     items("smtp_tls_trust_anchor_file"),
     items("smtp_tls_verify_cert_match", "hostname"),
     switch("smtp_tls_wrappermode"),
+    switch("smtp_tlsrpt_enable"),
+    switch("smtp_tlsrpt_skip_reused_handshakes", "${{$compatibility_level} <level {3.11} ? {yes} : {no}}"),
+    text("smtp_tlsrpt_socket_name"),
     switch("smtp_use_tls"),
     time("smtp_xforward_timeout", "300s"),
+    items("use_srv_lookup"),
 )

@@ -178,7 +178,13 @@ _REASONS = (
         """,
     ),
     ("the index of a table needs no size in advance", "lmdb_map_size berkeley_db_create_buffer_size"),
-    ("Berkeley DB files are not read", "berkeley_db_read_buffer_size"),
+    (
+        "Berkeley DB files are not read",
+        """
+        berkeley_db_read_buffer_size default_cache_db_type non_bdb_custom_mapping
+        non_bdb_migration_allow_root_prefixes non_bdb_migration_allow_user_prefixes non_bdb_migration_level
+        """,
+    ),
     ("the kernel's random numbers are used", "tls_daemon_random_bytes tls_random_bytes tls_random_exchange_name"),
     ("the kernel's random numbers are used", "tls_random_prng_update_period tls_random_reseed_period"),
     ("the kernel's random numbers are used", "tls_random_source"),

@@ -38,6 +38,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     text("tlsproxy_tls_eccert_file", "$smtpd_tls_eccert_file"),
     text("tlsproxy_tls_eckey_file", "$smtpd_tls_eckey_file"),
     text("tlsproxy_tls_eecdh_grade", "$smtpd_tls_eecdh_grade"),
+    switch("tlsproxy_tls_enable_rpk", "$smtpd_tls_enable_rpk"),
     text("tlsproxy_tls_exclude_ciphers", "$smtpd_tls_exclude_ciphers"),
     text("tlsproxy_tls_fingerprint_digest", "$smtpd_tls_fingerprint_digest"),
     text("tlsproxy_tls_key_file", "$smtpd_tls_key_file"),
