@@ -34,8 +34,8 @@ _AREAS = (
 
 TABLE: Mapping[str, Parameter] = MappingProxyType({p.name: p for area in _AREAS for p in area.PARAMETERS})
 PATTERNS = transports.PATTERNS
-_STAGES = MappingProxyType(
-    {p.name: AREAS[area.__name__.rpartition(".")[2]] for area in _AREAS for p in area.PARAMETERS} | STAGES
+_STAGES: Mapping[str, str] = MappingProxyType(
+    {p.name: AREAS[area.__name__.rpartition(".")[2]] for area in _AREAS for p in area.PARAMETERS} | dict(STAGES)
 )
 
 
