@@ -59,6 +59,9 @@ _ADVICE = (
         "correct the line",
     ),
 )
+_UNREADABLE = ": can't be read: "
+"""Such a table is waited for, and mail waits with it. Where only a default names it, as /etc/aliases, perhaps nobody
+wants it."""
 _UNUSED = re.compile(r"unused parameter: ([^\s=]+)")
 
 
@@ -71,9 +74,10 @@ def advised(problem: Problem, settings: Settings) -> Finding:
         cure = f"did you mean {like}?" if like else "remove it"
         return Finding(problem.origin, problem.severity, what, why, cure)
     why, cure = _meaning(problem)
+    severity = "error" if problem.origin.file and _UNREADABLE in what else problem.severity
     if "specify at least one" in what and not settings.entry("compatibility_level"):
         cure += ", or compatibility_level = 3.6, whose default that is"
-    return Finding(problem.origin, problem.severity, what, why, cure)
+    return Finding(problem.origin, severity, what, why, cure)
 
 
 def _meaning(problem: Problem) -> tuple[str, str]:

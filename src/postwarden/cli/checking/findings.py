@@ -1,6 +1,7 @@
 """What `check` says, and how it is shown."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 
@@ -9,6 +10,8 @@ from msgspec import Struct
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.mail.events import printable
 
+ALIKE = 20
+"""Findings of one kind in one file that are shown."""
 SEVERITIES = ("error", "warning", "note")
 
 
@@ -42,10 +45,32 @@ def ordered(findings: Iterable[Finding], config_directory: str) -> list[Finding]
     ]
     files = {main_cf.file: 0, f"{config_directory}/master.cf": 1}
     unique = {(f.origin.file, f.origin.line, f.what): f for f in reversed(every_placed)}
-    return sorted(
-        unique.values(),
-        key=lambda f: (files.get(f.origin.file, 2), f.origin.file, f.origin.line, SEVERITIES.index(f.severity)),
+    return _shortened(
+        sorted(
+            unique.values(),
+            key=lambda f: (files.get(f.origin.file, 2), f.origin.file, f.origin.line, SEVERITIES.index(f.severity)),
+        )
     )
+
+
+def _shortened(findings: list[Finding]) -> list[Finding]:
+    """Of a table with thousands of equal mistakes the first ones, and how many there are."""
+    kinds = Counter(_kind(f) for f in findings)
+    seen = Counter[tuple[str, str, str, str]]()
+    shown = []
+    for finding in findings:
+        kind = _kind(finding)
+        seen[kind] += 1
+        if seen[kind] <= ALIKE or not finding.why:
+            shown.append(finding)
+        elif seen[kind] == ALIKE + 1:
+            rest = kinds[kind] - ALIKE
+            shown.append(Finding(finding.origin, finding.severity, f"and {rest} more like this: {finding.what}"))
+    return shown
+
+
+def _kind(finding: Finding) -> tuple[str, str, str, str]:
+    return finding.origin.file, finding.severity, finding.why, finding.cure
 
 
 def _tail(text: str) -> str:

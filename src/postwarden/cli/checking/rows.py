@@ -4,6 +4,7 @@ read from the source beside it. A data base, a server or a table of tables has n
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ from postwarden.tables.literal import InlineTable, StaticTable
 from postwarden.tables.network import address_bits
 from postwarden.tables.text import alias_lines, map_lines
 
-SIZE_LIMIT = 16 << 20
+SIZE_LIMIT = 8 << 20
 """Bytes of a text that is read for this; `check` shall not take a minute."""
 INDEXED = ("hash", "btree", "dbm", "lmdb", "cdb")
 PATTERNS = ("regexp", "pcre")
@@ -56,14 +57,20 @@ def rows(settings: Settings, name: str, origin: Origin, *, aliases: bool = False
             found = StaticTable(name, rest, origin).get("x")
             return [] if found is None else [Row("*", found.value, origin)]
         file = file_of(settings, name)
-        return list(_of_file(kind, file, aliases=aliases and kind in INDEXED)) if file else []
+        if not file:
+            return []
+        state = os.stat(file)
+        return _of_file(kind, file, state.st_size, state.st_mtime_ns, aliases=aliases and kind in INDEXED)
     except (ConfigError, OSError):
         return []
 
 
-def _of_file(kind: str, file: str, *, aliases: bool) -> Iterator[Row]:
-    if os.path.getsize(file) > SIZE_LIMIT:
-        return
+@lru_cache(maxsize=64)  # three kinds of findings look into transport_maps
+def _of_file(kind: str, file: str, size: int, changed: int, *, aliases: bool) -> list[Row]:
+    return [] if size > SIZE_LIMIT else list(_parsed(kind, file, aliases=aliases))
+
+
+def _parsed(kind: str, file: str, *, aliases: bool) -> Iterator[Row]:
     with open(file, "rb") as stream:
         data = stream.read(SIZE_LIMIT)
     if kind in PATTERNS:

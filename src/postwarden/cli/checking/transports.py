@@ -55,15 +55,18 @@ def uses(settings: Settings) -> Iterator[Use]:
 def findings(settings: Settings) -> Iterator[Finding]:
     known = {service.name: service for service in settings.services if service.type != "inet"}
     used: dict[str, Use] = {}
-    told = set()
+    told = set[tuple[str, str]]()
     for use in uses(settings):
         service = known.get(use.transport)
         if service is not None:
             used.setdefault(use.transport, use)
             yield from _socket(settings, use, service)
-        elif use.transport and use.said not in _PARAMETERS[:4] and (use.transport, use.said) not in told:
-            told.add((use.transport, use.said))
-            yield _unknown(use, known)
+        elif use.transport and use.said not in _PARAMETERS[:4]:
+            # Of a table with thousands of rows the first is enough.
+            key = (use.transport, use.said.partition(",")[0])
+            if key not in told:
+                told.add(key)
+                yield _unknown(use, known)
     for name, use in used.items():
         if known[name].command == "pipe":
             yield from _program(use, known[name])

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from postwarden.cli.checking.findings import Finding, as_json, error, note, ordered, rendered, warning
+from postwarden.cli.checking.findings import ALIKE, Finding, as_json, error, note, ordered, rendered, warning
 from postwarden.mail.decision import BUILT_IN, Origin
 
 ETC = "/etc/postfix"
@@ -57,3 +57,11 @@ def test_json_has_every_field_and_is_text_whatever_the_file_held() -> None:
     assert json.loads(line) == {
         "file": MAIN, "line": 4, "severity": "error", "what": "a?b", "why": "why", "cure": "cure",
     }  # fmt: skip
+
+
+def test_of_thousands_of_one_kind_the_first_are_shown_and_the_rest_counted() -> None:
+    found = [warning(at(TABLE, n), what=f"duplicate {n}", why="the first counts") for n in range(1, 1001)]
+    shown = ordered([*found, error(at(TABLE, 2000), what="another", why="reason")], ETC)
+    assert len(shown) == ALIKE + 2
+    assert shown[ALIKE].what == f"and {1000 - ALIKE} more like this: duplicate {ALIKE + 1}"
+    assert shown[-1].what == "another"

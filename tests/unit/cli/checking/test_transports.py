@@ -75,3 +75,10 @@ def test_a_socket_that_nobody_listens_on(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "dovecot-lmtp").touch()
     assert said(main_cf) == []
+
+
+def test_a_thousand_rows_with_one_mistake_are_one_finding(tmp_path: Path) -> None:
+    (tmp_path / "transport").write_text("".join(f"d{n}.example slow:\n" for n in range(1000)))
+    (tmp_path / "main.cf").write_text("transport_maps = hash:transport\n")
+    (tmp_path / "master.cf").write_text(MASTER)
+    assert [f.origin.line for f in transports.findings(load(tmp_path))] == [1]

@@ -1,0 +1,45 @@
+import pytest
+
+from postwarden.cli.checking.advice import advised
+from postwarden.cli.checking.findings import Finding
+from postwarden.config.errors import Problem
+from postwarden.mail.decision import BUILT_IN, Origin
+from postwarden.testing.config import settings
+
+HERE = Origin("/etc/postfix/main.cf", 3, "")
+
+
+def of(text: str, severity: str = "warning", origin: Origin = HERE) -> Finding:
+    return advised(Problem(origin, severity, text), settings())
+
+
+def test_what_a_reader_said_stays_as_it_is() -> None:
+    assert of("something new", "error").what == "something new"
+    assert of("something new") == Finding(HERE, "warning", "something new")
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "cure"),
+    [
+        ("unused parameter: smtpd_timout=3", "nothing reads smtpd_timout", "did you mean smtpd_timeout?"),
+        ("unused parameter: zzz=3", "nothing reads zzz", "remove it"),
+        ('mynetworks: bad address pattern: "[::ffff:]/104"', "its address is lost", "[::ffff:127.0.0.0]/104"),
+        ('mynetworks: bad address pattern: "[10.0.0]"', "whom it meant is not known", "address/length"),
+        ('duplicate entry: "a"', "the first entry counts", "remove one"),
+        ("parameter x has no effect yet in this version", "does not happen", "until a later version"),
+        ("something that nobody thought of", "", ""),
+    ],
+)
+def test_why_it_matters_and_what_to_do(text: str, why: str, cure: str) -> None:
+    found = of(text)
+    assert why in found.why and cure in found.cure
+
+
+def test_an_error_of_any_kind_says_that_nothing_starts() -> None:
+    assert "the gateway does not start" in of("something that nobody thought of", "error").why
+
+
+def test_a_table_that_can_not_be_read_is_an_error_where_somebody_named_it() -> None:
+    text = "parameter alias_maps: /etc/aliases: can't be read: No such file or directory"
+    assert of(text).severity == "error"
+    assert of(text, origin=BUILT_IN).severity == "warning"
