@@ -8,6 +8,7 @@ from postwarden.mail.envelope import Recipient
 from postwarden.mail.round import Kind
 from postwarden.mail.status import Status
 
+_NO_WORDS = "(description unavailable)"
 _NOBODY = ";"
 """In the place of ORCPT, which is never like this: a list with an owner stands between, and nobody asked for this."""
 
@@ -52,9 +53,12 @@ def recipient_fields(kind: Kind, recipient: Recipient, status: Status, *, until:
     lines += [f"Action: {_action(kind, status)}", f"Status: {status.code}"]
     if status.remote_mta:
         lines.append(f"Remote-MTA: dns; {status.remote_mta}")
-    diagnostic = f"smtp; {status.remote_reply}" if status.remote_reply else f"X-Postfix; {told(kind, status)}"
-    if status.program_said:
+    if status.remote_reply:
+        diagnostic = f"smtp; {status.remote_reply}"
+    elif status.program_said:
         diagnostic = f"x-unix; {status.program_said}"
+    else:
+        diagnostic = f"X-Postfix; {told(kind, status) or _NO_WORDS}"
     lines.append(f"Diagnostic-Code: {' '.join(diagnostic.splitlines())}")
     if until:
         lines.append(f"Will-Retry-Until: {mail_date(until)}")

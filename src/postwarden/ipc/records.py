@@ -130,6 +130,8 @@ class Forward(Struct, frozen=True, array_like=True, tag=2):
     recipients: tuple[Recipient, ...]
     transport: str = ""
     nexthop: str = ""
+    by: str = "local"
+    """The transport that expanded it, for the log."""
 
 
 class Troubled(Struct, frozen=True, array_like=True, tag=3):

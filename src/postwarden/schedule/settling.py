@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.mail.decision import Missing, Pending
+from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Delivered, Failure, Notice, Warn
 from postwarden.mail.queue import Change, Content, Damaged, Entry, Key
 from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
@@ -199,7 +200,7 @@ class Settler:
         for made, entry in zip(told.spawned, entries, strict=True):
             envelope = entry.envelope
             if made.forwarded >= 0:
-                self._emit("local", _forwarded(message, made.forwarded, envelope.queue_id, envelope.arrival))
+                self._emit("local", _forwarded(message, made, envelope))
             if made.notice:
                 self._emit("bounce", Notice(f"{message.entry.envelope.queue_id}: {made.notice}: {envelope.queue_id}"))
             self._admit(entry)
@@ -254,12 +255,12 @@ def _round(message: Message, spawner: Spawner, traced: Outcomes, refused: Mappin
     )
 
 
-def _forwarded(message: Message, index: int, queue_id: str, now: float) -> Delivered:
+def _forwarded(message: Message, made: Spawned, new: Envelope) -> Delivered:
     """What local(8) says of an alias that leads elsewhere: it learns here what the new queue id is."""
     envelope = message.entry.envelope
-    recipient = envelope.recipients[index]
-    delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, max(now - message.active, 0.0))
-    status = Status("2.0.0", f"forwarded as {queue_id}", "local")
+    recipient = envelope.recipients[made.forwarded]
+    delays = (max(message.active - envelope.arrival, 0.0), 0.0, 0.0, max(new.arrival - message.active, 0.0))
+    status = Status("2.0.0", f"forwarded as {new.queue_id}", made.by)
     return Delivered(envelope.queue_id, recipient.address, recipient.original, status, delays)
 
 

@@ -27,6 +27,8 @@ class Spawned(Struct, frozen=True):
     """What the log says of it, before its queue id."""
     forwarded: int = -1
     """For a forward: index of the recipient that it stands for."""
+    by: str = ""
+    """The transport that made it a forward."""
 
 
 class Told(Struct):
@@ -136,4 +138,4 @@ class Spawner:
             return prepared
         envelope, head = prepared
         envelope = replace(envelope, size=len(head) + entry.body_size)
-        return Spawned(NewMessage(envelope, head, body_of=entry.key), forwarded=index)
+        return Spawned(NewMessage(envelope, head, body_of=entry.key), forwarded=index, by=forward.by)

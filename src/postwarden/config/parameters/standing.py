@@ -12,6 +12,7 @@ from postwarden.config.parameters.kinds import Parameter, Standing
 _WORKING = """
     allow_mail_to_commands command_execution_directory command_expansion_filter duplicate_filter_limit
     execution_directory_expansion_filter export_environment fallback_transport fallback_transport_maps
+    import_environment
     local_command_shell luser_relay mailbox_command mailbox_command_maps mailbox_transport mailbox_transport_maps
     lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_cert_file lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_dcert_file
     lmtp_tls_dkey_file lmtp_tls_eccert_file lmtp_tls_eckey_file lmtp_tls_enforce_peername
@@ -167,7 +168,7 @@ _REASONS = (
         _PROCESS,
         """
         daemon_timeout debugger_command fork_attempts fork_delay ipc_idle ipc_ttl max_idle max_use
-        process_id service_throttle_time setgid_group import_environment
+        process_id service_throttle_time setgid_group
         """,
     ),
     (

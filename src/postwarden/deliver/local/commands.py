@@ -1,7 +1,5 @@
 """Commands that an alias, a .forward file or mailbox_command names: with whose rights, and what they are told."""
 
-import os
-
 from postwarden.config.expand import ExpandError
 from postwarden.deliver.local.delivery import Delivery, Place
 from postwarden.deliver.local.letter import envelope_line, local_headers
@@ -9,7 +7,7 @@ from postwarden.deliver.local.macros import Names, names
 from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import NotPermitted, Surroundings
 from postwarden.deliver.local.rights import Rights
-from postwarden.deliver.programs.environment import exported, harmless
+from postwarden.deliver.programs.environment import given, harmless
 from postwarden.deliver.programs.exits import failure
 from postwarden.deliver.programs.ports import Program
 from postwarden.deliver.programs.shell import arguments
@@ -25,7 +23,7 @@ class Commands:
         self._around = around
         self._default = default
         self._allowed = frozenset(params.command_expansion_filter)
-        self._exported = exported(params.export_environment, os.environ | {"MAIL_CONFIG": config_directory})
+        self._exported = given(params.import_environment, params.export_environment, config_directory)
 
     def run(self, delivery: Delivery, rights: Rights, command: str, place: Place) -> Status:
         """The recipient's mail, given to `command`."""
@@ -67,7 +65,9 @@ class Commands:
 
     def _environment(self, delivery: Delivery, context: dict[str, str], place: Place) -> dict[str, str]:
         client = delivery.job.client
-        strangers = {
+        values = {
+            "HOME": context["home"],
+            "SHELL": context["shell"],
             "LOGNAME": context["user"],
             "USER": context["user"],
             "LOCAL": context["local"],
@@ -81,11 +81,9 @@ class Commands:
             "CLIENT_PROTOCOL": client.protocol if client else "",
             "SASL_USERNAME": client.login if client else "",
         }
-        # `environ` of one process is text of the sender's for a shell to read.
-        told = {name: harmless(text, self._allowed) for name, text in strangers.items() if text}
-        ours = {"HOME": context["home"], "SHELL": context["shell"]}
-        sender = harmless(place.sender, self._allowed)
-        return {**self._exported, **{k: v for k, v in ours.items() if v}, **told, "SENDER": sender}
+        # All of it may come to be read by a shell.
+        told = {name: harmless(text, self._allowed) for name, text in values.items() if text}
+        return {**self._exported, **told, "SENDER": harmless(place.sender, self._allowed)}
 
     def _directory(self, context: dict[str, str]) -> str:
         """command_execution_directory; empty where it names nothing. Raises ExpandError."""
@@ -100,6 +98,6 @@ def _context(address: str, rights: Rights, delimiter: str) -> dict[str, str]:
     local, _, domain = address.lower().removeprefix("\\").rpartition("@")
     user, extension = split_extension(local, delimiter)
     if "/" in extension:
-        extension = ""  # it would name a file
+        local, extension = user, ""  # it would name a file
     context = names(f"{local}@{domain}", user, extension, delimiter)
     return {**context, "recipient": address.removeprefix("\\"), "home": rights.home, "shell": rights.shell}

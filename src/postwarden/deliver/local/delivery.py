@@ -143,7 +143,11 @@ class Delivery:
                 recipient = Recipient(place.address, given.original or given.address, given.orcpt, notify)
             groups.setdefault((place.sender, transport, nexthop), []).append(recipient)
         job_id, index = self.job.job_id, self.index
-        return [Forward(job_id, index, sender, tuple(to), *by) for (sender, *by), to in groups.items()]
+        by = self.job.transport
+        return [
+            Forward(job_id, index, sender, tuple(to), transport, nexthop, by)
+            for (sender, transport, nexthop), to in groups.items()
+        ]
 
     def _part(self, place: Place, status: Status, done: float) -> Part:
         return Part(place.address, self._original(place), status.code, status.text)

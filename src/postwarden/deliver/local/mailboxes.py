@@ -15,7 +15,8 @@ from postwarden.deliver.local.ports import Surroundings
 from postwarden.deliver.local.rights import of
 from postwarden.deliver.local.step import Step
 from postwarden.deliver.local.tables import LocalMaps
-from postwarden.mail.events import Warn
+from postwarden.mail.address import external
+from postwarden.mail.events import Notice, Warn, printable
 from postwarden.mail.status import Status
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import TableError
@@ -83,6 +84,8 @@ class Mailboxes:
             self._warn(f'mailbox_transport or fallback_transport: "{value}" does not lead away from local delivery')
             delivery.note(step, Status("4.3.5", "mail system configuration error"))
         else:
+            address = printable(external(step.address))
+            self._around.emit(Notice(f"{delivery.job.queue_id}: passing <{address}> to transport={transport}"))
             delivery.give(step, transport, nexthop or delivery.job.nexthop)
 
     def _unknown(self, delivery: Delivery, step: Step, user: str, extension: str) -> None:

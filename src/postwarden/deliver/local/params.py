@@ -24,6 +24,7 @@ class LocalParams(Struct, frozen=True):
     forward_path: str
     frozen_delivered_to: bool
     home_mailbox: str
+    import_environment: tuple[str, ...]
     local_command_shell: str
     luser_relay: str
     mail_spool_directory: str

@@ -4,7 +4,6 @@ What is wrong with an entry of master.cf stops the mail of that transport, and n
 entries for programs and users that few machines have.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from postwarden.config.settings import Service, Settings
@@ -16,7 +15,7 @@ from postwarden.deliver.local.ports import NotPermitted, Surroundings
 from postwarden.deliver.pipe.attributes import Attributes, BadAttribute, parse
 from postwarden.deliver.pipe.macros import Template
 from postwarden.deliver.pipe.params import PipeParams
-from postwarden.deliver.programs.environment import exported
+from postwarden.deliver.programs.environment import given
 from postwarden.deliver.programs.exits import failure, text_of
 from postwarden.deliver.programs.ports import Program, Ran
 from postwarden.ipc.records import Forward, Job, Outcome
@@ -50,7 +49,7 @@ class PipeDeliverer:
         self._limit = float(settings.number(f"{service.name}_time_limit", service.key))
         recipients = settings.number(f"{service.name}_destination_recipient_limit", service.key)
         self._attributes, self._template, self._fault = _usable(service, recipients, params)
-        self._environment = exported(params.export_environment, os.environ | {"MAIL_CONFIG": settings.config_directory})
+        self._environment = given(params.import_environment, params.export_environment, settings.config_directory)
 
     def deliver(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
         """The outcome of the job; it forwards nothing."""

@@ -6,6 +6,7 @@ from msgspec import Struct
 class PipeParams(Struct, frozen=True):
     enable_original_recipient: bool
     export_environment: tuple[str, ...]
+    import_environment: tuple[str, ...]
     mail_owner: str
     recipient_delimiter: str
     soft_bounce: bool

@@ -1,5 +1,6 @@
 """The environment that programs are given: what the operator exports, and a path of our own."""
 
+import os
 from collections.abc import Mapping
 
 PATH = "/usr/bin:/bin"
@@ -16,6 +17,11 @@ def exported(names: tuple[str, ...], ours: Mapping[str, str]) -> dict[str, str]:
         elif name in ours:
             found[name] = ours[name]
     return {**found, "PATH": PATH}
+
+
+def given(imported: tuple[str, ...], names: tuple[str, ...], config_directory: str) -> dict[str, str]:
+    """What every program is given: of import_environment what export_environment names."""
+    return exported(names, {**exported(imported, os.environ), "MAIL_CONFIG": config_directory})
 
 
 def harmless(text: str, allowed: frozenset[str]) -> str:

@@ -23,7 +23,7 @@ _SYSEXITS = {
     78: ("5.3.5", "local configuration error"),
 }
 _CODE = re.compile(r"([245])(\.\d{1,3}\.\d{1,3})(?: +|$)")
-_UNAVAILABLE, _SOFTWARE = _SYSEXITS[69][1], _SYSEXITS[70][1]
+_SOFTWARE = _SYSEXITS[70][1]
 
 
 def failure(ran: Ran, command: str) -> Status | None:
@@ -44,7 +44,8 @@ def failure(ran: Ran, command: str) -> Status | None:
     if ran.exit in _SYSEXITS:
         code, text = _SYSEXITS[ran.exit]
         return _failed(code, text + tail, said or text)
-    return _failed("5.3.0", f'Command died with status {ran.exit}: "{command}"{tail}', said or _UNAVAILABLE)
+    said = said or f"unknown mail system error {ran.exit}"
+    return _failed("5.3.0", f'Command died with status {ran.exit}: "{command}"{tail}', said)
 
 
 def text_of(output: bytes) -> str:

@@ -55,7 +55,7 @@ def test_what_a_report_quotes() -> None:
 
     assert said(Ran(b"no room\n", exit=1)) == "no room "
     assert said(Ran(exit=67)) == "user unknown"
-    assert said(Ran(exit=1)) == "service unavailable"
+    assert said(Ran(exit=1)) == "unknown mail system error 1"
     assert said(Ran(signal=11)) == "internal software error"
     assert said(Ran(b"5.7.1 no\n", exit=1)) == "no "
 
