@@ -62,7 +62,7 @@ def _parameter(
 
 def _match_list(name: str, items: tuple[str, ...], origin: Origin, tables: Tables) -> Iterator[Problem]:
     try:
-        MatchList(name, items, tables, origin)
+        yield from MatchList(name, items, tables, origin).problems
     except ConfigError as error:
         yield Problem(error.origin, "error", error.text if name in error.text else f"parameter {name}: {error.text}")
 

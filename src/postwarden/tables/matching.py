@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.lines import SPACE
 from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Fact, Origin
@@ -37,6 +37,8 @@ class _Element(Struct, frozen=True):
     origin: Origin
     network: Network | None = None
     table: Table | None = None
+    fault: str = ""
+    """Why this network is none."""
 
 
 class Tables(Protocol):
@@ -55,7 +57,9 @@ class MatchList:
         self, name: str, items: Sequence[str], tables: Tables, origin: Origin = BUILT_IN, *, parents: bool = False
     ) -> None:
         """`name` is the parameter's. `parents`: parent_domain_matches_subdomains names it, so that `example.com`
-        means its subdomains too; else `.example.com` does. Raises ConfigError for a bad network, file or table."""
+        means its subdomains too; else `.example.com` does. A network that is none is said in `problems`; an
+        address that comes to it gets TableError, since nobody knows whom it was meant for. Raises ConfigError for a bad
+        file or table."""
         self.name = name
         self._items = tuple(items)
         self._origin = origin
@@ -63,6 +67,7 @@ class MatchList:
         self._by_dot = not parents
         self._marks: dict[str, Mark] = {}
         self._elements: tuple[_Element, ...] = ()
+        self.problems: tuple[Problem, ...] = ()
         self.reload()
         if self._marks:
             tables.watch(self)
@@ -101,14 +106,18 @@ class MatchList:
         return any(mark(file) != seen for file, seen in self._marks.items())
 
     def reload(self) -> None:
-        """Read the files again. Raises ConfigError with file and line, and then keeps what it had."""
+        """Read the files again. Raises ConfigError with file and line, also for a bad network, and then keeps what it
+        had."""
         before, self._marks = self._marks, {}
+        problems: list[Problem] = []
         try:
-            elements = tuple(self._read(self._items, self._origin, 0))
+            elements = tuple(self._read(self._items, self._origin, 0, problems))
+            if problems and self._elements:
+                raise ConfigError(problems[0].origin, problems[0].text)
         except ConfigError:
             self._marks = before | self._marks
             raise
-        self._elements = elements
+        self._elements, self.problems = elements, tuple(problems)
 
     def _search(self, name: str, address: str) -> Match | None:
         bits = address_bits(address) if address else None
@@ -121,6 +130,8 @@ class MatchList:
     def _try(self, element: _Element, name: str, address: str, bits: tuple[int, int] | None) -> Match | None:
         if element.table is not None:
             return self._look_up(element, element.table, name, address)
+        if element.fault and address and (":" in address) == (":" in element.text):
+            raise TableError(self.name, element.fault)
         if element.network is not None and bits is not None and element.network.holds(bits):
             return Match(element.text, element.origin)
         if name and self._fits(element.text, name):
@@ -146,7 +157,7 @@ class MatchList:
                 return Match(element.text, found.origin or element.origin, fact)
         return None
 
-    def _read(self, items: Sequence[str], origin: Origin, depth: int) -> Iterator[_Element]:
+    def _read(self, items: Sequence[str], origin: Origin, depth: int, problems: list[Problem]) -> Iterator[_Element]:
         if depth > NESTING_LIMIT:
             raise ConfigError(origin, f"{self.name}: files that name each other")
         for item in items:
@@ -155,22 +166,27 @@ class MatchList:
             if not bare:
                 raise ConfigError(origin, f"{self.name}: no pattern after '!'")
             if bare.startswith("/"):
-                yield from self._file(bare, origin, depth, negated=negated)
-            else:
+                for text, at in self._lines(bare, origin):
+                    parts = [f"!{part}" for part in text] if negated else text
+                    yield from self._read(parts, at, depth + 1, problems)
+                continue
+            try:
                 yield self._element(bare, origin, negated=negated)
+            except NetworkError as error:
+                problems.append(Problem(origin, "warning", f"{self.name}: {error}"))
+                yield _Element(bare.lower(), negated, origin, fault=str(error))
 
     def _element(self, text: str, origin: Origin, *, negated: bool) -> _Element:
+        """Raises NetworkError, and ConfigError."""
         if _is_table(text):
             return _Element(text, negated, origin, table=self._tables.table(text, origin))
         address = text[1:].partition("]")[0] if text.startswith("[") else text.partition("/")[0]
         if "/" in text or address_bits(address) is not None:
-            try:
-                return _Element(text.lower(), negated, origin, network=Network.parse(text))
-            except NetworkError as error:
-                raise ConfigError(origin, f"{self.name}: {error}") from error
+            return _Element(text.lower(), negated, origin, network=Network.parse(text))
         return _Element(text.lower(), negated, origin)
 
-    def _file(self, file: str, origin: Origin, depth: int, *, negated: bool) -> Iterator[_Element]:
+    def _lines(self, file: str, origin: Origin) -> Iterator[tuple[Sequence[str], Origin]]:
+        """The elements in each line of a file."""
         self._marks[file] = mark(file)
         try:
             data = read(file)
@@ -181,15 +197,13 @@ class MatchList:
                 text = line.decode().strip(SPACE)
             except UnicodeDecodeError as error:
                 raise ConfigError(Origin(file, number, ""), f"{self.name}: not UTF-8") from error
-            if text and not text.startswith("#"):
-                yield from self._line(text, Origin(file, number, text), depth, negated=negated)
-
-    def _line(self, text: str, origin: Origin, depth: int, *, negated: bool) -> Iterator[_Element]:
-        try:
-            items = split(text)
-        except ValueError as error:
-            raise ConfigError(origin, f"{self.name}: {error}") from error
-        yield from self._read([f"!{item}" for item in items] if negated else items, origin, depth + 1)
+            if not text or text.startswith("#"):
+                continue
+            at = Origin(file, number, text)
+            try:
+                yield split(text), at
+            except ValueError as error:
+                raise ConfigError(at, f"{self.name}: {error}") from error
 
 
 def _is_table(text: str) -> bool:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol, Self, TypedDict, Unpack
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
@@ -122,7 +122,7 @@ def _in_file(
     kind: str, name: str, file: str, origin: Origin, *, aliases: bool | None, fold: bool, literal: bool
 ) -> Table:
     if kind == "texthash":
-        return TextTable(name, file, aliases, fold=fold)
+        return TextTable(name, file, False, fold=fold)  # as in Postfix, never in the form of aliases(5)
     if kind == "regexp":
         return RegexpTable(name, file, origin, literal=literal)
     if kind == "pcre":
@@ -191,7 +191,7 @@ class Tables:
         say: Say = unheard,
         asker: Asker | None = None,
         handed: Mapping[str, str] = NOTHING_HANDED,
-    ) -> "Tables":
+    ) -> Self:
         """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
         names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
         aliases = frozenset(name.removeprefix("proxy:") for name in names)

@@ -141,10 +141,30 @@ def test_a_match_says_where_it_was_written() -> None:
     assert (match.fact.key, match.fact.answer) == ("example.com", "yes")
 
 
-@pytest.mark.parametrize("item", ["10.0.0.1/8", "10.0.0.0/99", "!", "/no/such/file", "mongodb:/x", "[::1/128"])
+@pytest.mark.parametrize("item", ["!", "/no/such/file", "mongodb:/x"])
 def test_bad_elements_point_to_the_parameter(item: str) -> None:
     with pytest.raises(ConfigError, match=r"^main\.cf:4: "):
         MatchList("mynetworks", [item], Tables("/"), Origin("main.cf", 4, ""))
+
+
+@pytest.mark.parametrize("mark", ["", "!"])
+@pytest.mark.parametrize("item", ["10.0.0.1/8", "10.0.0.0/99"])
+def test_a_network_that_is_none_puts_off_whoever_comes_to_it(item: str, mark: str) -> None:
+    items = ["127.0.0.0/8", mark + item, "192.0.2.0/24"]
+    networks = MatchList("mynetworks", items, Tables("/"), Origin("main.cf", 4, ""))
+    (problem,) = networks.problems
+    assert str(problem).startswith("warning: main.cf:4: mynetworks: ")
+    assert networks.match_client("unknown", "127.0.0.1") is not None
+    assert networks.match_client("unknown", "2001:db8::1") is None
+    with pytest.raises(TableError, match="mynetworks"):
+        networks.match_client("unknown", "192.0.2.1")
+
+
+def test_a_broken_pattern_for_the_other_protocol_fits_nobody() -> None:
+    networks = MatchList("mynetworks", ["[::ffff:]/104", "[::1]/128"], Tables("/"))
+    assert networks.match_client("localhost", "127.0.0.1") is None
+    with pytest.raises(TableError):
+        networks.match_client("localhost", "::1")
 
 
 def test_network_errors_name_the_right_network() -> None:
