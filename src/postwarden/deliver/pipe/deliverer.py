@@ -47,8 +47,7 @@ class PipeDeliverer:
         self._params = params
         self._around = around
         self._limit = float(settings.number(f"{service.name}_time_limit", service.key))
-        recipients = settings.number(f"{service.name}_destination_recipient_limit", service.key)
-        self._attributes, self._template, self._fault = _usable(service, recipients, params)
+        self._attributes, self._template, self._fault = _usable(service, params)
         self._environment = given(params.import_environment, params.export_environment, settings.config_directory)
 
     def deliver(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
@@ -85,6 +84,12 @@ class PipeDeliverer:
             return _UNUSABLE
         if template is None:
             self._around.emit(Warn(f"{self._origin}: {self._fault}"))
+            return _MISCONFIGURED
+        addressed = sorted(attributes.flags & {"D", "O"})
+        if addressed and len(job.recipients) > 1:
+            # One copy can't bear the address of each.
+            limit = f"{self._name}_destination_recipient_limit = 1"
+            self._around.emit(Warn(f"{self._origin}: flag {addressed[0]} requires {limit}"))
             return _MISCONFIGURED
         if attributes.size and job.size > attributes.size:
             return Status("5.2.3", "message too large", cause=f"size={attributes.size} in master.cf")
@@ -161,16 +166,11 @@ class PipeDeliverer:
         return letter.pieces(front, end, quote=">" in flags, dots="." in flags, eol=eol)
 
 
-def _usable(service: Service, recipients: int, params: PipeParams) -> tuple[Attributes | None, Template | None, str]:
+def _usable(service: Service, params: PipeParams) -> tuple[Attributes | None, Template | None, str]:
     """What an entry says; and why it can't be used, if it can't."""
     attributes = None
     try:
         attributes = parse(service.arguments)
-        several = sorted(attributes.flags & {"D", "O"})
-        if several and recipients != 1:
-            # One copy can't be addressed to many.
-            text = f"flag {several[0]} requires {service.name}_destination_recipient_limit = 1"
-            return None, None, text
         return attributes, Template(attributes, params.recipient_delimiter), ""
     except BadAttribute as error:
         return attributes, None, str(error)
@@ -178,8 +178,7 @@ def _usable(service: Service, recipients: int, params: PipeParams) -> tuple[Attr
 
 def problem(settings: Settings, service: Service) -> str:
     """What is wrong with an entry of master.cf whose command is pipe; empty: nothing. Raises ConfigError."""
-    limit = settings.number(f"{service.name}_destination_recipient_limit", service.key)
-    return _usable(service, limit, view(PipeParams, settings, service.key))[2]
+    return _usable(service, view(PipeParams, settings, service.key))[2]
 
 
 def pipe_deliverer(settings: Settings, service: Service, around: Surroundings) -> PipeDeliverer:
