@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from postwarden.cli import aliases_show as show
 from postwarden.cli.aliases_put import put
+from postwarden.cli.aliases_tree import graph as draw
+from postwarden.cli.aliases_tree import lint as look_over
 from postwarden.cli.tool import Misuse, Refusal
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
@@ -34,8 +36,12 @@ usage: postwarden aliases COMMAND
   rollback [-m WHY] [SOURCE] [VERSION]
                        a source back to its version before (or VERSION); without a source, all to the install
                        before (or install VERSION)
+  graph [--svg] ADDRESS
+                       who really receives its mail, with file:line for each step; --svg: as a picture
+  lint [-j] [FILE]     what is wrong with the alias tables of main.cf, or with one alias file
 
-Exit code: 0; 1: it could not be done; 2: merged, but a source is held or was not reached, or entries were left out.
+Exit code: 0; 1: it could not be done; 2: merged, but a source is held or was not reached, or entries were left out;
+lint: there are findings.
 """
 
 
@@ -49,11 +55,12 @@ class Request(Struct):
 
 _FLAGS = {
     "-n": "dry-run", "--dry-run": "dry-run", "-k": "keep", "--no-fetch": "keep", "-v": "verbose", "-j": "json",
-    "--json": "json",
+    "--json": "json", "--svg": "svg",
 }  # fmt: skip
 _TAKES = {
     "sources": ({"verbose"}, 0), "merge": ({"dry-run", "keep", "verbose"}, 0), "put": (set(), 1),
     "status": ({"json"}, 0), "history": ({"json"}, 1), "confirm": (set(), 1), "rollback": (set(), 2),
+    "graph": ({"svg"}, 1), "lint": ({"json"}, 1),
 }  # fmt: skip
 """Flags, and how many words may follow."""
 
@@ -150,9 +157,19 @@ def rollback(settings: Settings, request: Request) -> int:
     return show.merged(report, load_federation(settings))
 
 
+def graph(settings: Settings, request: Request) -> int:
+    if not request.words:
+        raise Misuse("graph: which address?")
+    return draw(settings, request.words[0], svg="svg" in request.flags)
+
+
+def lint(settings: Settings, request: Request) -> int:
+    return look_over(settings, request.words[0] if request.words else "", as_json="json" in request.flags)
+
+
 _COMMANDS: dict[str, Callable[[Settings, Request], int]] = {
     "sources": sources, "merge": merge, "put": take, "status": status, "history": history, "confirm": confirm,
-    "rollback": rollback,
+    "rollback": rollback, "graph": graph, "lint": lint,
 }  # fmt: skip
 
 

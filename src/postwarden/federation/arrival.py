@@ -10,7 +10,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from postwarden.federation.entries import Entry, Unfit, read_entries
+from postwarden.explain.leads import Entry
+from postwarden.federation.entries import Unfit, read_entries
 from postwarden.federation.sources import Pull, Push, Source
 from postwarden.federation.store import GONE, SourceState
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from postwarden.config.errors import Problem
-from postwarden.federation.entries import Entry, rendered_name, rendered_targets
+from postwarden.explain.leads import Entry
+from postwarden.federation.entries import rendered_name, rendered_targets
 from postwarden.federation.sources import Federation
 from postwarden.federation.store import write
 from postwarden.mail.address import external

@@ -9,6 +9,8 @@ from msgspec import Struct, field
 
 from postwarden.config.errors import Problem
 from postwarden.config.settings import Settings
+from postwarden.explain.gateway import Gateway
+from postwarden.explain.leads import Entry
 from postwarden.federation.arrival import (
     Arrived,
     Fetch,
@@ -21,8 +23,7 @@ from postwarden.federation.arrival import (
     landed,
     sha256,
 )
-from postwarden.federation.entries import Entry, read_entries
-from postwarden.federation.gateway import Gateway
+from postwarden.federation.entries import read_entries
 from postwarden.federation.installing import Change, Line, changes, install, installed, is_installed, texts
 from postwarden.federation.merging import merge
 from postwarden.federation.sources import Federation, Pull, Push, Source

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from postwarden.addressing.aliases import Kind
-from postwarden.addressing.resolve import AddressClass
 from postwarden.config.errors import Problem
-from postwarden.federation.entries import Entry
-from postwarden.federation.gateway import Gateway
-from postwarden.federation.rights import objections, remarks
+from postwarden.explain.gateway import Gateway
+from postwarden.explain.leads import Entry, loops, nowhere, remarks
+from postwarden.federation.rights import objections
 from postwarden.federation.sources import Federation, Source
 
 
@@ -43,8 +41,8 @@ def merge(
             problems += _put(table, entry, source, federation, installed)
     for entry in table.values():
         problems += remarks(entry, gateway)
-    problems += _nowhere(table, gateway)
-    problems += _loops(table, gateway)
+    problems += nowhere(table, gateway)
+    problems += loops(table, gateway)
     problems += _hidden(table, gateway)
     return Merged(table, tuple(problems))
 
@@ -70,59 +68,6 @@ def _put(
     )  # fmt: skip
     text = f"conflict: {entry.name}: {winner.source} {why}, at {winner.origin}; this line is left out"
     yield Problem(loser.origin, "error", text)
-
-
-def _local_names(entry: Entry, gateway: Gateway) -> Iterator[tuple[str, ...]]:
-    """For each target of this machine, the names that local delivery will look up."""
-    for target in entry.targets:
-        if target.kind is Kind.ADDRESS and not target.value.startswith("\\"):
-            resolved = gateway.resolve(target.value)
-            if resolved.address_class is AddressClass.LOCAL:
-                yield gateway.names_of(resolved.recipient.rpartition("@")[0].lower())
-
-
-def _nowhere(table: dict[str, Entry], gateway: Gateway) -> Iterator[Problem]:
-    """Targets that are neither an alias nor an account."""
-    for entry in table.values():
-        for names in _local_names(entry, gateway):
-            own = entry.name in names
-            known = not own and any(name in table or gateway.own_alias(name) for name in names)
-            if not known and gateway.user(names[-1]) is None:
-                text = f"{entry.name}: dead end: {names[0]} is neither an alias nor a user here"
-                yield Problem(entry.origin, "warning", text)
-
-
-def _loops(table: dict[str, Entry], gateway: Gateway) -> Iterator[Problem]:
-    """Aliases that lead to themselves over others. Iterative: a chain of a million is no deeper than one of two."""
-    done: set[str] = set()
-    for start in table:
-        if start in done or "@" in start:
-            continue
-        path: list[str] = [start]
-        places = {start: 0}
-        ahead = [_next(table, start, gateway)]
-        while ahead:
-            name = next(ahead[-1], None)
-            if name is None:
-                ahead.pop()
-                done.add(last := path.pop())
-                del places[last]
-            elif name in places:
-                chain = " -> ".join([*path[places[name] :], name])
-                yield Problem(table[name].origin, "warning", f"{name}: loop: {chain}")
-            elif name not in done:
-                places[name] = len(path)
-                path.append(name)
-                ahead.append(_next(table, name, gateway))
-
-
-def _next(table: dict[str, Entry], name: str, gateway: Gateway) -> Iterator[str]:
-    """An alias in its own list means the user: no loop."""
-    entry = table[name]
-    for names in _local_names(entry, gateway):
-        found = next((n for n in names if n in table), None)
-        if found is not None and found != name:
-            yield found
 
 
 def _hidden(table: dict[str, Entry], gateway: Gateway) -> Iterator[Problem]:

@@ -4,9 +4,9 @@ from fnmatch import fnmatchcase
 
 from postwarden.addressing.aliases import Destination, Kind
 from postwarden.addressing.resolve import AddressClass
-from postwarden.config.errors import Problem
-from postwarden.federation.entries import Entry, rendered_name, rendered_targets
-from postwarden.federation.gateway import Gateway, within
+from postwarden.explain.gateway import Gateway, within
+from postwarden.explain.leads import Entry
+from postwarden.federation.entries import rendered_name, rendered_targets
 from postwarden.federation.sources import Source
 
 
@@ -28,23 +28,6 @@ def objections(entry: Entry, source: Source, gateway: Gateway, *, virtual: bool)
             rendered_targets(entry.targets)
         except ValueError as error:
             found.append(f"{entry.name}: {error}")
-    return found
-
-
-def remarks(entry: Entry, gateway: Gateway) -> list[Problem]:
-    """What the operator should hear of targets that are permitted. Raises TableError."""
-    found = []
-    for target in entry.targets:
-        if target.kind is not Kind.ADDRESS or "@" not in target.value:
-            continue
-        resolved = gateway.resolve(target.value)
-        if resolved.address_class is AddressClass.DEFAULT:
-            domain = resolved.recipient.rpartition("@")[2]
-            if not gateway.inside(resolved):
-                text = f"{entry.name}: mail leaves the organization: {target.value}"
-            else:
-                text = f"{entry.name}: {domain} is neither in mydestination nor in relay_domains: {target.value}"
-            found.append(Problem(entry.origin, "warning", text))
     return found
 
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postwarden.addressing.aliases import Destination, Kind, destinations
-from postwarden.federation.entries import Unfit, read_entries, rendered_name, rendered_targets, targets_of
+from postwarden.explain.leads import targets_of
+from postwarden.federation.entries import Unfit, read_entries, rendered_name, rendered_targets
 
 
 def test_entries_with_their_lines() -> None:

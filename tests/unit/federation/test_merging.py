@@ -3,8 +3,8 @@
 import pytest
 
 from postwarden.config.errors import Problem
+from postwarden.explain.gateway import Gateway
 from postwarden.federation.entries import read_entries
-from postwarden.federation.gateway import Gateway
 from postwarden.federation.merging import Merged, merge
 from postwarden.federation.sources import Federation, Push, Source
 from postwarden.mail.decision import BUILT_IN

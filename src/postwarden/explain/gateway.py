@@ -1,9 +1,13 @@
 """What the merge asks of this gateway: where an address leads, and which names exist."""
 
+import os
 import pwd
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from postwarden.addressing.resolve import AddressClass, Resolved, open_resolver
+from postwarden.config.entries import Entry
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.tables.keys import split_extension
@@ -31,15 +35,17 @@ class Gateway:
         account: Callable[[str], int | None] | None = None,
     ) -> None:
         """`merged`: tables whose content is about to be replaced. `account`: uid of a user. Raises ConfigError."""
+        self.alias_maps = names = split(settings.text("alias_maps"))
+        self.virtual_maps = split(settings.text("virtual_alias_maps"))
+        settings = _without_missing(settings, merged)
         tables = Tables.of(settings)
         self.resolver = open_resolver(settings, tables)
-        names = split(settings.text("alias_maps"))
-        self.alias_maps = names
-        self.virtual_maps = split(settings.text("virtual_alias_maps"))
         own = tuple(name for name in names if name.removeprefix("proxy:") not in merged)
         self._own = Maps(
             table for table in tables.maps(own, settings.origin("alias_maps")).tables if not _absent(table)
         )
+        self._virtual = tables.maps(split(settings.text("virtual_alias_maps")), settings.origin("virtual_alias_maps"))
+        self._local_domains = split(settings.text("mydestination"))
         self._delimiter = settings.text("recipient_delimiter")
         self._account = account or _uid
         self._organization = tuple(d.lower() for d in (settings.text("mydomain"), *organization) if d)
@@ -71,6 +77,17 @@ class Gateway:
         """What the gateway's own alias tables have for a name."""
         return self._own.find(name)
 
+    def virtual(self, name: str) -> Found | None:
+        """What virtual_alias_maps has for a name of this machine, whatever the domain."""
+        if not self._virtual:
+            return None
+        found = self._virtual.find(name, part=True)
+        if found is not None:
+            return found
+        addresses = [f"{name}@{domain}" for domain in self._local_domains if ":" not in domain and "/" not in domain]
+        answers = [self._virtual.find(address) for address in addresses]
+        return answers[0] if answers and all(answers) else None
+
     def user(self, name: str) -> int | None:
         """uid of the account; None: there is none."""
         if name not in self._uids:
@@ -92,6 +109,23 @@ def within(domain: str, patterns: tuple[str, ...]) -> bool:
     """`example.com` means itself, `.example.com` what is below it."""
     domain = domain.lower().rstrip(".")
     return any(domain.endswith(p) if p.startswith(".") else domain == p for p in patterns)
+
+
+def _without_missing(settings: Settings, merged: tuple[str, ...]) -> Settings:
+    """Before the first merge main.cf names tables that are not there yet, and by virtual_alias_domains even the class
+    of a domain would depend on them."""
+    entries = settings.entries
+    for name in ("alias_maps", "virtual_alias_maps"):
+        tables = split(settings.text(name))
+        there = [one for one in tables if one.removeprefix("proxy:") not in merged or _exists(one)]
+        if len(there) < len(tables):
+            entries = entries | {name: Entry(" ".join(there), settings.origin(name))}
+    return settings if entries is settings.entries else replace(settings, entries=entries)
+
+
+def _exists(table: str) -> bool:
+    path = table.removeprefix("proxy:").partition(":")[2]
+    return any(os.path.exists(f"{path}{suffix}") for suffix in ("", ".lmdb", ".cdb"))
 
 
 def _absent(table: object) -> bool:
