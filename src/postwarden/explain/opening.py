@@ -39,10 +39,10 @@ def open_walker(
         gateway,
         ends,
         aliases or local.aliases,
-        _content(settings, tables, gateway),
-        Mailboxes(settings, service, local.maps, accounts, identity, ends),
-        open_places(settings),
-        limits,
+        content=_content(settings, tables, gateway),
+        mailboxes=Mailboxes(settings, service, local.maps, accounts, identity, ends),
+        places=open_places(settings),
+        limits=limits,
     )
 
 

@@ -92,6 +92,7 @@ class Walker:
         gateway: Gateway,
         ends: Ends,
         aliases: Source,
+        *,
         content: Content,
         mailboxes: Mailboxes,
         places: Places,
