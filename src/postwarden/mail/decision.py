@@ -60,15 +60,14 @@ class Verdict(Enum):
     DUNNO = "dunno"
     REJECT = "reject"
     DEFER = "defer"
-    DISCARD = "discard"
-    HOLD = "hold"
 
 
 class Effect(Struct, frozen=True):
     """What a restriction wants done to the message, or said in the log, beside the verdict."""
 
     action: str
-    """The log's word for it: warn, info, filter, redirect, prepend, bcc, reject_warning."""
+    """The log's word for it: warn, info, filter, redirect, prepend, bcc, hold, discard, reject_warning; and
+    `warning`, which is for the operator."""
     argument: str
     note: str
     """What the log says of it."""
@@ -83,8 +82,6 @@ class Decision(Struct, frozen=True):
     rule: Rule
     facts: tuple[Fact, ...] = ()
     reply: Reply | None = None
-    note: str = ""
-    """What the log says of an action that the peer does not hear of."""
     effects: tuple[Effect, ...] = ()
     """In the order in which they were met."""
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from postwarden.mail.decision import Decision
 from postwarden.mail.envelope import Client
 
 
@@ -29,12 +30,15 @@ class Findings:
     The session owns it and clears it before each command, so that the next one asks anew, and a server that counts its
     questions (check_policy_service) hears each of them once."""
 
-    __slots__ = ("instance", "known")
+    __slots__ = ("instance", "known", "put_off")
 
     def __init__(self) -> None:
         self.known: dict[tuple[object, ...], Any] = {}
         self.instance = ""
         """Names the transaction to policy servers; empty: no name yet."""
+        self.put_off: dict[str, Decision | None] = {}
+        """What mail that would come in is refused with for now, by the subject of the list that said so, where lists
+        are obeyed at their own command."""
 
 
 class SessionFacts(Struct, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from postwarden.mail.decision import Decision, Fact, Rule, Verdict
 from postwarden.policy.actions import Actions, Compile, Style
 from postwarden.policy.listed import Resolver
-from postwarden.policy.question import Question, Restriction, Subject, refused
+from postwarden.policy.question import Misconfigured, Question, Restriction, Subject, refused
 from postwarden.tables.keys import domain_keys, network_keys, split_extension
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
@@ -121,7 +121,7 @@ class AccessCheck:
         return self._resolver.resolve(question.recipient).routed
 
 
-def never_permits(rule: Rule, check: Restriction) -> Restriction:
+def never_permits(rule: Rule, value: Callable[[Question], str], check: Restriction) -> Restriction:
     """For checks of what a client chooses or its owner publishes: an OK would open the door to anybody who knows of
     it."""
 
@@ -129,11 +129,10 @@ def never_permits(rule: Rule, check: Restriction) -> Restriction:
         decision = check(question)
         if decision is None or decision.verdict is not Verdict.PERMIT:
             return decision
-        fact = decision.facts[0] if decision.facts else Fact("", "", "")
         marks = question.marks
-        marks.warn(rule, f"restriction {rule.name} returns OK for {fact.key}")
+        marks.warn(rule, f"restriction {rule.name} returns OK for {value(question)}")
         marks.warn(rule, "this is not allowed for security reasons")
         marks.warn(rule, "use DUNNO instead of OK if you want to make an exception")
-        return None
+        raise Misconfigured(rule, *decision.facts)
 
     return restriction

@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from postwarden.mail.decision import Decision, Effect, Fact, Rule, Verdict
-from postwarden.policy.question import Question, Restriction, Subject, misconfigured, permit, refused
+from postwarden.mail.decision import Decision, Effect, Fact, Rule
+from postwarden.policy.question import Misconfigured, Question, Restriction, Subject, permit, refused
 from postwarden.tables.table import Found
 
 Compile = Callable[[str], Restriction]
@@ -91,10 +91,11 @@ class Actions:
         match word:
             case "HOLD":
                 note = f"<{question.name}>: {question.subject.value} {why}"
-                marks.action = marks.action or Decision(Verdict.HOLD, rule, (fact,), note=note)
+                marks.effects.append(Effect("hold", "", note, rule, (fact,)))
             case "DISCARD":
                 note = f"<{question.name}>: {question.subject.value} {why}"
-                marks.action = Decision(Verdict.DISCARD, rule, (fact,), note=note)
+                marks.effects.append(Effect("discard", "", note, rule, (fact,)))
+                marks.discards = True
                 return permit(rule, fact)
             case "PREPEND":
                 marks.effects.append(Effect("prepend", _LINE_ENDS.sub(" ", text), "", rule, (fact,)))
@@ -107,15 +108,16 @@ class Actions:
         marks = question.marks
         fault = ""
         if not value:
-            fault = f"access table {found.table} entry {found.key} has empty value"
-        elif ":" in value:
+            marks.warn(rule, f"access table {found.table} entry {found.key} has empty value")
+            return refused(question, rule, 451, "4.3.5", "Server configuration error")
+        if ":" in value:
             # An answer must not choose which files are read.
             fault = f"access table {found.table} has entry with lookup table: {value}"
         elif marks.depth >= _NESTING:
             fault = f"access table {found.table} entry {found.key} causes unreasonable recursion"
         if fault:
             marks.warn(rule, fault)
-            return misconfigured(rule)
+            raise Misconfigured(rule)
         restriction = self._compile_list(value)
         marks.depth += 1
         decision = restriction(question)

@@ -5,6 +5,7 @@ A list that can't be asked blocks nobody, and permits nobody for good: the log s
 
 import re
 from collections.abc import Callable
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -17,13 +18,19 @@ from postwarden.policy.actions import detailed
 from postwarden.policy.inquiries import dns_error
 from postwarden.policy.means import Compiler, Means
 from postwarden.policy.params import PolicyParams
-from postwarden.policy.question import Question, Restriction, Subject, misconfigured, permit, refusal
+from postwarden.policy.question import Question, Restriction, Subject, permit, refusal
 from postwarden.wire.dns import Kind, reverse_name
 from postwarden.wire.dns_answer import Outcome
 
 _REASON = 400
 """Characters of a list's reason: a reply line has room for about 500."""
+_NAMES = frozenset((
+    "client", "client_address", "client_name", "client_port", "reverse_client_name", "helo_name",
+    "rbl_class", "rbl_code", "rbl_domain", "rbl_reason", "rbl_what",
+    "recipient", "recipient_domain", "recipient_name", "sender", "sender_domain", "sender_name",
+))  # fmt: skip
 _RANGE = re.compile(r"([0-9]{1,3})(?:\.\.([0-9]{1,3}))?\Z")
+_ESCAPES = MappingProxyType({"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"})
 _CODE = re.compile(r"([45][0-9][0-9])(?:\s+|\Z)")
 
 
@@ -191,6 +198,7 @@ class _Reply:
         self._domain = domain
         self._maps = means.parameter_maps("rbl_reply_maps")
         self._default = means.params.default_rbl_reply
+        self._allowed = frozenset(unescaped(means.params.smtpd_expansion_filter))
         _check(self._default, rule)
 
     def to(self, question: Question, what: str, query: str) -> Decision:
@@ -198,16 +206,11 @@ class _Reply:
         params = self._means.params
         answer = self._means.inquiries.ask(question, query, Kind.TXT)
         reason = _text(answer.records[0].data) if answer.records else ""
-        template = self._maps.find(self._domain) if self._maps else None
         values = _attributes(question, params) | {
             "rbl_code": str(params.maps_rbl_reject_code), "rbl_domain": self._domain, "rbl_what": what,
-            "rbl_class": question.subject.value, "rbl_reason": reason, "rbl_txt": reason,
+            "rbl_class": question.subject.value, "rbl_reason": reason,
         }  # fmt: skip
-        try:
-            text = _expanded(template.value if template else self._default, values, params.smtpd_expansion_filter)
-        except ExpandError as error:
-            question.marks.warn(self._rule, f"bad rbl reply template for domain {self._domain}: {error}")
-            return misconfigured(self._rule, fact)
+        text = self._text(question, values)
         coded = _CODE.match(text)
         if coded is None:
             question.marks.warn(self._rule, f"rbl response code configuration error: {text}")
@@ -215,21 +218,40 @@ class _Reply:
         detail, text = detailed(text[coded.end() :], question.subject)
         return refusal(self._rule, int(coded[1]), f"{coded[1][0]}{detail}", text, fact)
 
+    def _text(self, question: Question, values: dict[str, str]) -> str:
+        found = self._maps.find(self._domain) if self._maps else None
+        if found is not None:
+            try:
+                return _expanded(found.value, values, self._allowed)
+            except ExpandError:
+                fault = f"bad rbl reply template for domain {self._domain}: {found.value}"
+                question.marks.warn(self._rule, f"rbl_reject_reply: {fault}")
+        return _expanded(self._default, values, self._allowed)
+
 
 def _check(template: str, rule: Rule) -> None:
     try:
-        expand(template, lambda name: "")
+        _expanded(template, dict.fromkeys(_NAMES, ""), frozenset())
     except ExpandError as error:
         raise ConfigError(rule.origin, f"bad default rbl reply template: {error}") from error
 
 
-def _expanded(template: str, values: dict[str, str], allowed: str) -> str:
-    kept = frozenset(allowed)
+def unescaped(text: str) -> str:
+    """`\\t`, `\\40`, `\\\\` and the like as what they mean."""
+
+    def meant(match: re.Match[str]) -> str:
+        escape = match[1]
+        return chr(int(escape, 8) & 255) if escape.isdigit() else _ESCAPES.get(escape, escape)
+
+    return re.sub(r"\\([0-7]{1,3}|.)", meant, text)
+
+
+def _expanded(template: str, values: dict[str, str], kept: frozenset[str]) -> str:
 
     def lookup(name: str) -> str | None:
-        value = values.get(name)
+        value = values.get(name, "" if name in _NAMES else None)
         if value is None:
-            return None
+            raise ExpandError(f'unknown macro name "{name}"')
         clean = "".join(char if char in kept else "_" for char in value) if kept else value
         # One level: what a client says is never a template.
         return clean.replace("$", "$$")
@@ -247,7 +269,6 @@ def _attributes(question: Question, params: PolicyParams) -> dict[str, str]:
     values = {
         "client": str(client), "client_address": client.address, "client_name": client.name,
         "client_port": str(client.port), "reverse_client_name": client.reverse_name, "helo_name": client.helo,
-        "server_address": facts.server_address, "server_port": str(facts.server_port),
     }  # fmt: skip
     for name, address in (("sender", facts.sender), ("recipient", question.recipient)):
         if address is not None:

@@ -41,7 +41,8 @@ def unknown_domain(subject: Subject) -> Compiler:
             status = f"4{_DETAILS[subject]}"
             if answer.outcome is Outcome.TEMPFAIL:
                 return put_off(about, refused(about, rule, 450, status, "Domain not found", fact=fact))
-            return refused(about, rule, params.unknown_address_reject_code, status, "Domain not found", fact=fact)
+            why = "Malformed DNS server reply" if answer.outcome is Outcome.INVALID else "Domain not found"
+            return refused(about, rule, params.unknown_address_reject_code, status, why, fact=fact)
 
         return restriction
 
@@ -74,8 +75,8 @@ def unknown_helo(bad_literal: Callable[[Means, Rule, Question], Decision | None]
             fact = Fact("DNS", helo, answer.outcome.value)
             if answer.outcome is Outcome.TEMPFAIL:
                 return put_off(about, refused(about, rule, 450, "4.7.1", "Host not found", fact=fact))
-            code = params.unknown_hostname_reject_code
-            return refused(about, rule, code, "4.7.1", "Host not found", fact=fact)
+            why = "Malformed DNS server reply" if answer.outcome is Outcome.INVALID else "Host not found"
+            return refused(about, rule, params.unknown_hostname_reject_code, "4.7.1", why, fact=fact)
 
         return restriction
 
@@ -124,9 +125,11 @@ class _Backup:
                 text = f"Unable to look up mail exchanger information: {dns_error(answer)}"
                 self._put_off(question, text)
             return None
-        if is_null_mx(answer) or not self._listed(question, answer):
+        if is_null_mx(answer):
             return None
         if means.params.permit_mx_backup_networks and not self._allowed(question, answer):
+            return None
+        if not self._listed(question, answer):
             return None
         return permit(self._rule, Fact("MX", domain, " ".join(str(record.data) for record in answer.records)))
 

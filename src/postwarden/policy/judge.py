@@ -20,11 +20,11 @@ from postwarden.policy.actions import Style
 from postwarden.policy.domains import families
 from postwarden.policy.inquiries import Inquiries
 from postwarden.policy.listed import Listed, Resolver
-from postwarden.policy.lists import ListCompiler
+from postwarden.policy.lists import ListCompiler, Watch
 from postwarden.policy.means import Means
 from postwarden.policy.outside import NOBODY, Outside
 from postwarden.policy.params import PolicyParams
-from postwarden.policy.question import Marks, Question, Restriction, Subject, misconfigured, refusal, refuses
+from postwarden.policy.question import Marks, Misconfigured, Question, Restriction, Subject, refusal, refuses
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
@@ -39,9 +39,17 @@ class Judge:
     """Each method takes the session as it is and answers at once; a fact that is not at hand raises Pending."""
 
     def __init__(
-        self, settings: Settings, service: str, tables: Tables, resolver: Resolver, outside: Outside = NOBODY
+        self,
+        settings: Settings,
+        service: str,
+        tables: Tables,
+        resolver: Resolver,
+        outside: Outside = NOBODY,
+        *,
+        watch: Watch | None = None,
     ) -> None:
-        """Raises ConfigError for a list that can't be compiled, and for lists that would make an open relay."""
+        """`watch` sees each restriction asked. Raises ConfigError for a list that can't be compiled, and for lists
+        that would make an open relay."""
         params = self._params = view(PolicyParams, settings, service)
 
         def matches(name: str) -> MatchList:
@@ -51,7 +59,7 @@ class Judge:
         self.networks = matches("mynetworks")
         self._backup_networks = matches("permit_mx_backup_networks")
         self._listed = Listed(params, tables, resolver, lambda name: settings.origin(name, service))
-        compiler = ListCompiler(settings, service, tables, params.smtpd_restriction_classes)
+        compiler = ListCompiler(settings, service, tables, params.smtpd_restriction_classes, watch)
         compiler.means = Means(
             params,
             self.networks,
@@ -98,20 +106,26 @@ class Judge:
         if self._params.smtpd_delay_reject or self._no_client:
             return _DUNNO
         marks = Marks("CONNECT")
-        return self._judge(lambda: self._judge_client(facts, marks), str(facts.client), marks)
+        decision = self._judge(lambda: self._judge_client(facts, marks), str(facts.client), marks)
+        facts.findings.put_off[Subject.CLIENT.value] = marks.defer_if_permit
+        return decision
 
     def helo(self, facts: SessionFacts) -> Decision:
         if self._params.smtpd_delay_reject or self._no_helo:
             return _DUNNO
         marks = Marks("EHLO" if facts.client.protocol == "ESMTP" else "HELO")
-        return self._judge(lambda: self._judge_helo(facts, marks), facts.client.helo, marks)
+        decision = self._judge(lambda: self._judge_helo(facts, marks), facts.client.helo, marks)
+        facts.findings.put_off[Subject.HELO.value] = marks.defer_if_permit
+        return decision
 
     def mail(self, facts: SessionFacts, sender: str) -> Decision:
         if self._params.smtpd_delay_reject or self._no_sender:
             return _DUNNO
         facts = structs.replace(facts, sender=sender)
         marks = Marks("MAIL")
-        return self._judge(lambda: self._judge_mail(facts, marks), sender, marks)
+        decision = self._judge(lambda: self._judge_sender(facts, marks), sender, marks)
+        facts.findings.put_off[Subject.SENDER.value] = marks.defer_if_permit
+        return decision
 
     def recipient(self, facts: SessionFacts, recipient: str, stage: str = "RCPT") -> Decision:
         lowered = recipient.lower()
@@ -122,11 +136,15 @@ class Judge:
         return self._judge(lambda: self._judge_recipient(facts, recipient, marks), recipient, marks)
 
     def data(self, facts: SessionFacts) -> Decision:
+        if not self._params.smtpd_data_restrictions:
+            return _DUNNO
         marks = Marks("DATA")
         question = Question(facts, Subject.DATA, marks, facts.recipient)
         return self._judge(lambda: _alone(self._data, question), "DATA", marks)
 
     def end_of_data(self, facts: SessionFacts) -> Decision:
+        if not self._params.smtpd_end_of_data_restrictions:
+            return _DUNNO
         marks = Marks("END-OF-MESSAGE")
         question = Question(facts, Subject.END_OF_DATA, marks, facts.recipient)
         return self._judge(lambda: _alone(self._end, question), "END-OF-MESSAGE", marks)
@@ -152,25 +170,23 @@ class Judge:
             return None
         question = Question(facts, Subject.SENDER, marks, recipient)
         decision = _ask(self._sender, question)
-        if refuses(decision) or not self._params.smtpd_reject_unlisted_sender or _discards(marks):
+        if refuses(decision) or not self._params.smtpd_reject_unlisted_sender or marks.discards:
             return decision
         return self._listed.check(question, facts.sender or "") or decision
 
     def _judge_early(self, facts: SessionFacts, marks: Marks, recipient: str) -> Decision | None:
         """The lists for client, HELO and sender, which at RCPT may ask for the recipient too. Where they have been
-        obeyed already only their marks count."""
-        delayed = self._params.smtpd_delay_reject
+        obeyed already only what they put off counts."""
+        if not self._params.smtpd_delay_reject:
+            marks.defer_if_permit = _put_off(facts)
+            return None
         for judge in (self._judge_client, self._judge_helo, self._judge_sender):
-            decision = judge(facts, marks, recipient if delayed else None)
-            if refuses(decision) and delayed:
+            decision = judge(facts, marks, recipient)
+            if refuses(decision):
                 return decision
-            if _discards(marks):
+            if marks.discards:
                 break
         return None
-
-    def _judge_mail(self, facts: SessionFacts, marks: Marks) -> Decision | None:
-        decision = self._judge_sender(facts, marks)
-        return decision if refuses(decision) else marks.action or decision
 
     def _judge_recipient(self, facts: SessionFacts, recipient: str, marks: Marks) -> Decision | None:
         """Each list may refuse; a permit ends only its own list, so it takes all of them to come in."""
@@ -178,22 +194,22 @@ class Judge:
             decision = self._judge_early(facts, marks, recipient)
             if decision is not None:
                 return decision
-        inherited = marks.defer_if_permit
         question = Question(facts, Subject.RECIPIENT, marks, recipient)
         last: Decision | None = None
+        # A fault in one of them may have kept the other from its verdict, so they share what is put off.
+        marks.begin()
         for restriction in self._recipient:
-            marks.defer_if_permit = inherited
-            decision = None if _discards(marks) else _ask(restriction, question)
+            decision = None if marks.discards else restriction(question)
             if refuses(decision):
-                return decision
-            if marks.defer_if_permit is not None:
-                return marks.defer_if_permit
+                return marks.defer_if_reject or decision
             last = decision or last
-        if self._params.smtpd_reject_unlisted_recipient and not _discards(marks):
+        if marks.defer_if_permit is not None:
+            return marks.defer_if_permit
+        if self._params.smtpd_reject_unlisted_recipient and not marks.discards:
             decision = self._listed.check_recipient(question)
             if decision is not None:
                 return decision
-        return marks.action or last
+        return last
 
     def _judge_etrn(self, facts: SessionFacts, site: str, marks: Marks) -> Decision | None:
         if self._params.smtpd_delay_reject:
@@ -201,6 +217,8 @@ class Judge:
                 decision = judge(facts, marks)
                 if refuses(decision):
                     return decision
+        else:
+            marks.defer_if_permit = _put_off(facts)
         return _alone(self._etrn, Question(facts, Subject.ETRN, marks, None, site))
 
     def _judge(self, decide: Callable[[], Decision | None], name: str, marks: Marks) -> Decision:
@@ -214,7 +232,9 @@ class Judge:
         except ConfigError as error:
             rule = Rule("server configuration error", "", error.origin)
             marks.warn(rule, error.text)
-            decision = misconfigured(rule, Fact("error", "", error.text))
+            decision = Misconfigured(rule, Fact("error", "", error.text)).decision
+        except Misconfigured as fault:
+            decision = fault.decision
         if decision is None:
             decision = _DUNNO
         elif self._params.soft_bounce and decision.reply is not None and decision.reply.permanent:
@@ -222,10 +242,17 @@ class Judge:
         return structs.replace(decision, effects=tuple(marks.effects)) if marks.effects else decision
 
 
+def _put_off(facts: SessionFacts) -> Decision | None:
+    """The first of what earlier commands of this session put off."""
+    put_off = facts.findings.put_off
+    subjects = (Subject.CLIENT, Subject.HELO, Subject.SENDER)
+    return next((later for subject in subjects if (later := put_off.get(subject.value)) is not None), None)
+
+
 def _ask(restriction: Restriction, question: Question) -> Decision | None:
     """One list. What a fault may have kept us from permitting is not refused for good."""
     marks = question.marks
-    marks.defer_if_reject = None
+    marks.begin()
     decision = restriction(question)
     if marks.defer_if_reject is not None and refuses(decision):
         return marks.defer_if_reject
@@ -237,11 +264,7 @@ def _alone(restriction: Restriction, question: Question) -> Decision | None:
     decision = _ask(restriction, question)
     if refuses(decision):
         return decision
-    return question.marks.defer_if_permit or question.marks.action or decision
-
-
-def _discards(marks: Marks) -> bool:
-    return marks.action is not None and marks.action.verdict is Verdict.DISCARD
+    return question.marks.defer_if_permit or decision
 
 
 def _style(params: PolicyParams) -> Style:

@@ -4,13 +4,13 @@ The first verdict decides. A word that is not known, and a restriction class tha
 names the line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 from postwarden.mail.decision import Decision, Origin, Rule
-from postwarden.policy.means import Means
+from postwarden.policy.means import Compiler, Means
 from postwarden.policy.question import Question, Restriction, Subject, refuses
 from postwarden.policy.restrictions import unavailable
 from postwarden.policy.vocabulary import ACCESS, NO_CERTIFICATES, UNAVAILABLE, VOCABULARY
@@ -20,17 +20,24 @@ from postwarden.tables.opening import Tables
 _CLOSING = frozenset(("reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit"))
 _NESTING = 20
 
+Watch = Callable[[str, Rule, Restriction], Restriction]
+"""Puts something round a restriction of a list, which is named first: whoever explains wants to see it asked."""
+
 
 class ListCompiler:
     """Compiles the lists of one service. `means` is set once the tables that it names are open."""
 
     means: Means
 
-    def __init__(self, settings: Settings, service: str, tables: Tables, classes: Sequence[str]) -> None:
+    def __init__(
+        self, settings: Settings, service: str, tables: Tables, classes: Sequence[str], watch: Watch | None = None
+    ) -> None:
         self._settings = settings
         self._service = service
         self._tables = tables
         self._classes = frozenset(classes)
+        self._watch = watch
+        self._list = ""
         self.notes: list[Problem] = []
         """What does not do here what it does in Postfix."""
 
@@ -40,6 +47,7 @@ class ListCompiler:
     def parameter(self, name: str, subject: Subject) -> Restriction:
         """The list that the parameter `name` holds. A bare table in it is an access table for `subject`.
         Raises ConfigError."""
+        self._list = name
         origin = self._settings.origin(name, self._service)
         return self.compile(self._items(name), origin, subject)
 
@@ -74,20 +82,24 @@ class ListCompiler:
                 raise ConfigError(origin, f'restriction "{name}" needs {entry.needs}')
             if name in NO_CERTIFICATES:
                 self._note(origin, f"{name} never fits: no client is asked for a certificate in this version")
-            return entry.compiler(self.means, Rule(name, argument, origin))
+            return self._compiled(entry.compiler, Rule(name, argument, origin))
         if word in self._classes:
             at = self._settings.origin(word, self._service)
             return self.compile(self._items(word), at, subject, depth + 1)
         if ":" in word:
             if subject is None or subject not in ACCESS:
                 raise ConfigError(origin, f'table "{word}" without the restriction that it belongs to')
-            return VOCABULARY[ACCESS[subject]].compiler(self.means, Rule(ACCESS[subject], word, origin))
+            return self._compiled(VOCABULARY[ACCESS[subject]].compiler, Rule(ACCESS[subject], word, origin))
         if name in UNAVAILABLE:
             self._note(
                 origin, f'restriction "{name}" is not available in this version: mail that gets to it is put off'
             )
-            return unavailable(self.means, Rule(name, "", origin))
+            return self._compiled(unavailable, Rule(name, "", origin))
         raise ConfigError(origin, f'unknown smtpd restriction: "{word}"')
+
+    def _compiled(self, compiler: Compiler, rule: Rule) -> Restriction:
+        compiled = compiler(self.means, rule)
+        return compiled if self._watch is None else self._watch(self._list, rule, compiled)
 
     def _note(self, origin: Origin, text: str) -> None:
         self.notes.append(Problem(origin, "warning", text))
@@ -129,8 +141,8 @@ def _in_order(restrictions: tuple[Restriction, ...]) -> Restriction:
                     continue
                 return decision
             if marks.defer_if_permit is not None and marks.defer_if_reject is not None:
-                # Put off, whatever the rest says.
-                return marks.defer_if_permit
+                # Put off, whatever the rest says: the judge sees to it.
+                return None
         return None
 
     return judge

@@ -12,7 +12,9 @@ def login_mismatch(*, known: bool = False, strangers: bool = True, logged_in: bo
 
     def compiler(means: Means, rule: Rule) -> Restriction:
         if not means.params.smtpd_sasl_auth_enable:
-            return _ignored(rule)
+            both = rule.name == "reject_sender_login_mismatch"
+            kinds = ("authenticated", "unauthenticated") if both else ("",)
+            return _ignored(rule, [f"reject_{kind}_sender_login_mismatch" if kind else rule.name for kind in kinds])
         owners = _Owners(means, rule, known=known)
 
         def restriction(question: Question) -> Decision | None:
@@ -27,9 +29,10 @@ def login_mismatch(*, known: bool = False, strangers: bool = True, logged_in: bo
     return compiler
 
 
-def _ignored(rule: Rule) -> Restriction:
+def _ignored(rule: Rule, names: list[str]) -> Restriction:
     def restriction(question: Question) -> Decision | None:
-        question.marks.warn(rule, f"restriction `{rule.name}' ignored: no SASL support")
+        for name in names:
+            question.marks.warn(rule, f"restriction `{name}' ignored: no SASL support")
         return None
 
     return restriction

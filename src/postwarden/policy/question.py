@@ -28,14 +28,14 @@ class Marks:
     """What restrictions leave behind that did not decide: it belongs to one evaluation and ends with it."""
 
     __slots__ = (
-        "action", "asked", "defer_if_permit", "defer_if_reject", "depth", "effects", "listed", "stage", "warning",
+        "asked", "defer_if_permit", "defer_if_reject", "depth", "discards", "effects", "listed", "stage", "warning",
     )  # fmt: skip
 
     def __init__(self, stage: str = "RCPT") -> None:
         self.stage = stage
         """The command, as policy servers know it."""
-        self.action: Decision | None = None
-        """HOLD or DISCARD: what is to be done with mail that comes in."""
+        self.discards = False
+        """The message is to be thrown away: nothing else of it is judged."""
         self.defer_if_permit: Decision | None = None
         """A refusal that a fault may have kept from us: mail that would come in is put off with this."""
         self.defer_if_reject: Decision | None = None
@@ -50,6 +50,10 @@ class Marks:
         self.depth = 0
         """Restriction lists within table entries."""
 
+    def begin(self) -> None:
+        """A list begins: a permit that the one before it may have missed was the end of that list alone."""
+        self.defer_if_reject = None
+
     def put_off_permit(self, later: Decision) -> None:
         if self.warning:
             self.warned(later)
@@ -57,9 +61,7 @@ class Marks:
             self.defer_if_permit = later
 
     def put_off_reject(self, later: Decision) -> None:
-        if self.warning:
-            self.warned(later)
-        elif self.defer_if_reject is None:
+        if self.defer_if_reject is None:
             self.defer_if_reject = later
 
     def warned(self, decision: Decision) -> None:
@@ -135,9 +137,13 @@ def refused(question: Question, rule: Rule, code: int, status: str, why: str, *,
     return refusal(rule, code, status, text) if fact is None else refusal(rule, code, status, text, fact)
 
 
-def misconfigured(rule: Rule, *facts: Fact) -> Decision:
-    """What is written can't be obeyed: nobody comes in by it, and nobody is sent away for good."""
-    return refusal(rule, 451, "4.3.5", "Server configuration error", *facts)
+class Misconfigured(Exception):
+    """What is written can't be obeyed: nobody comes in by it, not even under warn_if_reject, and nobody is sent away
+    for good."""
+
+    def __init__(self, rule: Rule, *facts: Fact) -> None:
+        super().__init__()
+        self.decision = refusal(rule, 451, "4.3.5", "Server configuration error", *facts)
 
 
 def refuses(decision: Decision | None) -> bool:

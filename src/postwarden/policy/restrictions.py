@@ -22,7 +22,7 @@ from postwarden.policy.access import (
 )
 from postwarden.policy.means import Compiler, Means
 from postwarden.policy.params import PolicyParams
-from postwarden.policy.question import Question, Restriction, Subject, misconfigured, permit, refusal, refused
+from postwarden.policy.question import Misconfigured, Question, Restriction, Subject, permit, refusal, refused
 
 _LONGEST_SLEEP = 3600
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -252,7 +252,8 @@ def unauth_pipelining(means: Means, rule: Rule) -> Restriction:
 
 
 def reverse_client_access(means: Means, rule: Rule) -> Restriction:
-    return never_permits(rule, access(Subject.REVERSE_CLIENT)(means, rule))
+    check = access(Subject.REVERSE_CLIENT)(means, rule)
+    return never_permits(rule, lambda question: question.facts.client.reverse_name, check)
 
 
 def login_access(means: Means, rule: Rule) -> Restriction:
@@ -278,6 +279,8 @@ def sleep(means: Means, rule: Rule) -> Restriction:
     if not rule.argument.isdecimal():
         raise ConfigError(rule.origin, "restriction sleep must be followed by number")
     seconds = min(int(rule.argument), _LONGEST_SLEEP)
+    if not seconds:
+        return lambda question: None
 
     def restriction(question: Question) -> Decision | None:
         marks, known = question.marks, question.facts.findings.known
@@ -300,6 +303,6 @@ def unavailable(means: Means, rule: Rule) -> Restriction:
 
     def restriction(question: Question) -> Decision | None:
         question.marks.warn(rule, f'restriction "{rule.name}" is not available in this version')
-        return misconfigured(rule)
+        raise Misconfigured(rule)
 
     return restriction

@@ -8,7 +8,7 @@ from postwarden.mail.hostname import valid_address
 from postwarden.policy.access import domain_and_parents, never_permits
 from postwarden.policy.inquiries import dns_error, is_null_mx
 from postwarden.policy.means import Compiler, Means
-from postwarden.policy.question import Question, Restriction, Subject, misconfigured
+from postwarden.policy.question import Misconfigured, Question, Restriction, Subject
 from postwarden.tables.keys import network_keys
 from postwarden.tables.table import Found, TableError
 from postwarden.wire.dns import Kind
@@ -22,7 +22,7 @@ def server_access(subject: Subject, value: Callable[[Question], str], kind: Kind
     """`value` is an address or a name, empty where there is nothing to ask about; `kind` is A, MX or NS."""
 
     def compiler(means: Means, rule: Rule) -> Restriction:
-        return never_permits(rule, _ServerAccess(means, rule, subject, value, kind))
+        return never_permits(rule, value, _ServerAccess(means, rule, subject, value, kind))
 
     return compiler
 
@@ -50,7 +50,7 @@ class _ServerAccess:
         except TableError as error:
             if all(error.table != table.name for table in self._maps.tables):
                 raise
-            return misconfigured(self._rule, Fact(error.table, "", error.text))
+            raise Misconfigured(self._rule, Fact(error.table, "", error.text)) from error
         return None if found is None else self._actions.act(about, found)
 
     def _literal(self, domain: str) -> Found | None:
@@ -64,7 +64,9 @@ class _ServerAccess:
         hosts = self._hosts(question, value, domain)[:_MAX_HOSTS]
         style, seen = self._means.style, 0
         for host, addresses in zip(hosts, self._means.inquiries.addresses(question, hosts), strict=True):
-            found = self._maps.find_first(domain_and_parents(host, style))
+            # An address is what check_*_a_access is about, and not the name, which other checks are for.
+            named = self._kind != Kind.A
+            found = self._maps.find_first(domain_and_parents(host, style)) if named else None
             if found is not None:
                 return found
             if addresses.trouble and self._kind != Kind.A:

@@ -31,7 +31,7 @@ class Entry(Struct, frozen=True):
 
 _SUBJECTS = (
     ("client", Subject.CLIENT, blocklists.client_name),
-    ("reverse_client_hostname", Subject.CLIENT, blocklists.reverse_client_name),
+    ("reverse_client_hostname", Subject.REVERSE_CLIENT, blocklists.reverse_client_name),
     ("helo", Subject.HELO, blocklists.helo_name),
     ("sender", Subject.SENDER, blocklists.sender),
     ("recipient", Subject.RECIPIENT, blocklists.recipient),

@@ -3,9 +3,11 @@
 It is never reset. What must not outlive a transaction is an attribute here, and so can't be forgotten.
 """
 
+from collections.abc import Iterable
+
 from msgspec import structs
 
-from postwarden.mail.decision import Decision, Verdict
+from postwarden.mail.decision import Effect
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
@@ -62,12 +64,15 @@ class Transaction:
             size=self._base.size if size < 0 else size,
         )
 
-    def obey(self, decision: Decision) -> None:
-        """Note what a decision that lets it in wants done with it."""
-        self.hold = self.hold or decision.verdict is Verdict.HOLD
-        self.discard = self.discard or decision.verdict is Verdict.DISCARD
-        for effect in decision.effects:
+    def obey(self, effects: Iterable[Effect]) -> None:
+        """Note what policy wants done with it. As in Postfix that holds for all recipients, even if the one for whom
+        it was said is refused."""
+        for effect in effects:
             match effect.action:
+                case "hold":
+                    self.hold = True
+                case "discard":
+                    self.discard = True
                 case "filter":
                     self.filter = effect.argument
                 case "redirect":

@@ -168,7 +168,11 @@ def test_a_table_that_cannot_answer_puts_mail_off(tmp_path: Path) -> None:
 def test_hold_and_discard_let_mail_in_and_say_what_to_do() -> None:
     for word in ("HOLD", "DISCARD"):
         at = judge(smtpd_client_restrictions=f"check_client_access inline:{{ {{198.51.100={word} text}} }}")
-        assert said(at.recipient(facts(), "joe@mx.example.com")) == word.lower()
+        decision = at.recipient(facts(), "joe@mx.example.com")
+        assert decision.verdict is Verdict.DUNNO
+        assert [(effect.action, effect.note) for effect in decision.effects] == [
+            (word.lower(), "<mail.far.example[198.51.100.7]>: Client host text")
+        ]
     held = judge(smtpd_client_restrictions="check_client_access inline:{198.51.100=HOLD}")
     assert held.recipient(facts(), "x@far.example").verdict is Verdict.DEFER
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from postwarden.config.errors import ConfigError
-from postwarden.mail.decision import BUILT_IN, Decision, Pending, Rule, Verdict
+from postwarden.mail.decision import BUILT_IN, Decision, Effect, Pending, Rule, Verdict
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.receive.counters import Counters
@@ -11,7 +11,8 @@ from postwarden.testing.reception import Gate, Peer, Reception
 from postwarden.testing.stream import FAKE_TLS
 
 MAIL, RCPT = "MAIL FROM:<a@b.example>", "RCPT TO:<x@relay.example>"
-OK = Decision(Verdict.DUNNO, Rule("test", "", BUILT_IN))
+RULE = Rule("test", "", BUILT_IN)
+OK = Decision(Verdict.DUNNO, RULE)
 
 
 class OneRule:
@@ -222,7 +223,9 @@ def test_a_reply_that_ends_the_connection(code: int) -> None:
 
 def test_a_discarded_message_is_answered_and_not_stored() -> None:
     made = reception()
-    made.service.judge = OneRule(recipient=lambda _: Decision(Verdict.DISCARD, Rule("test", "", BUILT_IN)))
+    made.service.judge = OneRule(
+        recipient=lambda _: Decision(Verdict.PERMIT, RULE, effects=(Effect("discard", "", "why", RULE),))
+    )
     peer = greeted(made)
     assert message(peer).splitlines()[-1].startswith("250 2.0.0 Ok: queued as ")
     assert made.store.messages == [] and made.store.abandoned == 1

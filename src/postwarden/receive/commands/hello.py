@@ -22,7 +22,11 @@ def apply_hello(session: "Session", hello: Hello) -> None:
     extended = verb == "EHLO"
     client = structs.replace(facts.client, helo=safe_name(hello.name), protocol="ESMTP" if extended else "SMTP")
     facts = structs.replace(facts, client=client)
-    if not session.allows(service.judge.helo(facts), verb, verb):
+    decision, before = service.judge.helo(facts), session.facts
+    # The log tells of the name that is judged.
+    session.facts = structs.replace(before, client=structs.replace(before.client, helo=client.helo))
+    if not session.allows(decision, verb, verb):
+        session.facts = before
         return
     session.replace_facts(facts)
     session.forwarded = None

@@ -39,7 +39,7 @@ def apply_mail(session: "Session", mail: Mail) -> None:
         session.answer(refusal, "MAIL")
         return
     session.transaction = Transaction(mail, session.facts, service.clock.now(), session.forwarded)
-    session.transaction.obey(decision)
+    session.transaction.obey(decision.effects)
     session.forwarded = None
     if not params.smtpd_delay_open_until_valid_rcpt:
         open_transaction(session, session.transaction)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from postwarden.mail.decision import BUILT_IN, Decision, Rule, Verdict
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
 from postwarden.receive.commands.mail import NO_DSN, open_transaction
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from postwarden.receive.session import Session
 
 OK = Reply(250, "2.1.5", "Ok")
+_DISCARDED = Decision(Verdict.PERMIT, Rule("the message is discarded", "", BUILT_IN))
 _TOO_MANY = Reply(452, "4.5.3", "Error: too many recipients")
 
 
@@ -32,7 +34,9 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
     if (rcpt.orcpt or rcpt.notify) and not session.offers("dsn"):
         session.answer(NO_DSN, "RCPT")
         return
-    decision = session.service.judge.recipient(transaction.facts(), rcpt.address)
+    # What is thrown away needs no judgement, and whoever sends it shall not learn who exists here.
+    discarded = transaction.discard
+    decision = _DISCARDED if discarded else session.service.judge.recipient(transaction.facts(), rcpt.address)
     if session.standing.limited and too_many(session, RECIPIENTS):
         address = session.facts.client.address
         session.answer(Reply(450, "4.7.1", f"Error: too many recipients from {address}"), "RCPT")
