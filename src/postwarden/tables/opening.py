@@ -8,7 +8,6 @@ from typing import Protocol, Self, TypedDict, Unpack
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
-from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.net.asking import Asker
 from postwarden.tables.accounts import AccountTable
@@ -192,8 +191,8 @@ class Tables:
         asker: Asker | None = None,
         handed: Mapping[str, str] = NOTHING_HANDED,
     ) -> Self:
-        """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
-        names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
+        """For the tables of `settings`; alias_maps and alias_database say which are aliases. Raises ConfigError."""
+        names = (*settings.items("alias_maps"), *settings.items("alias_database"))
         aliases = frozenset(name.removeprefix("proxy:") for name in names)
         return cls(settings.config_directory, aliases, say, asker, handed)
 
