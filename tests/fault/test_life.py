@@ -214,7 +214,7 @@ def test_roles_are_not_root(tmp_path: Path) -> None:
 
 
 def test_a_transport_that_master_cf_does_not_have_is_said(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, master_cf="127.0.0.1:{port} inet n - n - - smtpd\nsmtp unix - - n - - smtp\n")
+    gateway = Gateway(tmp_path, 2525, "127.0.0.1:{port} inet n - n - - smtpd\nsmtp unix - - n - - smtp\n")
     checked = gateway.command("check")
     assert "local_transport: master.cf has no service local" in checked.stdout
     assert "relay_transport: master.cf has no service relay" in checked.stdout

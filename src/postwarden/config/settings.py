@@ -101,6 +101,13 @@ class Settings(Struct, frozen=True):
             raise KeyError(f"{name} is no number")
         return value
 
+    def items(self, name: str, service: str = "") -> tuple[str, ...]:
+        """The elements of a list. Raises ConfigError."""
+        try:
+            return split(self.text(name, service))
+        except ValueError as error:
+            raise ConfigError(self.origin(name, service), str(error)) from error
+
     def own_addresses(self) -> tuple[str, ...]:
         """Addresses of this machine that inet_interfaces and inet_protocols choose."""
         return names.own_addresses(self.system, self._items("inet_interfaces"), self._items("inet_protocols"))
@@ -112,7 +119,7 @@ class Settings(Struct, frozen=True):
         return found
 
     def _items(self, name: str, service: str = "") -> tuple[str, ...]:
-        return split(self.text(name, service).lower())
+        return tuple(item.lower() for item in self.items(name, service))
 
     def _default(self, name: str, service: str) -> str | None:
         if name == "myhostname":

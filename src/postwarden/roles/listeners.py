@@ -85,7 +85,7 @@ def _addresses(service: Service, name: str, families: list[socket.AddressFamily]
         return [("127.0.0.1" if family == socket.AF_INET else "::1") for family in families]
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second for what can't be an internationalised name
         raise ConfigError(service.origin, f"host not found: {name}: {error}") from None
     return [str(a[4][0]) for a in answers if a[0] in families]
 

@@ -11,6 +11,7 @@ from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.tables.combined import leaves
 from postwarden.tables.indexed import CompiledTable
+from postwarden.tables.literal import UnusableTable
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import LITERAL, NOT_HERE, Tables, warnings
 from postwarden.tables.source import SourceTable
@@ -18,7 +19,8 @@ from postwarden.tables.source import SourceTable
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
 
 _TYPED = re.compile(
-    r"(?:proxy:)?(?:hash|btree|dbm|lmdb|cdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail|debug)"
+    r"(?:proxy:)?(?:hash|btree|dbm|lmdb|cdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail|debug"
+    r"|tcp|socketmap|memcache|mysql|pgsql|ldap)"
     r":\S.*"
 )
 
@@ -27,7 +29,10 @@ def problems(settings: Settings) -> list[Problem]:
     """Everything wrong or strange in main.cf, master.cf and the tables that they name: errors, then it can't be
     started, and warnings."""
     found = config_problems(settings)
-    tables = Tables.of(settings)
+    try:
+        tables = Tables.of(settings)
+    except ConfigError:
+        return found  # config.check has said it
     seen: set[tuple[str, str]] = set()
     for service in ("", *(s.key for s in settings.services if s.overrides)):
         for name in TABLE:
@@ -54,7 +59,9 @@ def _parameter(
     if name in MATCH_LISTS:
         yield from _match_list(name, items, origin, tables)
         return
-    for item in items:
+    for before, item in zip(("", *items), items, strict=False):
+        if before.lower() == "check_policy_service":
+            continue  # unix:private/policy is a socket there
         if (kind is Kind.MAPS or _TYPED.fullmatch(item)) and (item, name) not in seen:
             seen.add((item, name))
             yield from _table(name, item, origin, tables, works=works)
@@ -80,6 +87,8 @@ def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool)
     for leaf in leaves(table):
         if isinstance(leaf, SourceTable) and leaf.fault:
             yield Problem(origin, "warning", f"parameter {name}: {leaf.fault}: what needs it will be put off")
+        if isinstance(leaf, UnusableTable):
+            yield Problem(origin, "warning", f"parameter {name}: {leaf.why}: what needs it will be put off")
         if isinstance(leaf, CompiledTable) and leaf.outdated():
             yield Problem(
                 origin, "warning", f"{leaf.name}: the index is older than its source: run postmap or postalias"

@@ -147,3 +147,10 @@ def test_an_unknown_style_of_mynetworks_is_refused() -> None:
     with pytest.raises(ConfigError, match='unknown mynetworks mask style value "net"'):
         settings("mynetworks_style = net\n").text("mynetworks")
     assert settings("mynetworks_style = net\nmynetworks = 192.0.2.1\n").text("mynetworks") == "192.0.2.1"
+
+
+def test_a_list_with_an_open_brace_names_its_line() -> None:
+    with pytest.raises(ConfigError, match=r"main\.cf:2: missing \"}\""):
+        settings("myown = x\nmydestination = a {\n").items("mydestination")
+    with pytest.raises(ConfigError, match=r"main\.cf:1: missing"):
+        settings("inet_interfaces = {\n").own_addresses()

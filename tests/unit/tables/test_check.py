@@ -54,3 +54,15 @@ def test_overrides_of_a_service_are_looked_at(tmp_path: Path) -> None:
     (tmp_path / "master.cf").write_text("smtp inet n - n - - smtpd\n  -o virtual_alias_maps=frob:x\n")
     (only,) = said(tmp_path, "")
     assert only.startswith("error: master.cf:1: parameter virtual_alias_maps")
+
+
+def test_a_policy_server_is_no_table(tmp_path: Path) -> None:
+    lists = "reject_unauth_destination, check_policy_service unix:private/policy, check_client_access unix:private/x"
+    (only,) = said(tmp_path, f"smtpd_recipient_restrictions = {lists}\n")
+    assert "unix:private/x" in only
+
+
+def test_a_list_of_aliases_that_is_none_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text("alias_maps = {\n")
+    (only,) = problems(load(tmp_path))
+    assert (only.severity, only.origin.line) == ("error", 1)

@@ -5,15 +5,18 @@ import re
 from postwarden.cli.checking.findings import Finding
 from postwarden.cli.checking.names import nearest
 from postwarden.config.errors import Problem
+from postwarden.config.parameters import Standing, find, standing
 from postwarden.config.settings import Settings
 
 _STOPS = "the gateway does not start, and a reload keeps what it had"
+_LATER = "do without it until a later version"
 _ADVICE = (
-    (
-        r"has no effect yet in this version",
-        "what it asks for does not happen",
-        "remove it, or do without what it does until a later version",
-    ),
+    (r"smtpd_sasl_\w+ has no effect yet|broken_sasl", "no client can log in here, and none is offered to", _LATER),
+    (r"(?:smtp|lmtp)_sasl_\w+ has no effect yet", "we log in nowhere: a relay that wants it refuses our mail", _LATER),
+    (r"_checks has no effect yet", "mail passes without these checks", _LATER),
+    (r"milter\w* has no effect yet", "no message is shown to a milter", _LATER),
+    (r"postscreen_\w+ has no effect yet", "clients are not screened before they may talk", _LATER),
+    (r"has no effect yet in this version", "what it asks for does not happen", _LATER),
     (r"is refused: ", _STOPS, ""),
     (
         r"specify at least one working instance",
@@ -22,23 +25,19 @@ _ADVICE = (
     ),
     (
         r'bad address pattern: "\[?:*(?:ffff)?:*\]?/104"',
-        "its address is lost, and whom it meant is not trusted: 127.0.0.1, as IPv6 shows it",
+        "its address is lost: who comes to it by IPv6 is put off, and nobody is trusted by it",
         "write [::ffff:127.0.0.0]/104",
     ),
     (
         r"bad address pattern|bad network/mask pattern",
-        "whom it meant is not known",
+        "whom it means is not known, so that who comes to it is put off",
         "write address/length, or [address]/length for IPv6",
     ),
-    (r"non-null host address bits", "which network is meant is not certain", "write it as suggested"),
+    (r"non-null host address bits", "whom it means is not certain, so that who comes to it is put off", ""),
     (r"duplicate entry: ", "the first entry counts", "remove one of them"),
     (r"duplicate master\.cf entry", "what the first one says does not hold", "remove one of them"),
-    (
-        r"can't be read: No such file",
-        "what needs the table is put off until it is there",
-        "make the file, or remove the name",
-    ),
-    (r"can't be read: ", "what needs the table is put off", "mend the file or its mode"),
+    (r"can't be read: No such file", "", "make the file, or remove the name"),
+    (r"can't be read: ", "", "mend the file or its mode"),
     (r"index is older than its source", "look-ups answer what the source said before", ""),
     (r"continues nothing", "what it says does not hold", "remove the white space before it"),
     (r"master\.cf has no service", "that mail waits and is then returned", "add the service, or name another one"),
@@ -59,9 +58,10 @@ _ADVICE = (
         "correct the line",
     ),
 )
-_UNREADABLE = ": can't be read: "
-"""Such a table is waited for, and mail waits with it. Where only a default names it, as /etc/aliases, perhaps nobody
+_PUT_OFF = re.compile(r": can't be read: |bad address pattern|bad network/mask pattern|non-null host address bits")
+"""The gateway starts with it, and mail waits. Where only a default names the table, as /etc/aliases, perhaps nobody
 wants it."""
+_OF = re.compile(r"parameter (\w+): ")
 _UNUSED = re.compile(r"unused parameter: ([^\s=]+)")
 
 
@@ -74,10 +74,16 @@ def advised(problem: Problem, settings: Settings) -> Finding:
         cure = f"did you mean {like}?" if like else "remove it"
         return Finding(problem.origin, problem.severity, what, why, cure)
     why, cure = _meaning(problem)
-    severity = "error" if problem.origin.file and _UNREADABLE in what else problem.severity
+    severity = "error" if problem.origin.file and _puts_off(what) else problem.severity
     if "specify at least one" in what and not settings.entry("compatibility_level"):
         cure += ", or compatibility_level = 3.6, whose default that is"
     return Finding(problem.origin, severity, what, why, cure)
+
+
+def _puts_off(text: str) -> bool:
+    name = _OF.match(text)
+    parameter = find(name[1]) if name else None
+    return _PUT_OFF.search(text) is not None and (parameter is None or standing(parameter)[0] is Standing.WORKS)
 
 
 def _meaning(problem: Problem) -> tuple[str, str]:

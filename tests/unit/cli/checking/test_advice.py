@@ -24,7 +24,7 @@ def test_what_a_reader_said_stays_as_it_is() -> None:
         ("unused parameter: smtpd_timout=3", "nothing reads smtpd_timout", "did you mean smtpd_timeout?"),
         ("unused parameter: zzz=3", "nothing reads zzz", "remove it"),
         ('mynetworks: bad address pattern: "[::ffff:]/104"', "its address is lost", "[::ffff:127.0.0.0]/104"),
-        ('mynetworks: bad address pattern: "[10.0.0]"', "whom it meant is not known", "address/length"),
+        ('mynetworks: bad address pattern: "[10.0.0]"', "whom it means is not known", "address/length"),
         ('duplicate entry: "a"', "the first entry counts", "remove one"),
         ("parameter x has no effect yet in this version", "does not happen", "until a later version"),
         ("something that nobody thought of", "", ""),
@@ -43,3 +43,12 @@ def test_a_table_that_can_not_be_read_is_an_error_where_somebody_named_it() -> N
     text = "parameter alias_maps: /etc/aliases: can't be read: No such file or directory"
     assert of(text).severity == "error"
     assert of(text, origin=BUILT_IN).severity == "warning"
+
+
+def test_a_table_of_what_does_nothing_yet_keeps_no_mail_waiting() -> None:
+    text = "parameter header_checks: /etc/postfix/checks: can't be read: No such file or directory"
+    assert of(text).severity == "warning"
+
+
+def test_a_network_that_is_none_keeps_its_clients_waiting() -> None:
+    assert of('mynetworks: bad network/mask pattern: "10.0.0.0/x"').severity == "error"
