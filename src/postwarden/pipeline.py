@@ -23,7 +23,6 @@ from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
-from postwarden.config.values import split
 from postwarden.config.view import view
 from postwarden.content.locals import LocalClients
 from postwarden.content.prepare import Prepared, Preparer
@@ -247,7 +246,7 @@ def carrier(
     """A deliverer for each master.cf entry whose command is smtp or lmtp; `tls(service)` makes its side of TLS.
     Raises ConfigError."""
     tables = Tables.of(settings, lambda text: around.log.emit("smtp", Notice(text)), around.asker, files)
-    own = (*settings.own_addresses(), *split(settings.text("proxy_interfaces")))
+    own = (*settings.own_addresses(), *settings.items("proxy_interfaces"))
     deliverers = {}
     for service in settings.services:
         if service.type == "inet" or service.command not in ("smtp", "lmtp"):
@@ -441,12 +440,13 @@ def problems(settings: Settings) -> list[Problem]:
         except ConfigError as error:
             found.append(Problem(error.origin, "error", error.text))
 
-    tables = Tables.of(settings)
     try:
+        tables = Tables.of(settings)
         resolver = open_resolver(settings, tables)
+        rewriter = Rewriter(view(RewriteParams, settings))
     except ConfigError as error:
         return [Problem(error.origin, "error", error.text)]
-    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
+    addressing = _Addressing(rewriter.rewrite, resolver.local_domain)
     nobody = cast(Any, None)
     alone = Surroundings(nobody, nobody, nobody, nobody)
     attempt(lambda: Preparer(settings, "", tables, addressing, nobody))
