@@ -48,10 +48,10 @@ class WitnessedTables(Tables):
 
     looks: list[Look]
 
-    def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False) -> Table:
+    def table(self, name: str, origin: Origin = BUILT_IN, **how: bool) -> Table:
         if not hasattr(self, "looks"):
             self.looks = []
-        return Witnessed(super().table(name, origin, literal=literal), self.looks)
+        return Witnessed(super().table(name, origin, **how), self.looks)
 
     def taken(self) -> list[Look]:
         """What was asked since this was called last."""

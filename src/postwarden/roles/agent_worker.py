@@ -30,6 +30,7 @@ from postwarden.roles.agent_programs import SystemPrograms
 from postwarden.roles.agent_records import Able, Running, Unable
 from postwarden.roles.identity import OwnIdentity, RootIdentity, SystemAccounts
 from postwarden.roles.privileges import NoSuchUser, look_up
+from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 
 COMMANDS = ("local", "virtual", "pipe")
@@ -63,12 +64,16 @@ class Worker:
             return service, lambda around: pipe_deliverer(settings, service, around)
         if service.command == "virtual":
             virtual = view(VirtualParams, settings, key)
-            mailboxes = tables.maps(
-                virtual.virtual_mailbox_maps, settings.origin("virtual_mailbox_maps", key), literal=True
+
+            def opened_maps(name: str) -> Maps:
+                origin = settings.origin(name, key)
+                return tables.maps(getattr(virtual, name), origin, literal=True, sensitive=True)
+
+            maps = (
+                opened_maps("virtual_mailbox_maps"),
+                opened_maps("virtual_uid_maps"),
+                opened_maps("virtual_gid_maps"),
             )
-            uids = tables.maps(virtual.virtual_uid_maps, settings.origin("virtual_uid_maps", key), literal=True)
-            gids = tables.maps(virtual.virtual_gid_maps, settings.origin("virtual_gid_maps", key), literal=True)
-            maps = (mailboxes, uids, gids)
             return service, lambda around: virtual_deliverer(settings, key, virtual, around, maps)
         local = view(LocalParams, settings, key)
         opened = open_tables(settings, key, local, tables)

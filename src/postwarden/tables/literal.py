@@ -27,6 +27,17 @@ class LiteralTable:
         """Nothing to read."""
 
 
+class UnusableTable(LiteralTable):
+    """One that is not asked, and so never answers."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name)
+        self.why = why
+
+    def get(self, key: str) -> Found | None:
+        raise TableError(self.name, self.why)
+
+
 class StaticTable(LiteralTable):
     """One value for every key. No key is a part of an address to it."""
 

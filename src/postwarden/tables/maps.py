@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from postwarden.tables.keys import split_extension
-from postwarden.tables.table import Found, Table
+from postwarden.tables.table import Found, Table, TableError
 
 
 def _nowhere(domain: str) -> bool:
@@ -30,6 +30,9 @@ class Maps:
                 continue
             found = table.get(key)
             if found is not None:
+                if not found.value:
+                    # As in Postfix: an answer that says nothing is a mistake of whoever keeps the table.
+                    raise TableError(table.name, f"{key}: empty string result is not allowed")
                 return found
         return None
 

@@ -8,6 +8,7 @@ from typing import Protocol, Self, TypedDict, Unpack
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
+from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.net.asking import Asker
 from postwarden.tables.accounts import AccountTable
@@ -15,11 +16,13 @@ from postwarden.tables.cidr import CidrTable
 from postwarden.tables.combined import PipeTable, RandomTable, UnionTable, leaves
 from postwarden.tables.debug import DebugTable, Say, unheard
 from postwarden.tables.indexed import IndexedTable, TextTable
-from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, StaticTable
+from postwarden.tables.literal import EnvironTable, FailTable, InlineTable, StaticTable, UnusableTable
 from postwarden.tables.maps import Maps
 from postwarden.tables.pcre import PcreTable
 from postwarden.tables.regexp import RegexpTable
+from postwarden.tables.remote.asked import SocketmapTable, TcpTable
 from postwarden.tables.remote.ldap import LdapTable
+from postwarden.tables.remote.memcache import MemcacheTable
 from postwarden.tables.remote.mysql import MysqlTable
 from postwarden.tables.remote.pgsql import PgsqlTable
 from postwarden.tables.remote.waiting import Waiting
@@ -34,7 +37,7 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
     "sdbm": "use lmdb: or hash: instead, and run postmap",
 } | dict.fromkeys(
     (
-        "internal", "memcache", "socketmap", "tcp", "mongodb",
+        "internal", "mongodb",
     ),
     "not available in this version",
 ))  # fmt: skip
@@ -42,9 +45,12 @@ NOT_HERE: Mapping[str, str] = MappingProxyType({
 
 FILES = frozenset(("hash", "btree", "dbm", "lmdb", "cdb", "texthash", "regexp", "pcre", "cidr"))
 DEFINED: Mapping[str, Callable[..., Table]] = MappingProxyType({
-    "sqlite": SqliteTable, "mysql": MysqlTable, "pgsql": PgsqlTable, "ldap": LdapTable,
+    "sqlite": SqliteTable, "mysql": MysqlTable, "pgsql": PgsqlTable, "ldap": LdapTable, "memcache": MemcacheTable,
 })  # fmt: skip
 """Types whose settings stand in a file of their own, or in main.cf under the table's name."""
+
+OPEN_TO_ALL = frozenset(("tcp", "socketmap", "memcache"))
+"""Types whose servers anybody may be: no way to a mailbox, a command or a user's rights is asked of them."""
 
 NESTING_LIMIT = 20
 """Of tables that are made of tables."""
@@ -68,6 +74,12 @@ class How(TypedDict, total=False):
     """Makes of a table what may be asked where it is asked; see `remote.waiting`."""
     handed: Mapping[str, str]
     """Files that only root may read, and what to open instead."""
+    sensitive: bool
+    """What the table says is a user, a file or a command."""
+    queue_directory: str
+    """Where relative names of sockets begin; without one in the current directory."""
+    approved: frozenset[str] | None
+    """What proxy_read_maps has; None: proxy: is open to all tables."""
 
 
 def open_table(
@@ -92,13 +104,22 @@ def open_table(
         raise ConfigError(origin, f"tables within tables: more than {NESTING_LIMIT}")
     inner = partial(open_table, config_directory=config_directory, depth=depth + 1, **how)
     if kind == "proxy":
+        approved = how.get("approved")
+        if approved is not None and rest not in approved and not how.get("sensitive"):
+            return UnusableTable(name, f'proxymap service is not configured for table "{rest}"')
         return inner(rest, origin=origin, aliases=aliases)
     if kind == "debug":
         return DebugTable(name, inner(rest, origin=origin, aliases=aliases), how.get("say", unheard))
     if kind in ("unionmap", "pipemap"):
         combined = UnionTable if kind == "unionmap" else PipeTable
         return combined(name, rest, origin, partial(inner, origin=origin, aliases=aliases))
+    if kind in OPEN_TO_ALL and how.get("sensitive"):
+        return UnusableTable(name, f"{kind}:{rest} map is not allowed for security sensitive data")
     wrap, fold = how.get("wrap", as_it_is), how.get("fold", True)
+    if kind == "tcp":
+        return wrap(TcpTable(name, rest, origin))
+    if kind == "socketmap":
+        return wrap(SocketmapTable(name, rest, origin, how.get("queue_directory", "")))
     table = _without_file(kind, name, rest, origin, fold=fold)
     if table is not None:
         return wrap(table)
@@ -175,12 +196,14 @@ class Tables:
         """`aliases`: the names of tables whose text is in the form of aliases(5). `say` hears what debug: tells.
         `asker`: asks slow tables, whose `get` then may raise Pending; without one they block. `handed`: as for
         open_table."""
-        self._say = say
-        self._handed = handed
-        self._wrap = as_it_is if asker is None else Waiting(asker).wrap
+        self._how: How = {
+            "say": say,
+            "handed": handed,
+            "wrap": as_it_is if asker is None else Waiting(asker).wrap,
+        }
         self._directory = config_directory
         self._aliases = aliases
-        self._open: dict[tuple[str, bool], Table] = {}
+        self._open: dict[tuple[str, bool, bool], Table] = {}
         self._watched: list[Watched] = []
 
     @classmethod
@@ -191,33 +214,32 @@ class Tables:
         asker: Asker | None = None,
         handed: Mapping[str, str] = NOTHING_HANDED,
     ) -> Self:
-        """For the tables of `settings`; alias_maps and alias_database say which are aliases. Raises ConfigError."""
-        names = (*settings.items("alias_maps"), *settings.items("alias_database"))
+        """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
+        names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
         aliases = frozenset(name.removeprefix("proxy:") for name in names)
-        return cls(settings.config_directory, aliases, say, asker, handed)
+        tables = cls(settings.config_directory, aliases, say, asker, handed)
+        approved = split(settings.text("proxy_read_maps"))
+        tables._how["approved"] = frozenset(one[6:] for one in approved if one.startswith("proxy:"))
+        tables._how["queue_directory"] = settings.text("queue_directory")
+        return tables
 
-    def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False) -> Table:
+    def table(self, name: str, origin: Origin = BUILT_IN, *, literal: bool = False, sensitive: bool = False) -> Table:
         """As open_table. Raises ConfigError."""
-        known = self._open.get((name, literal))
+        known = self._open.get((name, literal, sensitive))
         if known is None:
             bare = name.removeprefix("proxy:")
             # postalias makes indexes; a texthash: of aliases is in the form of postmap, as in Postfix.
             aliases = True if bare in self._aliases and not bare.startswith("texthash:") else None
-            known = self._open[name, literal] = open_table(
-                name,
-                self._directory,
-                origin,
-                aliases=aliases,
-                literal=literal,
-                say=self._say,
-                wrap=self._wrap,
-                handed=self._handed,
-            )
+            how: How = {**self._how, "literal": literal, "sensitive": sensitive}
+            known = open_table(name, self._directory, origin, aliases=aliases, **how)
+            self._open[name, literal, sensitive] = known
         return known
 
-    def maps(self, names: tuple[str, ...], origin: Origin = BUILT_IN, *, literal: bool = False) -> Maps:
+    def maps(
+        self, names: tuple[str, ...], origin: Origin = BUILT_IN, *, literal: bool = False, sensitive: bool = False
+    ) -> Maps:
         """The tables of a `…_maps` parameter. A name without a type inherits none. Raises ConfigError."""
-        return Maps(self.table(name, origin, literal=literal) for name in names)
+        return Maps(self.table(name, origin, literal=literal, sensitive=sensitive) for name in names)
 
     def watch(self, thing: Watched) -> None:
         """Look after `thing` too: a list that names files."""

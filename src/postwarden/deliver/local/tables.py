@@ -9,6 +9,9 @@ from postwarden.mail.decision import BUILT_IN
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 
+_SENSITIVE = ("alias_maps", "mailbox_command_maps")
+"""They say what is run, written to, or done with whose rights."""
+
 
 class LocalMaps(Struct, frozen=True):
     """Asked by the name of the user."""
@@ -27,7 +30,8 @@ def open_tables(settings: Settings, service: str, params: LocalParams, tables: T
     """Raises ConfigError. No table may put together what mail is delivered by from parts of an address (`$1`)."""
 
     def maps(name: str) -> Maps:
-        return tables.maps(getattr(params, name), settings.origin(name, service), literal=True)
+        sensitive = name in _SENSITIVE
+        return tables.maps(getattr(params, name), settings.origin(name, service), literal=True, sensitive=sensitive)
 
     optional = settings.origin("alias_maps", service) == BUILT_IN
     aliases = AliasTables(maps("alias_maps"), settings.config_directory, optional=optional)
