@@ -8,7 +8,6 @@ from typing import Protocol, Self, TypedDict, Unpack
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
-from postwarden.config.values import split
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.net.asking import Asker
 from postwarden.tables.accounts import AccountTable
@@ -214,11 +213,11 @@ class Tables:
         asker: Asker | None = None,
         handed: Mapping[str, str] = NOTHING_HANDED,
     ) -> Self:
-        """For the tables of `settings`; alias_maps and alias_database say which are aliases."""
-        names = (*split(settings.text("alias_maps")), *split(settings.text("alias_database")))
+        """For the tables of `settings`; alias_maps and alias_database say which are aliases. Raises ConfigError."""
+        names = (*settings.items("alias_maps"), *settings.items("alias_database"))
         aliases = frozenset(name.removeprefix("proxy:") for name in names)
         tables = cls(settings.config_directory, aliases, say, asker, handed)
-        approved = split(settings.text("proxy_read_maps"))
+        approved = settings.items("proxy_read_maps")
         tables._how["approved"] = frozenset(one[6:] for one in approved if one.startswith("proxy:"))
         tables._how["queue_directory"] = settings.text("queue_directory")
         return tables
