@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -312,9 +311,11 @@ def test_a_million_entries_take_no_longer_than_postfix_needs(tmp_path: Path) -> 
         f"user{number}@example{number % 1000}.com\tsomebody{number}@inner.example.net" for number in range(1_000_000)
     )
     place.write("big", "\n".join(lines).encode() + b"\n")
-    took = []
-    for work in (place.by_us, place.by_postfix):
-        began = time.monotonic()
-        assert work("postmap", ["hash:big"], b"") == (0, "", [""])
-        took.append(time.monotonic() - began)
-    assert took[0] < 1.5 * took[1], took
+    for kind in {"hash", "btree", "lmdb", "cdb"} & TYPES:
+        took = []
+        for work in (place.by_us, place.by_postfix):
+            before = os.times()
+            assert work("postmap", [f"{kind}:big"], b"") == (0, "", [""])
+            # What else the machine does meanwhile counts for neither.
+            took.append(sum(os.times()[:4]) - sum(before[:4]))
+        assert took[0] < 1.5 * took[1], (kind, took)

@@ -23,7 +23,7 @@ from postwarden.tables.definition import stands_in_main_cf
 from postwarden.tables.entries import Entry, Warn, alias_entries, encoded_files, map_entries
 from postwarden.tables.indexed import IndexTable, TextTable
 from postwarden.tables.literal import InlineTable
-from postwarden.tables.opening import open_table
+from postwarden.tables.opening import open_table, warnings
 from postwarden.tables.source import SourceTable, read
 from postwarden.tables.table import Table, TableError
 from postwarden.tables.writing import CdbWriter, Duplicates, IndexWriter, Writer
@@ -370,6 +370,10 @@ def _open(name: str, options: Options) -> Table:
             compiled = suffix == ".cdb" or leaf.name.partition(":")[0] in INDEXED
             index = suffix if compiled and not file.endswith(suffix) else ""
             raise Refusal(f"{word} {file}{index}: {reason}" if reason else f"{word} {leaf.fault}")
+    for problem in warnings(table):
+        origin = problem.origin
+        shown = f"{kind} map {origin.file}" if kind in ("regexp", "pcre", "cidr") else origin.file
+        options.warn(f"{shown}, line {origin.line}: {problem.text}" if origin.file else problem.text)
     return table
 
 

@@ -41,15 +41,17 @@ class _Combined:
 
 
 class UnionTable(_Combined):
-    """Asks all and gives what they have, with commas. One that can't answer makes the whole answer unknown."""
+    """Asks all and gives what they have, with commas. Empty texts in front do not count, as in Postfix. One table that
+    can't answer makes the whole answer unknown."""
 
     kind = "unionmap"
 
     def get(self, key: str) -> Found | None:
         found = [answer for part in self.parts if (answer := part.get(key)) is not None]
-        if not found:
-            return None
-        return Found(",".join(answer.value for answer in found), key, self.name, found[0].origin)
+        value = ""
+        for answer in found:
+            value += f",{answer.value}" if value else answer.value
+        return Found(value, key, self.name, found[0].origin) if value else None
 
 
 class PipeTable(_Combined):
