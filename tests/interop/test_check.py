@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import PROGRAM, Gateway, Sink, until
+from tests.whole import MASTER_CF, PROGRAM, Gateway, Sink, running, until
 
 READER = Path(__file__).parents[1] / "unit" / "cli" / "checking" / "reader-main.cf"
 
@@ -50,31 +50,51 @@ def test_a_bounce_by_a_bare_error_transport_names_the_setting(tmp_path: Path) ->
     assert f"(default_transport at {tmp_path}/ours/etc/main.cf:{line})" in found["pm@sink.example"]
 
 
-def test_postfix_starts_with_what_keeps_its_owner_from_sending(tmp_path: Path) -> None:
-    """It says no word of any of them; a client on this machine may not relay."""
-    server = RealPostfix(tmp_path)
-    own = ("queue_directory", "data_directory", "maillog_file", "maillog_file_prefixes")
+def readers(server: Gateway | RealPostfix) -> None:
+    """Give it that configuration, with a level at which smtpd starts at all."""
+    own = ("queue_directory", "data_directory", "maillog_file", "maillog_file_prefixes", "mail_owner")
     kept = [line for line in (server.etc / "main.cf").read_text().splitlines() if line.split(" = ")[0] in own]
     text = READER.read_text() + "compatibility_level = 2\nalias_maps =\n" + "\n".join(kept) + "\n"
     (server.etc / "main.cf").write_text(text)
     os.utime(server.etc / "main.cf", (0, 0))
+
+
+@pytest.mark.parametrize("who", [RealPostfix, Gateway])
+def test_both_start_with_what_keeps_its_owner_from_sending(
+    tmp_path: Path, who: type[Gateway] | type[RealPostfix]
+) -> None:
+    """A client on this machine may not relay, and what sendmail submits is returned."""
+    server = who(tmp_path)
+    readers(server)
     server.start()
     try:
         with smtplib.SMTP("127.0.0.1", server.port, timeout=30) as client:
             client.ehlo("client.example")
             client.docmd("MAIL FROM:<a@client.example>")
-            assert client.docmd("RCPT TO:<someone@far.example>")[0] == 454
+            code, text = client.docmd("RCPT TO:<someone@far.example>")
+            assert (code, text) == (454, b"4.7.1 <someone@far.example>: Relay access denied")
         submit(server.etc, "someone@far.example")
-        until(lambda: "status=bounced (far.example)" in server.log())
+        until(lambda: "status=bounced (far.example" in server.log())
     finally:
         server.stop()
-    master = server.etc / "master.cf"
-    master.write_text(master.read_text().replace(f"127.0.0.1:{server.port}", str(server.port)))
-    checked = subprocess.run(
-        [PROGRAM, "-c", server.etc, "check", "-j", "-n"], capture_output=True, text=True, timeout=60
-    )
+
+
+def test_check_names_each_of_its_lines(tmp_path: Path) -> None:
+    server = Gateway(tmp_path, master_cf=MASTER_CF.replace("127.0.0.1:", ""))
+    readers(server)
+    checked = server.command("check", "-j", "-n", check=False)
     assert (checked.returncode, checked.stderr) == (1, ""), checked
     said = [json.loads(line) for line in checked.stdout.splitlines()]
-    errors = {f["line"] for f in said if f["severity"] == "error" and f["file"] == str(server.etc / "main.cf")}
-    assert {8, 13, 18, 19} <= errors, checked.stdout
-    assert 17 in {f["line"] for f in said if f["severity"] == "note"}
+    lines = {severity: {f["line"] for f in said if f["severity"] == severity} for severity in ("error", "note")}
+    assert {8, 13, 18, 19} <= lines["error"] and 17 in lines["note"], checked.stdout
+
+
+def test_nothing_is_wrong_with_a_gateway_that_runs(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    gateway, other = Gateway(tmp_path, 2525), Gateway(tmp_path / "other", 2525)
+    with running(gateway):
+        checked = gateway.command("check")
+        assert [line for line in checked.stdout.splitlines() if ": note: " not in line] == []
+        (other.etc / "master.cf").write_text((gateway.etc / "master.cf").read_text())
+        refused = other.command("check", check=False)
+        assert refused.returncode == 1 and f"port {gateway.port} of 127.0.0.1 is taken by" in refused.stdout

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 from postwarden.cli.checking.findings import Finding, error, note, warning
+from postwarden.cli.checking.rows import maps_rows
 from postwarden.config.settings import Settings
 
 SEARCHED = "/usr/bin:/bin"
@@ -99,19 +100,21 @@ def _interfaces(settings: Settings) -> Iterator[Finding]:
 
 
 def _mailbox_command(settings: Settings) -> Iterator[Finding]:
-    value = settings.text("mailbox_command")
-    program = program_of(value)
-    if program and missing(program):
-        yield error(
-            settings.origin("mailbox_command"),
-            what=f"mailbox_command needs {program}, which is not there ({SEARCHED})"
-            if "/" not in program
-            else f"mailbox_command needs {program}, which is not there",
-            why="mail for local users, and every report of undeliverable mail that comes back to them, can't be"
-            " delivered",
-            cure=f"install {os.path.basename(program)}, or remove the line: mail then goes to the mailboxes in"
-            f" {settings.text('mail_spool_directory')}",
-        )
+    commands = [("mailbox_command", settings.text("mailbox_command"), settings.origin("mailbox_command"))]
+    rows = maps_rows(settings, "mailbox_command_maps")
+    commands += [(f"mailbox_command_maps, {row.key}:", row.value, row.origin) for row in rows]
+    for said, command, origin in commands:
+        program = program_of(command)
+        if program and missing(program):
+            searched = "" if "/" in program else f" ({SEARCHED})"
+            yield error(
+                origin,
+                what=f"{said} needs {program}, which is not there{searched}",
+                why="mail for local users, and every report of undeliverable mail that comes back to them, can't be"
+                " delivered",
+                cure=f"install {os.path.basename(program)}, or remove the line: mail then goes to the mailboxes in"
+                f" {settings.text('mail_spool_directory')}",
+            )
 
 
 def program_of(command: str) -> str:

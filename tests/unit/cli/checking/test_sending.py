@@ -84,6 +84,11 @@ def test_a_mailbox_command_that_is_not_there(command: str, program: str) -> None
     assert [f.what.split()[2].strip(",") for f in found] == ([program] if program else [])
 
 
+def test_commands_of_single_users_are_looked_at() -> None:
+    (only,) = said("mailbox_command_maps = inline:{ {joe=/nonexistent/x -d} {sue=/bin/sh -c true} }\n")
+    assert only.what == "mailbox_command_maps, joe: needs /nonexistent/x, which is not there"
+
+
 def test_a_missing_level_means_the_defaults_of_old(tmp_path: Path) -> None:
     (tmp_path / "main.cf").write_text("myhostname = mx.example.com\n")
     (only,) = sending.findings(load(tmp_path))
