@@ -2,6 +2,8 @@
 
 import re
 
+from msgspec.structs import replace
+
 from postwarden.config.arguments import normalised
 from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
@@ -22,8 +24,9 @@ def parse_master_cf(data: bytes, file: str) -> tuple[tuple[Service, ...], list[P
     """The services in order; of two with the same name and type the last counts, with a warning. Raises ConfigError."""
     services: dict[str, Service] = {}
     data, problems = without_stray(data, file)
+    lines = data.split(b"\n")
     for origin in logical_lines(data, file):
-        service = _service(origin)
+        service = _located(_service(origin), lines)
         if service.key in services:
             text = f"duplicate master.cf entry for service {service.key}: the last one counts"
             problems.append(Problem(origin, "warning", text))
@@ -49,6 +52,23 @@ def _service(origin: Origin) -> Service:
     return Service(
         name, kind, private, unprivileged, chroot, wakeup, maxproc, command, arguments, overrides, origin
     )  # fmt: skip
+
+
+def _located(service: Service, lines: list[bytes]) -> Service:
+    """With the overrides at the lines on which they are written; `lines` are those of the whole file."""
+    first = service.origin.line
+    last = first
+    while last < len(lines) and (lines[last][:1] in (b" ", b"\t", b"#") or not lines[last].strip()):
+        last += 1
+    if not service.overrides or last == first:
+        return service
+    found: dict[str, Entry] = {}
+    for name, entry in service.overrides.items():
+        written = re.compile(rb"(?:^|[\s{])" + re.escape(name.encode()) + rb"\s*=")
+        places = [n for n in range(first, last + 1) if written.search(lines[n - 1]) and lines[n - 1][:1] != b"#"]
+        origin = Origin(entry.origin.file, places[-1] if places else first, entry.origin.text)
+        found[name] = Entry(entry.value, origin)
+    return replace(service, overrides=found)
 
 
 def _overrides(words: list[str], origin: Origin) -> tuple[tuple[str, ...], dict[str, Entry]]:

@@ -70,3 +70,20 @@ def test_options_are_read_as_getopt_reads_them() -> None:
         "stress": "yes", "a": "1", "b": "2 3", "c": "{d e}",
     }  # fmt: skip
     assert service.arguments == ("-v", "-v", "x", "-o", "e=f", "g h")
+
+
+def test_an_override_is_known_by_its_own_line() -> None:
+    text = (
+        b"587 inet n - n - - smtpd\n"
+        b"# -o a=no\n"
+        b"  -o a=1 -o b=2\n"
+        b"\n"
+        b"  -o { a = 3 }\n"
+        b"  -o cc=a=4\n"
+        b"25 inet n - n - - smtpd -o a=5\n"
+    )
+    (submission, smtp), _ = parse_master_cf(text, "master.cf")
+    assert [str(submission.overrides[name].origin) for name in ("a", "b", "cc")] == [
+        "master.cf:5", "master.cf:3", "master.cf:6",
+    ]  # fmt: skip
+    assert str(smtp.overrides["a"].origin) == "master.cf:7"

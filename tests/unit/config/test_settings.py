@@ -57,7 +57,7 @@ def test_overrides_hold_for_their_service() -> None:
     assert s.text("smtpd_banner", "submission/inet") == "mx.example.com submission"
     assert s.value("smtpd_timeout", "submission/inet") == 7
     assert s.value("smtpd_timeout", "smtp/inet") == 9
-    assert str(s.origin("smtpd_timeout", "submission/inet")) == "/etc/postfix/master.cf:2"
+    assert str(s.origin("smtpd_timeout", "submission/inet")) == "/etc/postfix/master.cf:4"
     assert str(s.origin("smtpd_timeout")) == "/etc/postfix/main.cf:1"
     assert str(s.origin("myhostname")) == "default"
 

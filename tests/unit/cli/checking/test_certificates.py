@@ -6,6 +6,8 @@ import pytest
 import trustme
 
 from postwarden.cli.checking import certificates
+from postwarden.cli.checking.everything import check
+from postwarden.config.settings import load
 from postwarden.testing.config import settings
 
 LISTENER = "smtp inet n - n - - smtpd\n"
@@ -70,7 +72,15 @@ def test_overrides_and_clients_are_looked_at_once(directory: Path) -> None:
         LISTENER + "smtps inet n - n - - smtpd\n  -o smtpd_tls_cert_file=/nonexistent/y\nsmtp unix - - n - - smtp\n"
     )
     found = said("smtp_tls_cert_file = /nonexistent/x\nsmtp_tls_CAfile = /nonexistent/ca\n", master)
-    assert [line for _, line, _ in found] == [2, 1, 2], found
+    assert [line for _, line, _ in found] == [3, 1, 2], found
     assert {what.partition(":")[0] for _, _, what in found} == {
         "smtpd_tls_cert_file", "smtp_tls_cert_file", "smtp_tls_CAfile",
     }  # fmt: skip
+
+
+def test_a_key_of_another_certificate_is_said_by_who_loads_it(directory: Path, tmp_path: Path) -> None:
+    tls = f"smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {directory}/good.pem\n"
+    (tmp_path / "main.cf").write_text(f"{tls}smtpd_tls_key_file = {directory}/soon.key\ncompatibility_level = 3.6\n")
+    (tmp_path / "master.cf").write_text("127.0.0.1:2526 inet n - n - - smtpd\n")
+    found = [f for f in check(load(tmp_path), ask=False) if "mismatch" in f.what.lower()]
+    assert [(f.severity, f.origin.file) for f in found] == [("error", f"{tmp_path}/main.cf")], found
