@@ -61,10 +61,10 @@ class Peer:
 
     def __init__(self, where: Endpoint, seconds: float) -> None:
         """`seconds`: to send a question and receive its reply, and to connect."""
+        self._idle: list[tuple[socket.socket, float]] = []
         self._where = where
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._idle: list[tuple[socket.socket, float]] = []
         self._process = 0
         self._rests_until = 0.0
         self._why = ""
@@ -102,6 +102,10 @@ class Peer:
         with self._lock:
             idle, self._idle = self._idle, []
         for sock, _ in idle:
+            sock.close()
+
+    def __del__(self) -> None:
+        for sock, _ in self._idle:
             sock.close()
 
     def sweep(self) -> None:
