@@ -153,6 +153,7 @@ class Supervisor:
             self._log_fd = fds.pop(0)
         _close(fds)
         self._settings = msgspec.msgpack.decode(start.settings, type=Settings)
+        self._pipes = _pipes(self._settings)
         self._log = open_log(self._settings, self._log_to, self._log_fd, None)
         gc.collect()
         gc.freeze()
@@ -195,7 +196,7 @@ class Supervisor:
         self._porter.end(time.monotonic())
         self._hire_after = 0.0
         self._limit = float(settings.number("command_time_limit"))
-        self._pipes = frozenset(s.name for s in settings.services if s.command == "pipe" and s.type != "inet")
+        self._pipes = _pipes(settings)
         for other in self._hands:
             other.retiring = other is not hand
         self._tell(Ready())
@@ -445,6 +446,10 @@ class Supervisor:
         hand.channel.close()
         self._hands.remove(hand)
         self._kill(hand)
+
+
+def _pipes(settings: Settings) -> frozenset[str]:
+    return frozenset(s.name for s in settings.services if s.command == "pipe" and s.type != "inet")
 
 
 def _children(pid: int) -> list[int]:

@@ -297,3 +297,98 @@ def test_a_worker_that_dies_idle_is_replaced(agent: Agent) -> None:
     until(lambda: not agent.workers())
     agent.job(1, ME)
     assert text(agent.outcomes(1)[0])[0] == "2.0.0"
+
+
+# Programs
+
+
+PIPES = """\
+sleep unix - n n - - pipe
+  user={user} argv=/bin/sh -c {{echo $$$$ >> {base}/pids; sleep 1000 & wait}}
+true unix - n n - - pipe
+  user={user} argv=/bin/true
+"""
+
+
+class PipeAgent(Agent):
+    """With transports that run programs as somebody else. It does not wait long for its end."""
+
+    def __init__(self, base: Path, **settings: str) -> None:
+        (base / "pids").touch()
+        (base / "pids").chmod(0o666)
+        self.extra = "".join(f"{name} = {value}\n" for name, value in settings.items())
+        super().__init__(base)
+
+    def settings(self) -> Settings:
+        user = "nobody" if os.geteuid() == 0 else ME
+        master = MASTER_CF + PIPES.format(user=user, base=self.base)
+        (self.base / "master.cf").write_text(master)
+        with (self.base / "main.cf").open("a") as file:
+            file.write(self.extra)
+        return load(self.base)
+
+    def programs(self) -> list[int]:
+        return [int(line) for line in (self.base / "pids").read_text().split()]
+
+
+def _group_is_gone(leader: int) -> bool:
+    """But for those who are dead and that nobody has asked for yet."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == leader and fields[0] != "Z":
+                return False
+    return True
+
+
+@pytest.fixture
+def pipes(tmp_path: Path) -> Iterator[PipeAgent]:
+    agent = PipeAgent(tmp_path, sleep_time_limit="1s")
+    yield agent
+    agent.end()
+
+
+def test_a_program(pipes: PipeAgent) -> None:
+    pipes.job(1, "x", transport="true")
+    assert text(pipes.outcomes(1)[0]) == ("2.0.0", "delivered via true service")
+
+
+def test_a_program_that_hangs_is_killed_with_its_children(pipes: PipeAgent) -> None:
+    pipes.job(1, "x", transport="sleep")
+    assert text(pipes.outcomes(1)[0]) == ("5.3.0", 'Command time limit exceeded: "/bin/sh"')
+    (leader,) = pipes.programs()
+    until(lambda: _group_is_gone(leader))
+
+
+def test_what_hangs_delays_no_other(tmp_path: Path) -> None:
+    agent = PipeAgent(tmp_path)
+    try:
+        for number in range(30):
+            agent.job(number, "same", transport="sleep")
+        agent.job(99, ME)
+        (outcome,) = agent.outcomes(1)
+        assert (outcome.job_id, text(outcome)[0]) == (99, "2.0.0")
+        until(lambda: len(agent.programs()) == 30)
+    finally:
+        workers = agent.workers()
+        agent.end()
+        for pid in agent.programs():
+            os.killpg(pid, signal.SIGKILL)
+    until(lambda: all(map(_group_is_gone, workers)))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_takes_its_program_along(pipes: PipeAgent) -> None:
+    assert pipes.heard() == Ready()
+    pipes.extra = "sleep_time_limit = 1000s\n"
+    pipes.master.send(Reconfigure(msgspec.msgpack.encode(pipes.settings())))
+    assert pipes.heard() == Ready()
+    pipes.job(1, "x", transport="sleep")
+    until(lambda: bool(pipes.programs()))
+    (leader,) = pipes.programs()
+    pipes.master.send(Drain(at_once=True))
+    assert pipes.process.wait(20) == 0
+    until(lambda: _group_is_gone(leader))
