@@ -121,8 +121,8 @@ def access_of(definition: Definition, warnings: list[Problem]) -> libldap.Access
     if dereference > 3:
         told(warnings, definition, "dereference", f"0 to 3, not {dereference}: using 0")
     plain = all(url.startswith("ldap:") for url in servers(definition))
-    if version < 3 and (start_tls or bind == "sasl" or not plain):
-        told(warnings, definition, "version", "TLS, SASL and Unix sockets need version 3: using 3")
+    if version < 3 and (start_tls or not plain):
+        told(warnings, definition, "version", "TLS and Unix sockets need version 3: using 3")
         version = 3
     return libldap.Access(
         bind=bind,
