@@ -175,6 +175,11 @@ class Merger:
         there = is_installed(self._federation, new)
         if dry_run or (there and self.store.install_text(state.install) == new.aliases):
             return report
+        if not state.install and not there and not merged.entries:
+            # With a table that is not there mail waits; with an empty one it is refused.
+            text = "nothing has come yet, and no table is installed: what needs it is put off"
+            report.problems.append(Problem(Origin(self._federation.file, 0, ""), "warning", text))
+            return report
         number = state.install + 1
         self.store.add_install(number, new.aliases, new.virtual if self._federation.virtual_table else None)
         if not there:
@@ -223,7 +228,7 @@ class Merger:
             own = state.sources.setdefault(source.name, SourceState())
             own.asked = self._now()
             if isinstance(came, Unsettled):
-                report.problems.append(_said(source, "warning", f"{came}: it is looked at again"))
+                report.problems.append(_said(source, "note", f"{came}: it is looked at again"))
                 continue
             if isinstance(came, Missing) and own.good > 0:
                 judged = disappeared(own, source)

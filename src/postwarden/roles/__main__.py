@@ -4,7 +4,7 @@ import importlib
 import socket
 import sys
 
-ROLES = ("receiver", "courier", "carrier", "agent")
+ROLES = ("receiver", "courier", "carrier", "agent", "aliases")
 
 
 def main() -> int:

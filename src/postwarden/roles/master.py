@@ -21,6 +21,7 @@ import msgspec
 from postwarden import pipeline
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
+from postwarden.federation.sources import configured
 from postwarden.ipc.records import (
     Flush,
     Handed,
@@ -50,8 +51,10 @@ _AGAIN = 1.0
 """Seconds until what the machine had no room for (processes, descriptors, memory) is tried again."""
 _OLD_SECONDS = 600.0
 """What a client of a receiver that says 421 has left to finish what it is sending."""
-_STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0}
-_ORDER_OF_STOP = (("receiver",), ("courier",), ("carrier", "agent"))
+_STOP_SECONDS = {"receiver": 10.0, "courier": 60.0, "carrier": 5.0, "agent": 10.0, "aliases": 10.0}
+_ORDER_OF_STOP = (("receiver",), ("courier",), ("carrier", "agent", "aliases"))
+_IN_PLACE = ("courier", "agent", "aliases")
+"""Roles that swap their configuration at a reload."""
 EX_CONFIG = 78
 
 ORDERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -72,6 +75,7 @@ class Master:
         self._stopping = -1
         self._announced = False
         self._code = 0
+        self._sources = configured(settings)
         self._user = settings.text("mail_owner") if os.geteuid() == 0 else ""
         self._target = LogTarget(settings)
         self.log = MailLog(_sink(self._target, settings), settings.text("syslog_name"))
@@ -148,11 +152,22 @@ class Master:
         self._announce("reload")
         packed = msgspec.msgpack.encode(settings)
         for child in list(self._children.values()):
-            if child.role in ("courier", "agent"):
+            if child.role in _IN_PLACE:
                 self._reconfigure(child, packed)
+        self._sources_changed()
         for role in ("carrier", "receiver"):
             for _ in range(self._wanted()[role]):
                 self._start(role, plan)
+
+    def _sources_changed(self) -> None:
+        """The timer of alias sources lives while there is a file that names some."""
+        self._sources = configured(self.settings)
+        timers = [child for child in self._children.values() if child.role == "aliases"]
+        if self._sources and all(child.phase is Phase.DRAINING for child in timers):
+            self._start("aliases")
+        if not self._sources:
+            for child in timers:
+                child.drain(at_once=True)
 
     def reopen_log(self) -> None:
         """The file was moved away (logrotate): every role writes to a new one."""
@@ -239,7 +254,8 @@ class Master:
 
     def _wanted(self) -> dict[str, int]:
         cores = len(os.sched_getaffinity(0))
-        return {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores}
+        wanted = {"courier": 1, "agent": 1, "carrier": cores, "receiver": cores}
+        return wanted | {"aliases": 1} if self._sources else wanted
 
     def _start(self, role: str, plan: Plan | None = None) -> None:
         """Start a process of a role, by default of the latest generation. Where the machine has no room for it now, it
@@ -269,6 +285,7 @@ class Master:
         """What a new process is told; its descriptors are added to `fds`. Raises OSError."""
         taken = {c.instance for c in self._children.values() if c.role == role}
         handed = plan.handover.paths if role != "courier" else plan.handover.tables
+        handed = () if role == "aliases" else handed
         mine = plan.listeners if role == "receiver" else ()
         # An address that a reload took away stays away, for those that are replaced in the generation before, too.
         mine = tuple(one for one in mine if (one.address, one.port) in self._sockets)
@@ -283,7 +300,7 @@ class Master:
             instance=next(n for n in range(len(taken) + 1) if n not in taken),
             generation=plan.number,
             settings=msgspec.msgpack.encode(plan.settings),
-            user="" if role == "agent" else self._user,
+            user="" if role in ("agent", "aliases") else self._user,
             listeners=mine,
             log_to=self._target.to,
             handed=handed,
@@ -299,7 +316,7 @@ class Master:
         if courier is None:
             return
         others = [c for c in self._children.values() if c is not courier] if child is courier else [child]
-        for other in others:
+        for other in (c for c in others if c.role != "aliases"):
             here, there = socket.socketpair()
             courier.send(Link(other.role, other.instance, other.generation), [here.detach()])
             other.send(Link("courier", courier.instance, courier.generation), [there.detach()])
@@ -388,7 +405,7 @@ class Master:
         if role in ("receiver", "carrier"):
             plan = self._generations.plan_of(generation)
             living = [c for c in living if c.generation == generation]
-        if plan is not None and len(living) < self._wanted()[role]:
+        if plan is not None and len(living) < self._wanted().get(role, 0):
             self._start(role, plan)
 
     # Sockets, files, log

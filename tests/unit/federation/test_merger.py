@@ -90,6 +90,31 @@ def test_a_second_merge_of_the_same_does_nothing(site: Site) -> None:
     assert (site.base / "etc" / "aliases.merged.lmdb").stat() == before
 
 
+def test_nothing_is_installed_before_something_has_come(site: Site) -> None:
+    (site.base / "plant").unlink()
+    site.sales = Unreachable("down")
+    report = site.merge()
+    assert report.install == 0
+    assert "what needs it is put off" in said(report)
+    assert not (site.base / "etc" / "aliases.merged").exists()
+    site.lay_down(NAMES)
+    assert site.merge().install == 1
+
+
+def test_a_table_of_addresses_that_main_cf_names_already(site: Site) -> None:
+    with (site.base / "etc" / "main.cf").open("a") as file:
+        file.write(f"virtual_alias_maps = hash:{site.base}/etc/virtual.merged\n")
+    with (site.base / "etc" / "alias-sources.cf").open("a") as file:
+        file.write("virtual_table = hash:virtual.merged\nsales.domains = sales.example\n")
+    site.sales = b"sales: joe\njoe@sales.example: joe\n@sales.example: sales\n"
+    assert not site.merge().problems
+    virtual = open_table(f"hash:{site.base}/etc/virtual.merged", "")
+    assert [getattr(virtual.get(key), "value", None) for key in ("joe@sales.example", "@sales.example", "sales")] == [
+        "joe", "sales", None,
+    ]  # fmt: skip
+    assert not site.merge().changes
+
+
 def test_a_dry_run_keeps_and_changes_nothing(site: Site) -> None:
     report = site.merge(dry_run=True)
     assert len(report.changes) == 11
