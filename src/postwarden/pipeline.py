@@ -26,6 +26,7 @@ from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.locals import LocalClients
 from postwarden.content.prepare import Prepared, Preparer
+from postwarden.content.profiles import Profiles
 from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
@@ -35,7 +36,7 @@ from postwarden.deliver.smtp.tls import client_tls, tls_policies
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.events import Event, Notice, Warn
+from postwarden.mail.events import Notice, Warn
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
 from postwarden.net.asking import Asker
@@ -47,6 +48,7 @@ from postwarden.net.peername import PeerNames
 from postwarden.net.waiting import Waiting
 from postwarden.policy.judge import Judge
 from postwarden.policy.outside import open_outside
+from postwarden.policy.overrides import without_checks
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
 from postwarden.receive.service import Neighbours, Service
@@ -115,17 +117,16 @@ def receiver(
     tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker, files)
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
-    profiles = _profiles(settings, tables, addressing, around.log)
+    profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
     clerk = _clerk(settings, tables, resolver.local_domain, around.log)
     outside = open_outside(around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)))
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
     for key in keys:
-        judges[key] = Judge(settings, key, tables, resolver, outside)
+        judges[key] = Judge(without_checks(settings, key), key, tables, resolver, outside)
         local = locals_[key] = LocalClients(settings, key, tables)
-        prepare = partial(_prepared, profiles, local)
-        _profile_exists(settings, key)
+        prepare = partial(_prepared, profiles.of(key), local)
         enabled = bool(settings.value("smtpd_peername_lookup", key))
         names = PeerNames(around.names.native, around.clock, enabled=enabled)
         services[key] = Service(
@@ -144,27 +145,12 @@ def receiver(
                 submit.users.refresh,
                 *(judge.refresh for judge in judges.values()),
                 *(local.refresh for local in locals_.values()),
-                *(profile.refresh for profile in profiles.values()),
+                profiles.refresh,
                 *(s.clients.refresh for s in services.values()),
             ),
         )
 
     return Reception(services, submit, refresh)
-
-
-def _profiles(settings: Settings, tables: Tables, addressing: _Addressing, log: Log) -> dict[str, Preparer]:
-    """Content profiles by the name of their cleanup service."""
-
-    def say(event: Event) -> None:
-        log.emit("cleanup", event)
-
-    profiles = {
-        service.name: Preparer(settings, service.key, tables, addressing, say)
-        for service in settings.services
-        if service.command == "cleanup"
-    }
-    profiles.setdefault("cleanup", Preparer(settings, "", tables, addressing, say))
-    return profiles
 
 
 class LocalUsers(Struct, frozen=True):
@@ -185,16 +171,17 @@ def _submission(
     tables: Tables,
     around: Surroundings,
     store: Store,
-    profiles: Mapping[str, Preparer],
+    profiles: Profiles,
     *,
     waiting: Waiting,
     users: LocalUsers,
 ) -> SubmitService:
-    def prepare(envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
-        return profiles[profile](envelope, head, local=envelope.context != "remote")
-
     service = settings.find_service("pickup")
-    _profile_exists(settings, "" if service is None else service.key)
+    chosen = profiles.of("" if service is None else service.key)
+
+    def prepare(envelope: Envelope, head: bytes, profile: str) -> Prepared | Reply:
+        return chosen[profile](envelope, head, local=envelope.context != "remote")
+
     return SubmitService(
         settings,
         tables,
@@ -215,13 +202,6 @@ def _prepared(
 ) -> Prepared | Reply:
     context = envelope.context
     return profiles[profile](envelope, head, local=context == "local" if context else local(envelope.client))
-
-
-def _profile_exists(settings: Settings, key: str) -> None:
-    """Raises ConfigError for a cleanup_service_name that nobody has: what it should do to mail would not be done."""
-    name = settings.text("cleanup_service_name", key)
-    if name != "cleanup" and all((s.command, s.name) != ("cleanup", name) for s in settings.services):
-        raise ConfigError(settings.origin("cleanup_service_name", key), f"no cleanup service {name} in master.cf")
 
 
 class Carriage(Struct, frozen=True):
@@ -300,6 +280,7 @@ def courier(
         faults=(TableError,),
         delimiter=params.recipient_delimiter,
         deferred_transports=params.defer_transports,
+        filter_nexthop=params.default_filter_nexthop,
         end_of_line=partial(_end_of_line, resolver, bounce.double_bounce_sender.lower()),
     )
 
@@ -332,7 +313,14 @@ def courier(
         _authorized(settings, params, tables),
         _requeued(bounce, os.geteuid()),
         os.geteuid(),
+        pickup_filter(settings),
     )
+
+
+def pickup_filter(settings: Settings) -> str:
+    """content_filter of what comes from this machine's users, requeued mail included. Raises ConfigError."""
+    service = settings.find_service("pickup")
+    return settings.text("content_filter", "" if service is None else service.key)
 
 
 def _looked(tables: Tables, looks: Iterable[Callable[[], None]]) -> list[Problem]:
@@ -449,20 +437,20 @@ def problems(settings: Settings) -> list[Problem]:
     addressing = _Addressing(rewriter.rewrite, resolver.local_domain)
     nobody = cast(Any, None)
     alone = Surroundings(nobody, nobody, nobody, nobody)
-    attempt(lambda: Preparer(settings, "", tables, addressing, nobody))
-    attempt(lambda: _submission(settings, tables, alone, nobody, {}, waiting=nobody, users=LocalUsers()))
+    profiles = Profiles(settings, tables, addressing, nobody)
+    attempt(lambda: profiles.of(""))
+    attempt(lambda: _submission(settings, tables, alone, nobody, profiles, waiting=nobody, users=LocalUsers()))
     for service in settings.services:
         key = service.key
-        if service.command == "cleanup":
-            attempt(partial(Preparer, settings, key, tables, addressing, nobody))
-        elif service.command == "smtpd" and service.type == "inet":
-            attempt(partial(_profile_exists, settings, key))
+        if service.command == "smtpd" and service.type == "inet":
+            attempt(partial(profiles.of, key))
             attempt(partial(LocalClients, settings, key, tables))
             attempt(partial(Judge, settings, key, tables, resolver))
             attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
         elif service.command in ("smtp", "lmtp") and service.type != "inet":
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
+            attempt(partial(tls_policies, settings, key, tables, nobody))
     attempt(partial(transports, settings))
     attempt(lambda: _served(settings, view(CourierParams, settings), tables))
     attempt(lambda: _authorized(settings, view(CourierParams, settings), tables))

@@ -90,7 +90,7 @@ class OfflineActs:
         """As if it came in now: content is prepared again, under a new queue id. A text: why not."""
         old, now = entry.envelope, time.time()
         clerk, received = self._requeuing
-        envelope = anew(entry, self._queue.new_queue_id(), now)
+        envelope = anew(entry, self._queue.new_queue_id(), now, pipeline.pickup_filter(self._settings))
         try:
             with closing(self._queue.content(entry.key)) as content:
                 head = received(envelope.queue_id, now) + content.head

@@ -44,3 +44,10 @@ class LocalClientParams(Struct, frozen=True):
     local_header_rewrite_clients: tuple[str, ...]
     mynetworks: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]
+
+
+class OverrideParams(Struct, frozen=True):
+    """Of an SMTP service or of pickup."""
+
+    cleanup_service_name: str
+    receive_override_options: tuple[str, ...]

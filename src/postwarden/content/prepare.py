@@ -44,10 +44,19 @@ class Preparer:
     """One content profile: the cleanup service of one name."""
 
     def __init__(
-        self, settings: Settings, service: str, tables: Tables, addressing: Addressing, say: Callable[[Event], None]
+        self,
+        settings: Settings,
+        service: str,
+        tables: Tables,
+        addressing: Addressing,
+        say: Callable[[Event], None],
+        *,
+        mapped: bool = True,
     ) -> None:
-        """`service` is the cleanup entry's `name/type`, empty for main.cf alone. Raises ConfigError."""
-        params = self._params = view(ContentParams, settings, service)
+        """`service` is the cleanup entry's `name/type`, empty for main.cf alone. `mapped`: addresses are (canonical
+        and virtual maps, masquerading), and automatic copies are made. Raises ConfigError."""
+        params = view(ContentParams, settings, service)
+        params = self._params = params if mapped else _unmapped(params)
         self._say = say
         self._drop = frozenset(name.lower().encode() for name in params.message_drop_headers)
         self._scanner = Scanner(_NAMES | self._drop)
@@ -182,3 +191,10 @@ class Preparer:
         if local:
             return self._rewrite
         return None if self._remote is None else self._remote.rewrite
+
+
+def _unmapped(params: ContentParams) -> ContentParams:
+    return structs.replace(
+        params, canonical_maps=(), sender_canonical_maps=(), recipient_canonical_maps=(), virtual_alias_maps=(),
+        masquerade_domains=(), always_bcc="", sender_bcc_maps=(), recipient_bcc_maps=(),
+    )  # fmt: skip

@@ -77,7 +77,7 @@ def _envelope(session: "Session", transaction: "Transaction", head_size: int) ->
         context="" if forwarded is None else forwarded.context,
         server=(facts.server_address, facts.server_port),
         hold=transaction.hold,
-        filter=transaction.filter,
+        filter=transaction.filter or session.service.content_filter,
     )
 
 

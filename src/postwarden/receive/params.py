@@ -85,6 +85,7 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_tls_loglevel: int
     smtpd_tls_received_header: bool
     cleanup_service_name: str
+    content_filter: str
 
 
 class SubmitParams(Struct, frozen=True):
@@ -94,6 +95,7 @@ class SubmitParams(Struct, frozen=True):
     mail_name: str
     message_size_limit: int
     cleanup_service_name: str
+    content_filter: str
     smtputf8_enable: bool
     smtputf8_autodetect_classes: tuple[str, ...]
     authorized_submit_users: tuple[str, ...]

@@ -80,6 +80,7 @@ class Service:
         params = view(SmtpdParams, settings, key)
         self.hostname = params.myhostname
         self.profile = params.cleanup_service_name
+        self.content_filter = params.content_filter
         self.syslog_name = settings.text("syslog_name", key)
         self.tls_level = _tls_level(params)
         self.wrapper = params.smtpd_tls_wrappermode

@@ -281,6 +281,7 @@ class Submitting:
             full_name=submission.full_name,
             verp=submission.verp,
             trace=submission.trace,
+            filter=self._service.content_filter,
         )
 
     def _arrival(self, now: float) -> float:

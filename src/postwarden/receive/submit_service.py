@@ -68,6 +68,7 @@ class SubmitService:
         self._relay = relay
         self.users = Users(settings, key, self.params, tables, login)
         self.profile = self.params.cleanup_service_name
+        self.content_filter = self.params.content_filter
         self.syslog_name = settings.text("syslog_name", key)
         self.dates = Dates()
         self.sessions: set[Guest] = set()

@@ -238,7 +238,7 @@ class Operations:
     def _prepared(self, entry: Entry, head: bytes) -> NewMessage | str:
         """Or why content refuses it. Raises Pending."""
         parts = self._rounds.parts
-        envelope = anew(entry, parts.ledger.new_queue_id(), parts.clock.now())
+        envelope = anew(entry, parts.ledger.new_queue_id(), parts.clock.now(), parts.content_filter)
         head = parts.requeued(envelope.queue_id, envelope.created) + head
         prepared = parts.clerk(envelope, head)
         if isinstance(prepared, Status):

@@ -7,6 +7,7 @@ class CourierParams(Struct, frozen=True):
     authorized_flush_users: tuple[str, ...]
     authorized_mailq_users: tuple[str, ...]
     bounce_queue_lifetime: int
+    default_filter_nexthop: str
     delay_warning_time: int
     double_bounce_sender: str
     error_notice_recipient: str

@@ -34,3 +34,5 @@ class Parts(Struct, frozen=True):
     """The header lines that a requeued message gets: (queue id, seconds since the epoch)."""
     uid: int
     """Of mail_owner, whose the queue is."""
+    content_filter: str = ""
+    """`transport:nexthop` of requeued mail."""

@@ -50,15 +50,18 @@ class Planner:
         faults: tuple[type[Exception], ...],
         delimiter: str = "",
         deferred_transports: Sequence[str] = (),
+        filter_nexthop: str = "",
         end_of_line: Callable[[str], bool] = lambda address: False,
     ) -> None:
         """`end_of_line` tells the address to which nothing is delivered, lest postmasters' notices go round for ever;
-        only mailboxes of this machine are asked for."""
+        only mailboxes of this machine are asked for. `filter_nexthop`: where a content filter is that was named
+        without a next hop; empty: at the recipient's domain."""
         self._resolve = resolver.resolve
         self._limits = limits
         self._faults = faults
         self._delimiter = delimiter
         self._deferred = frozenset(deferred_transports)
+        self._filter_nexthop = filter_nexthop
         self._end_of_line = end_of_line
 
     def plan(self, entry: Entry, *, flushed: bool = False) -> Plan:
@@ -67,7 +70,7 @@ class Planner:
         recipients = entry.envelope.recipients
         if len(entry.open) == 1:
             index = entry.open[0]
-            found = self._route(recipients[index], flushed)
+            found = self._route(recipients[index], entry.envelope.filter, flushed)
             if isinstance(found, Status):
                 return Plan([], [(index, found)])
             limits, nexthop, recipient = found
@@ -81,7 +84,7 @@ class Planner:
         routes: dict[tuple[str, str], tuple[TransportLimits, str, list[tuple[int, Recipient]]]] = {}
         missing, unknown = Missing(), cast(_Route | Status, UNAVAILABLE)
         for index in entry.open:
-            found = missing.answer(partial(self._route, recipients[index], flushed), unknown)
+            found = missing.answer(partial(self._route, recipients[index], entry.envelope.filter, flushed), unknown)
             if isinstance(found, Status):
                 plan.refused.append((index, found))
                 continue
@@ -96,7 +99,9 @@ class Planner:
                 plan.groups.append(Group(limits, nexthop, key, indices, group))
         return plan
 
-    def _route(self, recipient: Recipient, flushed: bool) -> _Route | Status:
+    def _route(self, recipient: Recipient, content_filter: str, flushed: bool) -> _Route | Status:
+        if content_filter:
+            return self._filtered(recipient, content_filter, flushed)
         try:
             resolved = self._resolve(recipient.address)
             limits = self._limits(resolved.transport)
@@ -111,6 +116,16 @@ class Planner:
         if resolved.recipient != recipient.address:
             recipient = replace(recipient, address=resolved.recipient)
         return limits, resolved.nexthop, recipient
+
+    def _filtered(self, recipient: Recipient, content_filter: str, flushed: bool) -> _Route | Status:
+        """The whole message goes to the filter, wherever its recipients are; it comes back as another one."""
+        transport, _, nexthop = content_filter.partition(":")
+        limits = self._limits(transport)
+        if limits is None:
+            return UNAVAILABLE
+        if transport in self._deferred and not flushed:
+            return DEFERRED_TRANSPORT
+        return limits, nexthop or self._filter_nexthop or recipient.address.rpartition("@")[2], recipient
 
     def direct(self, transport: str, nexthop: str, index: int, recipient: Recipient) -> Group | Status:
         """One recipient by a transport that was chosen for it, wherever it is routed."""

@@ -7,14 +7,16 @@ from postwarden.mail.envelope import Envelope
 from postwarden.mail.queue import HOLD, Entry, NewMessage
 
 
-def anew(entry: Entry, queue_id: str, now: float) -> Envelope:
-    """To be prepared: only with the recipients that are open. `now`: seconds since the epoch."""
+def anew(entry: Entry, queue_id: str, now: float, content_filter: str) -> Envelope:
+    """To be prepared: only with the recipients that are open. `now`: seconds since the epoch. `content_filter`: that of
+    pickup, which such mail passes through."""
     old = entry.envelope
     return replace(
         old,
         queue_id=queue_id,
         created=now,
         hold=False,
+        filter=content_filter,
         recipients=tuple([old.recipients[index] for index in entry.open]),
         expanded=() if entry.told else old.expanded,
         trace="" if entry.told else old.trace,

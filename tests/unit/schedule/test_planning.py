@@ -85,3 +85,31 @@ def test_the_end_of_the_line_is_a_mailbox_of_ours_alone() -> None:
     made = planner.plan(Entry((1, 1), Envelope("ID", 0.0, "", recipients, 1), (0, 1, 2), 0, 0))
     assert made.refused == [(0, Status("2.0.0", "undeliverable postmaster notification discarded"))]
     assert [group.indices for group in made.groups] == [(1,), (2,)]
+
+
+def filtered(content_filter: str, nexthop: str = "", flushed: bool = False) -> Plan:
+    """Of a message to people at two domains, and one whom nobody can route."""
+    recipients = (Recipient("old@x"), Recipient("v@y"), Recipient("w@fault"))
+    planner = Planner(
+        Resolver(), LIMITS.get, faults=(LookupError,), deferred_transports=("held", "relay"), filter_nexthop=nexthop
+    )
+    envelope = Envelope("ID", 0.0, "", recipients, 1, filter=content_filter)
+    return planner.plan(Entry((1, 1), envelope, (0, 1, 2), 0, 0), flushed=flushed)
+
+
+def test_a_content_filter_gets_the_whole_message() -> None:
+    made = filtered("smtp:[127.0.0.1]:10024")
+    assert shape(made) == [("smtp", "[127.0.0.1]:10024", "[127.0.0.1]:10024", (0, 1, 2))]
+    assert [r.address for r in made.groups[0].recipients] == ["old@x", "v@y", "w@fault"]
+    assert made.refused == []
+
+
+def test_a_content_filter_without_a_next_hop() -> None:
+    assert [g.nexthop for g in filtered("smtp:").groups] == ["x", "y", "fault"]
+    assert [g.nexthop for g in filtered("smtp", "filter.example").groups] == ["filter.example"]
+
+
+def test_a_content_filter_that_is_not_there_keeps_the_mail() -> None:
+    assert [status.code for _, status in filtered("lost:x").refused] == ["4.3.0"] * 3
+    assert [status.code for _, status in filtered("relay:x").refused] == ["4.3.2"] * 3
+    assert filtered("relay:x", flushed=True).refused == []

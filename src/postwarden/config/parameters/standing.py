@@ -10,6 +10,7 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
+    content_filter default_filter_nexthop receive_override_options
     allow_mail_to_commands command_execution_directory command_expansion_filter duplicate_filter_limit
     execution_directory_expansion_filter export_environment fallback_transport fallback_transport_maps
     import_environment
