@@ -1,22 +1,29 @@
 """`python -m bench [--quick] [--rows single,kept] [--only postwarden] [--stages]`"""
 
 import argparse
+import contextlib
 import shutil
 import signal
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from bench import million
+from bench import mailboxes, million
 from bench.instance import BenchError, Postfix, Postwarden, System
+from bench.mailboxes import LOCAL_ROWS, LocalRow, measure_local, users
 from bench.memory import MEMORY_ROWS, MemoryRow, measure_memory
 from bench.rows import ROWS, Result, Row, measure, missing
 from bench.stages import Stages
 
-_NAMES = (*[row.name for row in (*ROWS, *MEMORY_ROWS)], million.NAME)
+_NAMES = (*[row.name for row in (*ROWS, *LOCAL_ROWS, *MEMORY_ROWS)], million.NAME)
 POSTFIX_SESSIONS = 90
 """Postfix has a process a session, and default_process_limit lets it have 100."""
+
+
+Once = Callable[..., Result]
 
 
 def main() -> int:
@@ -41,6 +48,9 @@ def main() -> int:
         for row in ROWS:
             if row.name in chosen:
                 failed |= not _row(row, systems, directory / "run", options)
+        for local_row in LOCAL_ROWS:
+            if local_row.name in chosen:
+                failed |= not _local_row(local_row, systems, directory / "run", options)
         for memory_row in MEMORY_ROWS:
             if memory_row.name in chosen:
                 failed |= not _memory_row(memory_row, systems, directory / "run")
@@ -68,8 +78,20 @@ def _options() -> argparse.Namespace:
 
 
 def _row(row: Row, systems: list[System], directory: Path, options: argparse.Namespace) -> bool:
+    passed = _measured(row, systems, options, missing(row), partial(measure, row, directory=directory))
+    if options.stages and any(system.name == "postwarden" for system in systems):
+        _print_stages(row, directory, options.seconds)
+    return passed
+
+
+def _local_row(row: LocalRow, systems: list[System], directory: Path, options: argparse.Namespace) -> bool:
+    with users() if not mailboxes.missing() else contextlib.nullcontext():
+        return _measured(row, systems, options, mailboxes.missing(), partial(measure_local, row, directory=directory))
+
+
+def _measured(row: Row | LocalRow, systems: list[System], options: argparse.Namespace, reason: str, once: Once) -> bool:
+    """`reason`: why it can't be measured; `once` measures a round."""
     print(f"\n{row.name}: {row.title}")
-    reason = missing(row)
     if reason:
         print(f"  not measured: {reason}")
         return False
@@ -77,14 +99,12 @@ def _row(row: Row, systems: list[System], directory: Path, options: argparse.Nam
     for pair in range(options.pairs):
         for system in systems if pair % 2 == 0 else systems[::-1]:
             try:
-                results[system.name].append(measure(row, system, directory, options.seconds))
+                results[system.name].append(once(system, seconds=options.seconds))
             except BenchError as error:
                 print(f"  {system.name}: {error}")
                 return False
     for system in systems:
         _print_results(system.name, results[system.name])
-    if options.stages and any(system.name == "postwarden" for system in systems):
-        _print_stages(row, directory, options.seconds)
     return _print_ratio(row, results)
 
 
@@ -101,7 +121,7 @@ def _print_results(name: str, results: list[Result]) -> None:
     print(f"  {'':<10} rounds: {spread}  ({results[0].messages} messages in {results[0].seconds:.1f} s)")
 
 
-def _print_ratio(row: Row, results: dict[str, list[Result]]) -> bool:
+def _print_ratio(row: Row | LocalRow, results: dict[str, list[Result]]) -> bool:
     if len(results) < 2:
         return True
     ratios = [ours.rate / theirs.rate for ours, theirs in zip(results["postwarden"], results["postfix"], strict=True)]

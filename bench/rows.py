@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.instance import BenchError, Instance, Running, System, free_port
+from bench.processes import Tree
 from postwarden.testing.certificate import write_certificate
 
 NAME_SERVER = "127.53.53.53"
@@ -91,13 +93,18 @@ def measure(row: Row, system: System, directory: Path, seconds: float, queue: Pa
 def _round(row: Row, instance: Instance, sink: int, messages: int, running: Running) -> Result:
     total, roles, threads = running.tree.total(), running.tree.by_role(), running.tree.by_thread()
     took, _ = _load(row, instance, sink, messages, running)
-    spent = running.tree.total() - total
-    by_role = running.tree.by_role() - roles
-    unseen = spent - by_role.total()
-    if unseen > 0.01 * spent:
+    result = spent(running.tree, messages, took, total, roles)
+    return replace(result, threads=_each(running.tree.by_thread() - threads, messages))
+
+
+def spent(tree: Tree, messages: int, took: float, total: float, roles: Counter[str]) -> Result:
+    """What so many messages cost since `total` and `roles` were read."""
+    used = tree.total() - total
+    by_role = tree.by_role() - roles
+    unseen = used - by_role.total()
+    if unseen > 0.01 * used:
         by_role["(ended)"] += int(unseen)
-    by_thread = running.tree.by_thread() - threads
-    return Result(messages, took, spent / messages, _each(by_role, messages), _each(by_thread, messages))
+    return Result(messages, took, used / messages, _each(by_role, messages), {})
 
 
 def _each(spent: Counter[str], messages: int) -> dict[str, float]:
