@@ -39,7 +39,7 @@ def test_names_that_are_not_defined() -> None:
 
 def test_names_in_overrides_are_looked_at_with_their_line() -> None:
     (only,) = said("", "smtp inet n - n - - smtpd -o myhostname=$mx_nam -o mx_name=x\n")
-    assert only[:3] == ("warning", 2, "myhostname: $mx_nam is not defined")
+    assert only[:3] == ("warning", 1, "myhostname: $mx_nam is not defined")
 
 
 def test_a_known_ending_behind_no_transport() -> None:

@@ -48,7 +48,7 @@ def test_rows_of_a_table_are_named_by_their_line(tmp_path: Path) -> None:
 
 def test_what_an_override_names() -> None:
     found = said("", "2525 inet n - n - - smtpd -o content_filter=scan:here\n")
-    assert found == [("error", "master.cf", 6, "content_filter: master.cf has no service scan")]
+    assert found == [("error", "master.cf", 5, "content_filter: master.cf has no service scan")]
 
 
 PIPE = "drop unix - n n - - pipe\n  flags=R user=nobody-here argv=/nonexistent/drop $recipient\n"
