@@ -15,6 +15,7 @@ from postwarden.config.written import Row, Written, read_main
 
 _QUERY = "domain expansion_limit query result_format table select_field where_field additional_conditions"
 _SQL = f"{_QUERY} dbname hosts user password"
+_LATER = "idle_interval retry_interval"
 _LISTS = {
     "ldap": (
         "bind bind_dn bind_pw cache cache_expiry cache_size chase_referrals debuglevel dereference domain "
@@ -24,10 +25,10 @@ _LISTS = {
         "tls_ca_cert_file tls_cert tls_cipher_suite tls_key tls_random_file tls_require_cert version"
     ),
     "mysql": (
-        f"{_SQL} option_file option_group require_result_set tls_CAfile tls_CApath tls_cert_file tls_ciphers "
+        f"{_SQL} {_LATER} charset option_file option_group require_result_set tls_CAfile tls_CApath tls_cert_file tls_ciphers "
         "tls_key_file tls_verify_cert"
     ),
-    "pgsql": f"{_SQL} select_function",
+    "pgsql": f"{_SQL} {_LATER} encoding select_function",
     "sqlite": f"{_QUERY} dbpath",
     "memcache": (
         "backup data_size_limit domain flags key_format line_size_limit max_try memcache retry_pause timeout ttl"

@@ -112,10 +112,10 @@ def reference(value: bytes, names: Attributes) -> Search | None:
     nothing that could be asked for. Raises Unusable."""
     try:
         text = value.decode()
-    except UnicodeDecodeError:
-        return None
-    if "\0" in text:
-        return None
+    except UnicodeDecodeError as error:
+        raise Unusable("a reference that is no text") from error
+    if "\0" in text or "%00" in text:
+        raise Unusable("a reference with a NUL byte")  # where the library would end it
     match = _URL.fullmatch(text)
     if match is None:
         return Search(text, "base", ENTRY, names.all)

@@ -51,11 +51,12 @@ Answer = TypeVar("Answer")
 
 
 class _Server:
-    __slots__ = ("failed_at", "host", "probed")
+    __slots__ = ("failed_at", "fault", "host", "probed")
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.failed_at: float | None = None
+        self.fault = ""
         self.probed = False
 
 
@@ -167,8 +168,7 @@ class Servers(Generic[C]):
             client = self._connect(server.host)
         except ServerError as error:
             said.append(f"{server.host.name}: {error}")
-            with self._lock:
-                server.failed_at = self._now()
+            self._rest(server, error)
             return None
         finally:
             server.probed = False
@@ -180,7 +180,11 @@ class Servers(Generic[C]):
         said.append(f"{link.server.host.name}: {error}")
         if error.late:
             tried.add(link.server)
-            link.server.failed_at = self._now()
+            self._rest(link.server, error)
+
+    def _rest(self, server: _Server, error: ServerError) -> None:
+        with self._lock:
+            server.failed_at, server.fault = self._now(), str(error)
 
     def _keep(self, link: _Link[C]) -> None:
         link.used_at = self._now()
@@ -191,8 +195,8 @@ class Servers(Generic[C]):
         _close(link)
 
     def _resting(self) -> str:
-        names = ", ".join(server.host.name for server in self._servers)
-        return f"{names}: resting after a failure" if names else "no servers"
+        texts = [f"{server.host.name}: rests, since it failed: {server.fault}" for server in self._servers]
+        return "; ".join(texts) or "no servers"
 
     def _forget_those_of_another_process(self) -> None:
         # After a fork both would write to the same socket; closing it here would say goodbye in the other's name.
