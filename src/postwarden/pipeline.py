@@ -47,6 +47,7 @@ from postwarden.net.names import Names
 from postwarden.net.peername import PeerNames
 from postwarden.net.waiting import Waiting
 from postwarden.policy.judge import Judge
+from postwarden.policy.lists import Watch
 from postwarden.policy.outside import open_outside
 from postwarden.policy.overrides import without_checks
 from postwarden.receive.counters import Counters
@@ -75,13 +76,26 @@ Fetch = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
 class Surroundings:
     """What a process has: time, log, names, connections. The same for every stage in it."""
 
-    def __init__(self, clock: Clock, log: Log, names: Names, dial: Dial, asker: Asker | None = None) -> None:
-        """`asker`: for tables that ask somebody; without one they block."""
+    def __init__(
+        self,
+        clock: Clock,
+        log: Log,
+        names: Names,
+        dial: Dial,
+        asker: Asker | None = None,
+        *,
+        open_tables: Callable[..., Tables] = Tables.of,
+        watch: Watch | None = None,
+    ) -> None:
+        """`asker`: for tables that ask somebody; without one they block. `open_tables` and `watch` are for those who
+        explain: they see each table and each restriction asked."""
         self.clock = clock
         self.log = log
         self.names = names
         self.dial = dial
         self.asker = asker
+        self.open_tables = open_tables
+        self.watch = watch
 
 
 class Reception(Struct, frozen=True):
@@ -114,7 +128,7 @@ def receiver(
     users: "LocalUsers | None" = None,
 ) -> Reception:
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
-    tables = Tables.of(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker, files)
+    tables = around.open_tables(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker, files)
     resolver = open_resolver(settings, tables)
     addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
     profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
@@ -124,7 +138,7 @@ def receiver(
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
     for key in keys:
-        judges[key] = Judge(without_checks(settings, key), key, tables, resolver, outside)
+        judges[key] = Judge(without_checks(settings, key), key, tables, resolver, outside, watch=around.watch)
         local = locals_[key] = LocalClients(settings, key, tables)
         prepare = partial(_prepared, profiles.of(key), local)
         enabled = bool(settings.value("smtpd_peername_lookup", key))
@@ -440,14 +454,15 @@ def problems(settings: Settings) -> list[Problem]:
     profiles = Profiles(settings, tables, addressing, nobody)
     attempt(lambda: profiles.of(""))
     attempt(lambda: _submission(settings, tables, alone, nobody, profiles, waiting=nobody, users=LocalUsers()))
+    for _, service in _entrances(settings):
+        key = service.key
+        attempt(partial(profiles.of, key))
+        attempt(partial(LocalClients, settings, key, tables))
+        attempt(partial(Judge, settings, key, tables, resolver))
+        attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
     for service in settings.services:
         key = service.key
-        if service.command == "smtpd" and service.type == "inet":
-            attempt(partial(profiles.of, key))
-            attempt(partial(LocalClients, settings, key, tables))
-            attempt(partial(Judge, settings, key, tables, resolver))
-            attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
-        elif service.command in ("smtp", "lmtp") and service.type != "inet":
+        if service.command in ("smtp", "lmtp") and service.type != "inet":
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
             attempt(partial(tls_policies, settings, key, tables, nobody))

@@ -27,7 +27,7 @@ def graph(settings: Settings, address: str, *, svg: bool) -> int:
     if svg:
         sys.stdout.buffer.write(picture(root).encode())
         return 0
-    plain = not _writes_lines(sys.stdout.encoding)
+    plain = not writes_lines(sys.stdout.encoding)
     for line in drawn(root, plain=plain):
         print(line)
     return 0
@@ -55,7 +55,7 @@ def _identity() -> Identity:
     return RootIdentity(0, 0) if os.geteuid() == 0 else AsMyself()
 
 
-def _writes_lines(encoding: str) -> bool:
+def writes_lines(encoding: str) -> bool:
     try:
         "├└│─".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

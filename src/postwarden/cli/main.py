@@ -7,7 +7,7 @@ import sys
 COMMANDS = {
     "start": "service", "start-fg": "service", "stop": "service", "abort": "service", "reload": "service",
     "flush": "service", "status": "service", "check": "check", "compat": "compat",
-    "queue": "queue", "import-queue": "import_queue", "aliases": "aliases",
+    "queue": "queue", "import-queue": "import_queue", "aliases": "aliases", "explain": "explain",
     "logrotate": "logrotate", "set-permissions": "upkeep", "upgrade-configuration": "upkeep",
 }  # fmt: skip
 TOOLS = {"postmap": "postmap", "postalias": "postalias", "newaliases": "sendmail", "postconf": "postconf",
@@ -25,6 +25,7 @@ usage: postwarden [-c DIR] COMMAND
   status      is it running?
   queue       what waits: by destination, sender, reason, age; the oldest; what is next
   check       is the configuration right? Names what is not, by file and line; -j as JSON, -n without DNS
+  explain     why a session is answered as it is: --client IP --from SENDER --to RECIPIENT
   logrotate   give the log file a dated name, compress it, and write to a new one
   set-permissions        make what is missing of the directories, and mend their modes
   upgrade-configuration  the same, for packages that call it

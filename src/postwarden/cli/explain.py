@@ -1,0 +1,174 @@
+"""explain: where mail to an address goes, and why a session is answered as it is."""
+
+import asyncio
+import json
+import socket
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from postwarden.cli.aliases_tree import writes_lines
+from postwarden.cli.explaining import address
+from postwarden.cli.explaining.paint import Paint
+from postwarden.cli.explaining.session import Client, play
+from postwarden.cli.explaining.session_text import SessionText, refused
+from postwarden.config.entries import Entry
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings, load
+from postwarden.mail.decision import BUILT_IN
+from postwarden.roles.listeners import listeners
+
+USAGE = """\
+usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS
+       postwarden [-c DIR] explain [-j] [--offline] --client IP --from SENDER --to RECIPIENT ...
+           [--name HOST] [--helo NAME] [--login USER] [--tls] [--port PORT] [--message FILE]
+"""
+_VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message")
+_FLAGS = ("tls", "offline", "j")
+
+
+class Words(Struct):
+    """The command line."""
+
+    values: dict[str, list[str]]
+    flags: set[str]
+    rest: list[str]
+
+    def one(self, name: str, default: str = "") -> str:
+        return self.values.get(name, [default])[-1]
+
+
+class Misuse(Exception):
+    """The text says what is wrong with the command line."""
+
+
+def main(name: str, words: list[str]) -> int:
+    """`words[0]` is the configuration directory. Exit code 1 where mail is refused, 2 for a bad command line."""
+    try:
+        given = parse(words[1:])
+        settings = load(words[0])
+        if "client" in given.values:
+            return _session(settings, given)
+        if len(given.rest) != 1:
+            raise Misuse("what is to be explained? An address, or a client with --client")
+        return _address(settings, given)
+    except Misuse as error:
+        print(f"postwarden: explain: {error}\n{USAGE}", end="", file=sys.stderr)
+        return 2
+    except (ConfigError, OSError) as error:
+        print(f"postwarden: fatal: explain: {error}", file=sys.stderr)
+        return 1
+
+
+def parse(words: list[str]) -> Words:
+    """Raises Misuse."""
+    given = Words({}, set(), [])
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-") or word == "-":
+            given.rest.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if name in _FLAGS and not equals:
+            given.flags.add(name)
+        elif name in _VALUES:
+            if not equals:
+                value = next(rest, "\0")
+            if value == "\0":
+                raise Misuse(f"{word} needs a value")
+            given.values.setdefault(name, []).append(value)
+        else:
+            raise Misuse(f"unknown option {word}")
+    return given
+
+
+def _address(settings: Settings, given: Words) -> int:
+    answer = address.explain_address(settings, given.rest[0], offline="offline" in given.flags)
+    if "j" in given.flags:
+        print(json.dumps(address.values(answer)))
+    else:
+        for line in address.lines(answer, Paint.of_stdout(), plain=not writes_lines(sys.stdout.encoding)):
+            print(line)
+    return int(not answer.good)
+
+
+def _session(settings: Settings, given: Words) -> int:
+    client = _client(given)
+    service, local = _listener(settings, given.one("port"))
+    offline = "offline" in given.flags
+    try:
+        played = asyncio.run(play(settings, service, local, client, offline=offline))
+    except ConfigError as error:
+        changed = _with_level(settings)
+        if changed is None:
+            raise
+        print(f"no mail comes in at all: {error}")
+        print("  to change it: add compatibility_level = 3.6 to main.cf, which restricts relaying; with it:")
+        settings = changed
+        played = asyncio.run(play(settings, service, local, client, offline=offline))
+    text = SessionText(settings, client, service, Paint.of_stdout())
+    if "j" in given.flags:
+        print(json.dumps(text.values(played)))
+    else:
+        for line in text.lines(played):
+            print(line)
+    return int(bool(refused(played)))
+
+
+def _with_level(settings: Settings) -> Settings | None:
+    """With the defaults of today, where main.cf asks for those of old by saying nothing."""
+    if "compatibility_level" in settings.entries:
+        return None
+    level = Entry("3.6", BUILT_IN)
+    return replace(settings, entries={**settings.entries, "compatibility_level": level})
+
+
+def _client(given: Words) -> Client:
+    ip = given.one("client").strip("[]")
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, ip)
+        except OSError:
+            continue
+        break
+    else:
+        raise Misuse(f"{ip} is no IP address; the client's name is told with --name")
+    if "to" not in given.values or "from" not in given.values:
+        raise Misuse("--from and --to are needed; --from '' is the null sender")
+    message = given.one("message")
+    return Client(
+        ip,
+        given.one("from").strip("<>"),
+        tuple(one.strip("<>") for one in given.values["to"]),
+        given.one("name"),
+        given.one("helo"),
+        given.one("login"),
+        tls="tls" in given.flags,
+        message=_message(message) if message else None,
+    )
+
+
+def _message(file: str) -> bytes:
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return data if data.endswith(b"\r\n") or not data else data + b"\r\n"
+
+
+def _listener(settings: Settings, port: str) -> tuple[str, tuple[str, int]]:
+    """The service that listens there, and where; without a port the first that listens on 25, or at all.
+    Raises Misuse, ConfigError."""
+    found = listeners(settings)
+    if port and not port.isdecimal():
+        try:
+            port = str(socket.getservbyname(port, "tcp"))
+        except OSError:
+            raise Misuse(f"unknown port {port}") from None
+    fitting = [one for one in found if one.port == int(port or 25)]
+    if not fitting and not port:
+        fitting = found
+    if not fitting:
+        known = ", ".join(dict.fromkeys(str(one.port) for one in found)) or "no port"
+        raise Misuse(f"no smtpd service of master.cf listens on port {port}; some listen on {known}")
+    return fitting[0].service, (fitting[0].address, fitting[0].port)

@@ -1,0 +1,1 @@
+"""What `explain` asks, and how it prints the answer."""

@@ -1,0 +1,63 @@
+"""What restrictions stand on, and what to change so that they decide otherwise."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from postwarden.mail.decision import Rule
+
+_DESTINATIONS = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
+
+READS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "permit_mynetworks": ("mynetworks",),
+    "permit_sasl_authenticated": ("smtpd_sasl_auth_enable",),
+    "permit_auth_destination": _DESTINATIONS,
+    "reject_unauth_destination": _DESTINATIONS,
+    "defer_unauth_destination": _DESTINATIONS,
+    "reject_unlisted_recipient": ("local_recipient_maps", "virtual_mailbox_maps", "relay_recipient_maps",
+                                  "virtual_alias_maps"),
+    "reject_sender_login_mismatch": ("smtpd_sender_login_maps",),
+    "reject_rbl_client": (),
+})  # fmt: skip
+"""Parameters that a restriction looks at, by its name."""
+
+_NAMES = "the owner of the client's address has to give it a name in DNS that leads back to the address"
+_CURES: Mapping[str, str] = MappingProxyType({
+    "reject_unauth_destination": "{relay}",
+    "defer_unauth_destination": "{relay}",
+    "reject_unlisted_recipient": "add the recipient to the table of its class, or an alias for it",
+    "reject_unlisted_sender": "the sender's domain is ours, and nobody there has this address: add it, or correct it",
+    "local_recipient_maps": "add the user or an alias; local_recipient_maps names who exists",
+    "virtual_mailbox_maps": "add the address to a table of virtual_mailbox_maps",
+    "virtual_alias_domains": "add the address to a table of virtual_alias_maps",
+    "relay_recipient_maps": "add the address to a table of relay_recipient_maps",
+    "reject_non_fqdn_sender": "the client has to give a sender with a full domain",
+    "reject_non_fqdn_recipient": "the client has to give a recipient with a full domain",
+    "reject_non_fqdn_helo_hostname": "the client has to say its full name in HELO",
+    "reject_invalid_helo_hostname": "the client has to say a host name in HELO",
+    "reject_unknown_helo_hostname": "the name that the client says in HELO has to be in DNS",
+    "reject_unknown_client_hostname": _NAMES,
+    "reject_unknown_reverse_client_hostname": "the owner of the client's address has to give it a name in DNS (PTR)",
+    "reject_unknown_sender_domain": "the sender's domain has to have an MX or address record in DNS",
+    "reject_unknown_recipient_domain": "the recipient's domain has to have an MX or address record in DNS",
+    "reject_sender_login_mismatch": "the client has to log in as an owner of the sender address"
+                                    " (smtpd_sender_login_maps)",
+    "reject_plaintext_session": "the client has to use STARTTLS",
+    "reject_unauth_pipelining": "the client must wait for the replies",
+    "reject_rbl_client": "the client's operator has to get it off the list, or exempt it before this restriction",
+})  # fmt: skip
+
+
+def cure(rule: Rule, client: str, networks: str, domain: str) -> str:
+    """What to change where `rule` has refused. `networks`: where mynetworks is written."""
+    name = rule.name
+    if name.startswith(("reject_rbl", "reject_rhsbl")):
+        name = "reject_rbl_client"
+    text = _CURES.get(name, "change the list that names it")
+    if name.startswith("check_"):
+        text = "change the entry in the table that decided"
+    elif text == "{relay}":
+        text = (
+            f"if {client} may send anywhere, add it to mynetworks ({networks}) or let its user log in; if mail for"
+            f" {domain} is to come in here, add {domain} to relay_domains or mydestination"
+        )
+    return f"{text}; the restriction stands at {rule.origin}" if rule.origin.file else text

@@ -1,0 +1,214 @@
+"""A session of SMTP that is only played: the listener's own policy and content answer it, and nothing is kept."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from postwarden import pipeline
+from postwarden.cli.explaining.visitor import Forgetful, Told, Visitor
+from postwarden.config.settings import Settings
+from postwarden.explain.witness import Look, WitnessedTables
+from postwarden.mail.decision import Decision, Fact, Pending, Rule
+from postwarden.mail.envelope import Envelope
+from postwarden.mail.events import Event
+from postwarden.net.clock import LoopClock
+from postwarden.net.dial import SocketDial
+from postwarden.net.names import Names, open_names
+from postwarden.net.waiting import LoopWaiting
+from postwarden.policy.question import Marks, Question, Restriction
+from postwarden.receive.counters import Counters
+from postwarden.receive.session import Session
+from postwarden.tables.opening import Tables
+from postwarden.tables.table import TableError
+
+PATIENCE = 60.0
+"""Seconds for the answer to one command."""
+
+
+class Client(Struct, frozen=True):
+    """Who is to be played."""
+
+    address: str
+    sender: str
+    recipients: tuple[str, ...]
+    name: str = ""
+    """Its verified name; empty: DNS is asked."""
+    helo: str = ""
+    login: str = ""
+    tls: bool = False
+    message: bytes | None = None
+    """Head and body with CRLF; None: the session ends after RCPT."""
+
+
+class Asked(Struct, frozen=True):
+    """One restriction that was asked."""
+
+    stage: str
+    list: str
+    """The parameter that names it; empty: what is asked without being named."""
+    rule: Rule
+    decision: Decision | None
+    """None: it had nothing to say."""
+    looks: tuple[Look, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    """What DNS said."""
+    fault: str = ""
+    """Why it could not decide."""
+
+
+class Exchange(Struct, frozen=True):
+    """A command, its reply, and what was asked for it."""
+
+    command: str
+    reply: str
+    asked: tuple[Asked, ...] = ()
+
+    @property
+    def code(self) -> int:
+        return int(self.reply[:3]) if self.reply[:3].isdecimal() else 0
+
+
+class Played(Struct, frozen=True):
+    exchanges: tuple[Exchange, ...]
+    client_name: str
+    log: tuple[str, ...]
+    """The lines that the log would have."""
+    envelope: Envelope | None = None
+    """As it would be stored; None: it was refused, or there was no message."""
+
+
+class _Witness:
+    """Notes each restriction. A decision that lacked a fact is made again from the start: the last time counts."""
+
+    def __init__(self, looks: Callable[[], list[Look]], facts: list[Fact]) -> None:
+        self._looks = looks
+        self._facts = facts
+        self._by_marks: dict[int, tuple[Marks, list[Asked]]] = {}
+
+    def watch(self, parameter: str, rule: Rule, compiled: Restriction) -> Restriction:
+        def restriction(question: Question) -> Decision | None:
+            self._looks()
+            before = len(self._facts)
+            decision: Decision | None = None
+            fault = ""
+            try:
+                decision = compiled(question)
+            except Pending:
+                self._begin(question.marks)
+                raise
+            except TableError as error:
+                fault = str(error)
+                raise
+            finally:
+                _, asked = self._by_marks.setdefault(id(question.marks), (question.marks, []))
+                facts = tuple(self._facts[before:])
+                asked.append(Asked(question.marks.stage, parameter, rule, decision, tuple(self._looks()), facts, fault))
+            return decision
+
+        return restriction
+
+    def _begin(self, marks: Marks) -> None:
+        self._by_marks.pop(id(marks), None)
+
+    def taken(self) -> tuple[Asked, ...]:
+        """What was asked since this was called last."""
+        taken = tuple(asked for _, all_ in self._by_marks.values() for asked in all_)
+        self._by_marks.clear()
+        return taken
+
+
+class _Heard:
+    """A log that is kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def emit(self, program: str, event: Event, name: str = "") -> None:
+        self.lines.append(f"{name or 'postfix'}/{program}: {event}")
+
+
+async def play(settings: Settings, key: str, local: tuple[str, int], client: Client, *, offline: bool) -> Played:
+    """With the smtpd service `key`, which listens at `local`. `offline`: nobody on the network is asked.
+    Raises ConfigError."""
+    return await _Play(settings, key, client, offline=offline).run(local)
+
+
+class _Play:
+    def __init__(self, settings: Settings, key: str, client: Client, *, offline: bool) -> None:
+        loop = asyncio.get_running_loop()
+        clock = LoopClock(loop)
+        self._client = client
+        self._log = _Heard()
+        self._facts: list[Fact] = []
+        self._tables: WitnessedTables | None = None
+        self._witness = _Witness(self._looks, self._facts)
+        self._store = Forgetful(loop.call_soon)
+        self._names = None if offline else open_names(
+            loop, clock, tuple(settings.text("postwarden_dns_servers").split())
+        )  # fmt: skip
+        dns, native = (self._names.dns, self._names.native) if self._names is not None else (None, None)
+        told = Names(
+            Told(dns, self._facts, client.address, client.name), Told(native, self._facts, client.address, client.name)
+        )
+        around = pipeline.Surroundings(
+            clock, self._log, told, SocketDial(loop), open_tables=self._open, watch=self._witness.watch
+        )
+        built = pipeline.receiver(
+            settings, around, self._store, keys=(key,), waiting=LoopWaiting(loop), counters=Counters.create(), files={}
+        )
+        self._session = Session(built.services[key])
+
+    def _open(self, settings: Settings, *rest: object) -> Tables:
+        self._tables = WitnessedTables.of(settings)
+        return self._tables
+
+    def _looks(self) -> list[Look]:
+        return [] if self._tables is None else self._tables.taken()
+
+    async def run(self, local: tuple[str, int]) -> Played:
+        client = self._client
+        visitor = Visitor(self._session, (client.address, 40000), local, tls=client.tls)
+        exchanges = [await self._exchange(visitor, "(connect)", visitor.connect)]
+        name = self._session.facts.client.name
+        for command in self._commands():
+            if visitor.gone or (exchanges[-1].code >= 400 and command.startswith("DATA")):
+                break
+            exchanges.append(await self._exchange(visitor, command, lambda: visitor.say(f"{command}\r\n".encode())))  # noqa: B023
+            if command.startswith("EHLO") and client.login:
+                self._log_in(client.login)
+        if client.message is not None and exchanges[-1].code == 354:
+            data = client.message.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+            exchanges.append(await self._exchange(visitor, "(message)", lambda: visitor.say(data)))
+        visitor.leave()
+        if self._names is not None:
+            self._names.close()
+        stored = self._store.envelopes
+        return Played(tuple(exchanges), name, tuple(self._log.lines), stored[0] if stored else None)
+
+    def _commands(self) -> Sequence[str]:
+        client = self._client
+        helo = client.helo or client.name or f"[{'IPv6:' if ':' in client.address else ''}{client.address}]"
+        commands = [f"EHLO {helo}", f"MAIL FROM:<{client.sender}>"]
+        commands += [f"RCPT TO:<{recipient}>" for recipient in client.recipients]
+        return [*commands, "DATA"] if client.message is not None else commands
+
+    def _log_in(self, login: str) -> None:
+        facts = self._session.facts
+        self._session.replace_facts(replace(facts, client=replace(facts.client, login=login)))
+
+    async def _exchange(self, visitor: Visitor, command: str, act: Callable[[], None]) -> Exchange:
+        act()
+        async with asyncio.timeout(PATIENCE):
+            while not (complete(visitor.heard) or visitor.gone):
+                await visitor.spoke.wait()
+                visitor.spoke.clear()
+        heard, visitor.heard = visitor.heard, b""
+        return Exchange(command, heard.decode("utf-8", "replace").replace("\r\n", "\n").strip(), self._witness.taken())
+
+
+def complete(heard: bytes) -> bool:
+    """The last line of a reply is there (RFC 5321 4.2.1)."""
+    lines = heard.split(b"\r\n")
+    return heard.endswith(b"\r\n") and lines[-2][3:4] != b"-"

@@ -1,0 +1,155 @@
+"""A session that was played, as text for people and as values for programs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from postwarden.cli.explaining.advice import READS, cure
+from postwarden.cli.explaining.paint import Paint
+from postwarden.cli.explaining.session import Asked, Client, Exchange, Played
+from postwarden.config.parameters import find
+from postwarden.config.settings import Settings
+from postwarden.mail.decision import Decision, Verdict
+
+_REFUSING = (Verdict.REJECT, Verdict.DEFER)
+
+
+def deciding(exchange: Exchange) -> Asked | None:
+    """Who gave the reply of a refused command: the last that refused."""
+    found = [asked for asked in exchange.asked if asked.fault or _refuses(asked.decision)]
+    return found[-1] if found else None
+
+
+def _refuses(decision: Decision | None) -> bool:
+    return decision is not None and decision.verdict in _REFUSING
+
+
+def refused(played: Played) -> list[Exchange]:
+    """Exchanges that end with a refusal."""
+    return [exchange for exchange in played.exchanges if exchange.code >= 400]
+
+
+class SessionText:
+    def __init__(self, settings: Settings, client: Client, service: str, paint: Paint) -> None:
+        self._settings = settings
+        self._client = client
+        self._service = service
+        self._paint = paint
+
+    def lines(self, played: Played) -> Iterator[str]:
+        paint = self._paint
+        for exchange in refused(played):
+            yield paint.bad(f"{exchange.command} is refused: {exchange.reply}")
+            yield from self._why(exchange)
+        if not refused(played):
+            end = "accepted" if played.envelope is not None or self._client.message is None else "accepted, and kept"
+            yield paint.good(f"{end}: {played.exchanges[-1].reply}")
+            if played.envelope is not None:
+                yield f"  to be delivered to {', '.join(one.address for one in played.envelope.recipients)}"
+        name, address = played.client_name, self._client.address
+        yield ""
+        found = self._settings.find_service(self._service)
+        where = f" ({found.origin})" if found is not None else ""
+        yield f"client {name}[{address}], service {self._service}{where}"
+        for exchange in played.exchanges:
+            yield from self._exchange(exchange)
+
+    def _why(self, exchange: Exchange) -> Iterator[str]:
+        asked = deciding(exchange)
+        if asked is None:
+            yield "  no restriction decided that: it is the protocol, a limit, or an address that nobody has"
+            return
+        origin = str(asked.rule.origin)
+        yield f"  by {_named(asked)} of {asked.list}, {_at(origin)}"
+        if asked.fault:
+            yield f"  {asked.fault}; until that is mended, mail that needs it is put off"
+            return
+        domain = (self._client.recipients or ("",))[0].rpartition("@")[2]
+        networks = _at(str(self._settings.origin("mynetworks", self._service)))
+        yield f"  to change it: {cure(asked.rule, self._client.address, networks, domain)}"
+        for line in (*self._missed(exchange, asked), *self._facts(asked)):
+            yield f"  {line}"
+
+    def _missed(self, exchange: Exchange, decider: Asked) -> Iterator[str]:
+        """What before it would have let the client in, and did not."""
+        for asked in exchange.asked:
+            if asked is decider:
+                return
+            if asked.list == decider.list and asked.decision is None and asked.rule.name.startswith("permit"):
+                for line in self._facts(asked):
+                    yield f"{asked.rule.name} did not fit: {line}"
+
+    def _facts(self, asked: Asked) -> Iterator[str]:
+        for name in READS.get(asked.rule.name, ()):
+            if find(name) is not None and (self._settings.text(name) or self._settings.entry(name, self._service)):
+                value = self._settings.text(name, self._service)
+                yield f"{name} = {value} ({_at(str(self._settings.origin(name, self._service)))})"
+        for look in asked.looks:
+            if look.found is not None:
+                where = f" ({look.found.origin})" if look.found.origin is not None else ""
+                yield f"{look.table} has {look.key}: {look.found.value}{where}"
+        for fact in asked.facts:
+            yield f"{fact.subject} {fact.key}: {fact.answer}"
+        for fact in asked.decision.facts if asked.decision is not None else ():
+            yield f"{fact.subject} {fact.key}: {fact.answer}".rstrip(": ")
+
+    def _exchange(self, exchange: Exchange) -> Iterator[str]:
+        paint = self._paint
+        first, *rest = exchange.reply.split("\n")
+        yield f"  {paint.strong(exchange.command)}"
+        decider = deciding(exchange) if exchange.code >= 400 else None
+        parameter = ""
+        for asked in exchange.asked:
+            if asked.list != parameter:
+                parameter = asked.list
+                yield f"      {parameter}"
+            mark = "=>" if asked is decider else "  "
+            line = f"      {mark} {_named(asked):40} {_verdict(asked):8} {asked.rule.origin}"
+            yield paint.bad(line) if asked is decider else line
+            for fact in self._facts(asked) if asked is not decider else ():
+                yield paint.faint(f"             {fact}")
+        said = first if not rest else f"{first} ... {rest[-1]}"
+        yield f"    {paint.bad(said) if exchange.code >= 400 else said}"
+
+    def values(self, played: Played) -> dict[str, Any]:
+        """For -j."""
+        return {
+            "service": self._service,
+            "client": {"name": played.client_name, "address": self._client.address},
+            "accepted": not refused(played),
+            "exchanges": [self._values(exchange) for exchange in played.exchanges],
+            "recipients": [one.address for one in played.envelope.recipients] if played.envelope is not None else None,
+            "log": list(played.log),
+        }
+
+    def _values(self, exchange: Exchange) -> dict[str, Any]:
+        decider = deciding(exchange) if exchange.code >= 400 else None
+        return {
+            "command": exchange.command,
+            "reply": exchange.reply,
+            "asked": [
+                {
+                    "stage": asked.stage,
+                    "list": asked.list,
+                    "restriction": _named(asked),
+                    "origin": str(asked.rule.origin),
+                    "verdict": _verdict(asked),
+                    "decided": asked is decider,
+                    "facts": list(self._facts(asked)),
+                }
+                for asked in exchange.asked
+            ],
+        }
+
+
+def _named(asked: Asked) -> str:
+    return f"{asked.rule.name} {asked.rule.argument}".strip()
+
+
+def _verdict(asked: Asked) -> str:
+    if asked.fault:
+        return "fault"
+    return "-" if asked.decision is None else asked.decision.verdict.value
+
+
+def _at(origin: str) -> str:
+    return "its default" if origin == "default" else origin

@@ -1,0 +1,78 @@
+"""The end of a way: what the transport of master.cf makes of a next hop."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Service, Settings
+from postwarden.deliver.smtp.security import Security
+from postwarden.deliver.smtp.tls import tls_policies
+from postwarden.explain.route import Fate, Reason, Way
+from postwarden.mail.host import Host
+from postwarden.mail.status import Status
+from postwarden.routing.destination import split_nexthop
+from postwarden.tables.opening import Tables
+
+Hosts = tuple[Host, ...]
+Lookup = Callable[[Service, str], Hosts | Status]
+"""A transport and a next hop; the hosts in the order in which they are tried, or why there are none."""
+
+_PROTECTION: Mapping[str, str] = MappingProxyType({
+    "none": "in clear text: TLS is not used",
+    "may": "encrypted where the server offers it, else in clear text; whose certificate it has does not matter",
+    "encrypt": "encrypted or not at all; whose certificate it has does not matter",
+    "fingerprint": "encrypted, to a server with a certificate that is pinned, or not at all",
+    "verify": "encrypted, to a server with a certificate for its name, or not at all",
+    "secure": "encrypted, to a server with a certificate for the domain, or not at all",
+    "invalid": "not at all: what is written about TLS makes no sense",
+})  # fmt: skip
+
+
+class Ways:
+    """Asks what a transport would do; without `lookup` nobody on the network is asked."""
+
+    def __init__(self, settings: Settings, tables: Tables, lookup: Lookup | None) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._lookup = lookup
+
+    def __call__(self, key: str, nexthop: str, recipient: str) -> Way:
+        service = self._settings.find_service(key)
+        assert service is not None
+        if service.command in ("smtp", "lmtp"):
+            return self._remote(service, nexthop)
+        if service.command == "pipe":
+            return Way(Fate("delivered", Reason(f"by the program of {service.name}", service.origin)))
+        return Way(Fate("delivered", Reason(f"on this machine, by {service.command}", service.origin)))
+
+    def _remote(self, service: Service, nexthop: str) -> Way:
+        goes = Fate("sent", Reason(f"to {nexthop}"))
+        if self._lookup is None:
+            return Way(goes, (), self._protection(service, nexthop, _unknown(service, nexthop)))
+        hosts = self._lookup(service, nexthop)
+        if isinstance(hosts, Status):
+            word = "deferred" if hosts.code[0] == "4" else "bounced"
+            return Way(Fate(word, Reason(f"{hosts.text} ({hosts.code})"), "correct the domain or the next hop"))
+        tls = self._protection(service, nexthop, hosts[0])
+        return Way(goes, tuple(host.path or f"{host.name}[{host.address}]:{host.port}" for host in hosts), tls)
+
+    def _protection(self, service: Service, nexthop: str, host: Host) -> Reason:
+        name = f"{service.command}_tls_security_level"
+        origin = self._settings.origin(name, service.key)
+        found: list[Security | Status] = []
+        faults: list[str] = []
+        try:
+            tls_policies(self._settings, service.key, self._tables, faults.append).find(nexthop, host, found.append)
+        except ConfigError as error:
+            return Reason(f"not at all: {error.text}", error.origin)
+        security = found[0]
+        if isinstance(security, Status):
+            return Reason(f"not at all: {security.text}: {'; '.join(faults)}", origin)
+        return Reason(f"{security.level}: {_PROTECTION[security.level]}", origin)
+
+
+def _unknown(service: Service, nexthop: str) -> Host:
+    """In place of a host that nobody was asked for."""
+    site = split_nexthop(nexthop)[0] if split_nexthop(nexthop) else nexthop
+    name = site.strip("[]").partition("]")[0]
+    return Host(name, "", 0, domain=name, path=nexthop[5:] if nexthop.startswith("unix:") else "")

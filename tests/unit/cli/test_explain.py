@@ -1,0 +1,179 @@
+"""explain, as somebody calls it; without the network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postwarden.cli import explain
+
+READER = Path(__file__).parent / "checking" / "reader-main.cf"
+MASTER_CF = """\
+smtp inet n - n - - smtpd
+587 inet n - n - - smtpd
+  -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+local unix - n n - - local
+virtual unix - n n - - virtual
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+"""
+
+
+class Asker:
+    def __init__(self, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.etc = etc
+        self._capsys = capsys
+        (etc / "master.cf").write_text(MASTER_CF)
+
+    def configure(self, text: str) -> None:
+        (self.etc / "main.cf").write_text(text)
+
+    def line(self, text: str) -> int:
+        return (self.etc / "main.cf").read_text().splitlines().index(text) + 1
+
+    def ask(self, *words: str) -> tuple[int, list[str]]:
+        code = explain.main("explain", [str(self.etc), "--offline", *words])
+        said = self._capsys.readouterr()
+        assert said.err == ""
+        return code, said.out.splitlines()
+
+    def values(self, *words: str) -> dict[str, Any]:
+        _, out = self.ask("-j", *words)
+        (line,) = out
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@pytest.fixture
+def asker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Asker:
+    asker = Asker(tmp_path, capsys)
+    asker.configure("compatibility_level = 3.6\nmyhostname = mx.here.example\nmydestination = here.example\n"
+                    "local_recipient_maps = inline:{ann=x}\nalias_maps =\nmynetworks = 127.0.0.0/8\n"
+                    "relay_domains = relay.example\nrelayhost = [mx.provider.example]\n")  # fmt: skip
+    return asker
+
+
+def test_an_address_that_can_not_be_sent_to_names_the_setting_and_its_line(asker: Asker) -> None:
+    asker.configure(READER.read_text())
+    code, said = asker.ask("someone@gmail.com")
+    assert code == 1
+    at = f"{asker.etc}/main.cf:{asker.line('default_transport = error')}"
+    assert said[0].startswith("someone@gmail.com: bounced: default_transport = error sends it back: 5.0.0")
+    assert said[0].endswith(f"({at})")
+    assert said[1] == "  to change it: change default_transport; its default is smtp"
+
+
+def test_a_session_that_is_refused_names_what_would_have_let_it_in(asker: Asker) -> None:
+    asker.configure(READER.read_text())
+    code, said = asker.ask("--client", "127.0.0.1", "--name", "localhost", "--from", "me@localhost",
+                           "--to", "someone@gmail.com")  # fmt: skip
+    assert code == 1
+    first = "\n".join(said[:5])
+    networks = asker.line("mynetworks = [::ffff:]/104 [::1]/128,")
+    assert "compatibility_level = 3.6" in first
+    assert "454 4.7.1 <someone@gmail.com>: Relay access denied" in first
+    assert f"add it to mynetworks ({asker.etc}/main.cf:{networks})" in first
+
+
+def test_the_way_of_an_address(asker: Asker) -> None:
+    found = asker.values("bob@far.example")
+    assert found["delivered"]
+    (route,) = found["routes"]
+    assert (route["class"], route["transport"], route["nexthop"]) == ("default", "smtp", "[mx.provider.example]")
+    assert route["tls"]["text"].startswith("none: in clear text")
+    assert route["fate"]["word"] == "sent"
+
+
+def test_an_address_that_nobody_has(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text() + "virtual_alias_domains = v.example\n"
+                    "virtual_alias_maps = inline:{a@v.example=b@far.example}\n")  # fmt: skip
+    code, said = asker.ask("nobody@v.example")
+    assert code == 1
+    assert said[0].startswith("nobody@v.example: bounced: virtual_alias_maps does not have it")
+    found = asker.values("a@v.example")
+    assert [route["recipient"] for route in found["routes"]] == ["b@far.example"]
+    assert found["tree"]["becomes"][0]["by"] == "virtual_alias_maps"
+
+
+def test_a_transport_of_a_table_is_found_in_its_source(asker: Asker) -> None:
+    table = asker.etc / "transport"
+    table.write_text("# where to\nfar.example error:5.1.2 closed\n")
+    asker.configure((asker.etc / "main.cf").read_text() + f"transport_maps = hash:{table}\n")
+    _, said = asker.ask("bob@far.example")
+    assert said[0].endswith(f"transport_maps sends it back: 5.1.2 (closed): hash:{table} has far.example ({table}:2)")
+
+
+def test_a_transport_that_is_not_there(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text() + "default_transport = fax\n")
+    code, said = asker.ask("bob@far.example")
+    assert code == 1
+    assert "no transport fax in master.cf: mail waits" in said[0]
+
+
+def test_a_table_that_can_not_answer_is_part_of_the_answer(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text() + "transport_maps = fail:broken\n")
+    code, said = asker.ask("bob@far.example")
+    assert code == 1
+    assert any("fail:broken" in line for line in said)
+
+
+def test_a_session_of_its_own_listener(asker: Asker) -> None:
+    who = ("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example", "--to", "ann@here.example")
+    found = asker.values(*who)
+    assert found["accepted"], found
+    assert found["service"] == "smtp/inet"
+    found = asker.values("--port", "587", *who)
+    assert not found["accepted"]
+    (refused,) = [e for e in found["exchanges"] if e["reply"].startswith("5")]
+    (decided,) = [asked for asked in refused["asked"] if asked["decided"]]
+    assert (decided["restriction"], decided["list"]) == ("reject", "smtpd_client_restrictions")
+    assert decided["origin"] == f"{asker.etc}/master.cf:3"
+
+
+def test_a_login_lets_in(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text() + "smtpd_sasl_auth_enable = yes\n")
+    who = ("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example", "--to", "bob@far.example")
+    assert not asker.values(*who)["accepted"]
+    assert asker.values("--login", "ann", *who)["accepted"]
+
+
+def test_a_message_shows_who_would_get_it(asker: Asker, tmp_path: Path) -> None:
+    letter = tmp_path / "letter"
+    letter.write_text("Subject: x\n\n.dot\n")
+    asker.configure((asker.etc / "main.cf").read_text() + "virtual_alias_maps = inline:{ann@here.example=bob}\n")
+    found = asker.values("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example",
+                         "--to", "ann@here.example", "--message", str(letter))  # fmt: skip
+    assert found["recipients"] == ["bob@mx.here.example"]
+    assert found["exchanges"][-1]["reply"].startswith("250")
+
+
+def test_a_table_that_decided_is_shown_with_its_line(asker: Asker) -> None:
+    access = asker.etc / "access"
+    access.write_text("# not these\n192.0.2.0/24 REJECT go away\n")
+    asker.configure((asker.etc / "main.cf").read_text()
+                    + f"smtpd_client_restrictions = check_client_access cidr:{access}\n")  # fmt: skip
+    _, said = asker.ask("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example",
+                        "--to", "ann@here.example")  # fmt: skip
+    assert "go away" in said[0]
+    assert any(f"cidr:{access} has 192.0.2.9: REJECT go away ({access}:2)" in line for line in said[:5])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "what is to be explained?"),
+        (["a@b.example", "c@d.example"], "what is to be explained?"),
+        (["--client", "1.2.3"], "1.2.3 is no IP address"),
+        (["--client", "192.0.2.1"], "--from and --to are needed"),
+        (["--client", "192.0.2.1", "--from", "", "--to", "x", "--port", "26"], "listens on port 26; some listen on 25"),
+        (["--client"], "--client needs a value"),
+        (["--frob"], "unknown option --frob"),
+    ],
+)
+def test_a_bad_command_line(asker: Asker, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    assert explain.main("explain", [str(asker.etc), *words]) == 2
+    assert said in capsys.readouterr().err
