@@ -1,0 +1,140 @@
+"""The files of the store. Each writer has its own, appends to it and begins another when it is large; the courier
+removes the oldest, so that the whole stays within its bounds.
+
+A record is its size (four bytes, big endian) and its msgpack. A file may end within a record: a crash cuts it off.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from postwarden.trace.records import Record
+
+FILE_SIZE = 8 << 20
+_NAME = re.compile(r"([0-9]{13})-([a-z]+[0-9]*)\.trace")
+_LARGEST = 1 << 20
+"""Bytes of a record; a size beyond it is damage."""
+_PAUSE = 60.0
+
+
+def directory(spool: str) -> str:
+    return os.path.join(spool, "trace")
+
+
+class Writer:
+    """Records of one process. Nothing here ever stops mail: what can't be written is dropped, and `warn` says so."""
+
+    def __init__(self, path: str, name: str, now: Callable[[], float], warn: Callable[[str], None]) -> None:
+        """`path`: the directory; `name`: lower case letters, then digits, as in `receiver1`."""
+        self._path = path
+        self._name = name
+        self._now = now
+        self._warn = warn
+        self._encoder = msgspec.msgpack.Encoder()
+        self._records: list[Record] = []
+        self._fd = -1
+        self._size = 0
+        self._quiet_until = 0.0
+
+    def add(self, record: Record) -> None:
+        """Keep it; `flush` writes."""
+        self._records.append(record)
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._records)
+
+    def flush(self) -> None:
+        records, self._records = self._records, []
+        if not records:
+            return
+        out = bytearray()
+        for record in records:
+            data = self._encoder.encode(record)
+            if len(data) <= _LARGEST:
+                out += len(data).to_bytes(4) + data
+        try:
+            self._write(bytes(out))
+        except OSError as error:
+            self._close()
+            now = self._now()
+            if now >= self._quiet_until:
+                self._quiet_until = now + _PAUSE
+                self._warn(f"decisions can't be recorded: {error.strerror}: {error.filename or self._path}")
+
+    def close(self) -> None:
+        self.flush()
+        self._close()
+
+    def _write(self, data: bytes) -> None:
+        if self._fd < 0 or self._size >= FILE_SIZE:
+            self._begin()
+        written = os.write(self._fd, data)
+        self._size += written
+        if written < len(data):
+            # Half a record is the end of a file.
+            self._close()
+
+    def _begin(self) -> None:
+        self._close()
+        os.makedirs(self._path, 0o750, exist_ok=True)
+        name = f"{int(self._now() * 1000):013d}-{self._name}.trace"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(os.path.join(self._path, name), flags, 0o640)
+        self._size = os.fstat(self._fd).st_size
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read(path: str, wanted: Callable[[bytes], bool] = lambda data: True) -> Iterator[Record]:
+    """All records, file by file, the oldest first. `wanted` sees the encoded record: what it does not want is not
+    decoded. Damage ends a file; a file that goes away meanwhile is passed over. Raises OSError for a directory that
+    can't be read."""
+    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)
+    for name in _names(path):
+        try:
+            with open(os.path.join(path, name), "rb") as stream:
+                data = stream.read()
+        except FileNotFoundError:
+            continue
+        at = 0
+        while at + 4 <= len(data):
+            size = int.from_bytes(data[at : at + 4])
+            part = data[at + 4 : at + 4 + size]
+            if not 0 < size <= _LARGEST or len(part) < size:
+                break
+            at += 4 + size
+            if wanted(part):
+                try:
+                    yield decoder.decode(part)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    break
+
+
+def sweep(path: str, now: float, *, seconds: float, size: int) -> None:
+    """Remove what is older than `seconds`, and of the rest the oldest beyond `size` bytes."""
+    kept = 0
+    for name in reversed(_names(path)):
+        file = os.path.join(path, name)
+        try:
+            state = os.stat(file)
+        except OSError:
+            continue
+        kept += state.st_size
+        if kept > size or state.st_mtime < now - seconds:
+            with contextlib.suppress(OSError):
+                os.unlink(file)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(path) if _NAME.fullmatch(name))
+    except FileNotFoundError:
+        return []
