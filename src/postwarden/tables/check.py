@@ -86,7 +86,8 @@ def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool)
     yield from warnings(table)
     for leaf in leaves(table):
         if isinstance(leaf, SourceTable) and leaf.fault:
-            yield Problem(origin, "warning", f"parameter {name}: {leaf.fault}: what needs it will be put off")
+            put_off = ": what needs it will be put off" if works else ""
+            yield Problem(origin, "warning", f"parameter {name}: {leaf.fault}{put_off}")
         if isinstance(leaf, UnusableTable):
             yield Problem(origin, "warning", f"parameter {name}: {leaf.why}: what needs it will be put off")
         if isinstance(leaf, CompiledTable) and leaf.outdated():

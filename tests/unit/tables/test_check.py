@@ -51,7 +51,7 @@ def test_duplicates_and_old_indexes_are_warnings(tmp_path: Path) -> None:
 
 
 def test_overrides_of_a_service_are_looked_at(tmp_path: Path) -> None:
-    (tmp_path / "master.cf").write_text("smtp inet n - n - - smtpd\n  -o virtual_alias_maps=frob:x\n")
+    (tmp_path / "master.cf").write_text("smtp inet n - n - - smtpd -o virtual_alias_maps=frob:x\n")
     (only,) = said(tmp_path, "")
     assert only.startswith("error: master.cf:1: parameter virtual_alias_maps")
 

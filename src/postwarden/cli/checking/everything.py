@@ -5,17 +5,8 @@ from collections.abc import Iterator
 
 from postwarden import pipeline
 from postwarden.cli.checking import (
-    certificates,
-    domains,
-    files,
-    hosts,
-    names,
-    ports,
-    sending,
-    tables,
-    transports,
-    trust,
-)
+    certificates, domains, files, hosts, names, ports, relaying, sending, tables, transports, trust,
+)  # fmt: skip
 from postwarden.cli.checking.advice import advised
 from postwarden.cli.checking.findings import Finding, ordered, warning
 from postwarden.cli.unsent import unsent
@@ -32,7 +23,7 @@ def check(settings: Settings, *, ask: bool = True) -> list[Finding]:
 
 def _all(settings: Settings, *, ask: bool) -> Iterator[Finding]:
     yield from _read(settings)
-    for look in (names, sending, trust, domains, tables, transports, certificates, files, ports):
+    for look in (names, sending, trust, relaying, domains, tables, transports, certificates, files, ports):
         try:
             yield from look.findings(settings)
         except ConfigError:

@@ -1,15 +1,11 @@
-"""Who may relay: networks that are too wide, strangers who look like friends, lists that let forged names through."""
+"""mynetworks: networks that are too wide, strangers who look like friends, friends who do not."""
 
 import ipaddress
 import os
-import re
 from collections.abc import Iterator
-from itertools import pairwise
 
-from postwarden.cli.checking.advice import advised
 from postwarden.cli.checking.findings import Finding, error, note, warning
-from postwarden.cli.checking.rows import elements, is_table, items, rows, type_of
-from postwarden.config.errors import Problem
+from postwarden.cli.checking.rows import elements, is_table, items, type_of
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Origin
 from postwarden.tables.network import Network, NetworkError, address_bits
@@ -18,11 +14,6 @@ Net = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _WIDE = {4: 16, 6: 32}
 """Shortest prefix of public addresses that one site may well own."""
-CLOSING = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit")
-"""What keeps strangers from relaying, unless `permit` comes before it or warn_if_reject right before."""
-_LISTS = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
-_FORGED = frozenset(("check_sender_access", "check_helo_access"))
-_PERMITS = re.compile(r"(?:ok|permit|relay|[0-9]+)(?:\s.*)?", re.IGNORECASE | re.DOTALL)
 _BRIDGES = ("docker", "br-", "podman", "cni", "lxcbr", "lxdbr", "virbr", "nerdctl")
 _CONTAINER = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 
@@ -33,15 +24,6 @@ def findings(settings: Settings, root: str = "/") -> Iterator[Finding]:
     for service in ("", *(s.key for s in settings.services if s.command == "smtpd" and s.type != "unix")):
         if not service or settings.find_override("mynetworks", service):
             yield from _networks(settings, service, bridges)
-        if service:
-            yield from _lists(settings, service)
-    if settings.text("soft_bounce") == "yes" and settings.entry("soft_bounce"):
-        yield note(
-            settings.origin("soft_bounce"),
-            what="soft_bounce = yes",
-            why="nothing is refused or returned for good: senders and spammers try for days",
-            cure="remove it after the test that it is meant for",
-        )
 
 
 def _networks(settings: Settings, service: str, bridges: tuple[tuple[str, str], ...]) -> Iterator[Finding]:
@@ -104,10 +86,15 @@ def _looks_like_one(element: str) -> bool:
     return element.startswith("[") or "/" in element or address_bits(element) is not None
 
 
+def foreign(net: Net) -> bool:
+    """It holds addresses of many others."""
+    return net.prefixlen < _WIDE[net.version] and not (net.is_private or net.is_loopback or net.is_link_local)
+
+
 def _wide(element: str, net: Net, origin: Origin) -> Iterator[Finding]:
     if net.prefixlen == 0:
         yield _everybody(origin, element)
-    elif not (net.is_private or net.is_loopback or net.is_link_local) and net.prefixlen < _WIDE[net.version]:
+    elif foreign(net):
         yield warning(
             origin,
             what=f"mynetworks: {element} is wider than what one site has",
@@ -154,69 +141,3 @@ def _from_hex(text: str) -> ipaddress.IPv4Address:
         return ipaddress.IPv4Address(bytes.fromhex(text)[::-1])
     except ValueError:
         return ipaddress.IPv4Address(0)
-
-
-def _lists(settings: Settings, service: str) -> Iterator[Finding]:
-    """Every list has its say: one clean list that ends in a refusal is enough."""
-    faults: list[Finding] = []
-    closed = False
-    for name in _LISTS:
-        words = _flat(settings, name, service)
-        closing = next((at for at, word in enumerate(words) if word == "permit" or _closes(words, at)), None)
-        if closing is None or words[closing] == "permit":
-            continue
-        closed = True
-        found = list(_forged(settings, name, service, words[:closing]))
-        if not found:
-            return
-        faults += found
-    if not closed:
-        faults = [_open(settings, service)]
-    yield from faults
-
-
-def _open(settings: Settings, service: str) -> Finding:
-    """In the judge's own words, so that it is said once."""
-    origin = settings.origin(_LISTS[0], service)
-    text = f"in parameter {' or '.join(_LISTS)}, specify at least one working instance of: {', '.join(CLOSING)}"
-    return advised(Problem(origin, "error", text), settings)
-
-
-def _closes(words: list[str], at: int) -> bool:
-    return words[at] in CLOSING and (at == 0 or words[at - 1] != "warn_if_reject")
-
-
-def _flat(settings: Settings, name: str, service: str, depth: int = 0) -> list[str]:
-    """The words of a list with its restriction classes replaced by theirs."""
-    found: list[str] = []
-    classes = items(settings, "smtpd_restriction_classes", service)
-    for word in items(settings, name, service):
-        if word in classes and depth < 20:
-            found += _flat(settings, word, service, depth + 1)
-        else:
-            found.append(word if ":" in word else word.lower())
-    return found
-
-
-def _forged(settings: Settings, name: str, service: str, words: list[str]) -> Iterator[Finding]:
-    """Tables before the refusal that let strangers relay."""
-    origin = settings.origin(name, service)
-    for word, table in pairwise(words):
-        if not word.startswith("check_") or not word.endswith("_access") or ":" not in table:
-            continue
-        for row in rows(settings, table, origin):
-            if not _PERMITS.fullmatch(row.value):
-                continue
-            if row.key == "*":
-                yield error(
-                    origin, what=f"{name}: {word} {table} permits everybody, before anything is refused",
-                    why="this is an open relay", cure="answer DUNNO instead of OK, or put it behind the refusal",
-                )  # fmt: skip
-            elif word in _FORGED:
-                yield warning(
-                    row.origin, what=f"{word} {table}: {row.key} {row.value} lets mail be relayed, by {name}",
-                    why=f"anybody can claim that {'sender' if 'sender' in word else 'HELO name'}, and then send to"
-                    " everybody through this machine",
-                    cure=f"answer DUNNO, or use it in another list than {name}",
-                )  # fmt: skip
-                break

@@ -29,12 +29,6 @@ def said(main_cf: str, master_cf: str = LISTENER, root: str = "/nonexistent") ->
         "mynetworks = 127.0.0.0/8, 10.0.0.0/8, [fe80::]/10, [fd00::]/8, 198.51.100.0/24, [2001:db8::]/32\n",
         "mynetworks = 127.0.0.1 !192.168.1.1 192.168.1.0/24 static.example .lan.example\n",
         "mynetworks = 127.0.0.1 hash:/nonexistent/clients cidr:/nonexistent/more\n",
-        "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n",
-        "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination\n",
-        "smtpd_recipient_restrictions = check_sender_access inline:{a@x.example=OK}, reject_unauth_destination\n",
-        "smtpd_relay_restrictions = check_sender_access inline:{a@x.example=REJECT}, reject\n",
-        "smtpd_relay_restrictions = check_client_access inline:{192.0.2.1=OK}, reject\n",
-        "smtpd_restriction_classes = mine\nmine = permit_mynetworks, reject\nsmtpd_relay_restrictions = mine\n",
     ],
 )
 def test_nothing_is_said_of(main_cf: str) -> None:
@@ -70,51 +64,6 @@ def test_programs_on_this_machine_are_not_trusted() -> None:
     assert said("mynetworks = [::ffff:]/104 [::1]/128,\n") == [("error", 1, "mynetworks does not trust 127.0.0.1")]
 
 
-@pytest.mark.parametrize(
-    "lists",
-    [
-        "smtpd_relay_restrictions =\n",
-        "smtpd_relay_restrictions = permit_mynetworks\n",
-        "smtpd_relay_restrictions = permit, reject\n",
-        "smtpd_relay_restrictions = permit_mynetworks, warn_if_reject reject_unauth_destination\n",
-        "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unknown_sender_domain\n",
-    ],
-)
-def test_lists_that_refuse_no_stranger(lists: str) -> None:
-    ((severity, line, what),) = said(lists)
-    assert (severity, line) == ("error", 1) and "specify at least one working instance of" in what
-
-
-def test_a_listener_without_relay_control_is_named_by_its_line() -> None:
-    found = said("", LISTENER + "2525 inet n - n - - smtpd -o smtpd_relay_restrictions=\n")
-    assert [(severity, line) for severity, line, _ in found] == [("error", 2)]
-
-
-@pytest.mark.parametrize(
-    ("lists", "severity"),
-    [
-        ("smtpd_relay_restrictions = check_sender_access inline:{b@x.example=OK}, defer\n", "warning"),
-        ("smtpd_relay_restrictions = check_helo_access inline:{friend.example=permit}, reject\n", "warning"),
-        ("smtpd_relay_restrictions = check_client_access static:OK, reject\n", "error"),
-        (
-            "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_sender_access inline:{x.example=250},"
-            " reject_unauth_destination\n",
-            "warning",
-        ),
-    ],
-)  # fmt: skip
-def test_what_anybody_can_claim_opens_no_relay(lists: str, severity: str) -> None:
-    (found,) = said(lists)
-    assert found[0] == severity
-
-
-def test_one_clean_list_is_enough() -> None:
-    forged = "check_sender_access inline:{boss@x.example=OK}, reject_unauth_destination"
-    clean = "permit_mynetworks, reject_unauth_destination"
-    assert said(f"smtpd_relay_restrictions = {forged}\nsmtpd_recipient_restrictions = {clean}\n") == []
-    assert said(f"smtpd_relay_restrictions = {clean}\nsmtpd_recipient_restrictions = {forged}\n") == []
-
-
 def root(tmp_path: Path, routes: str, *, container: bool) -> str:
     (tmp_path / "proc/net").mkdir(parents=True)
     (tmp_path / "proc/net/route").write_text(routes)
@@ -140,7 +89,3 @@ def test_our_own_address_on_a_bridge_for_containers(tmp_path: Path) -> None:
     chosen = replace(chosen, system=System("mx.example.com", ("127.0.0.1/8", "192.0.2.1/24", "172.17.0.1/16")))
     (found,) = trust.findings(chosen, place)
     assert found.severity == "warning" and "172.17.0.1, this machine's address on the bridge docker0" in found.what
-
-
-def test_soft_bounce_is_noted() -> None:
-    assert said("soft_bounce = yes\n") == [("note", 1, "soft_bounce = yes")]
