@@ -5,7 +5,17 @@ from collections.abc import Iterator
 
 from postwarden import pipeline
 from postwarden.cli.checking import (
-    certificates, domains, files, hosts, names, ports, relaying, sending, tables, transports, trust,
+    certificates,
+    domains,
+    files,
+    hosts,
+    names,
+    ports,
+    relaying,
+    sending,
+    tables,
+    transports,
+    trust,
 )  # fmt: skip
 from postwarden.cli.checking.advice import advised
 from postwarden.cli.checking.findings import Finding, ordered, warning
