@@ -4,7 +4,9 @@ A server answers one request after the other on a connection, so there are as ma
 to a limit; the others wait. Requests of one message go over the same connection while it is free.
 """
 
+import errno
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 
@@ -39,12 +41,22 @@ class Limits(Struct, frozen=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """`host` and `port`, or the `path` of a Unix socket. `name` is how the configuration has it."""
+    """`host` and `port`, or the `path` of a Unix socket. `name` is how the log has it."""
 
     name: str
     host: str = ""
     port: int = 0
     path: str = ""
+
+
+def port_number(text: str) -> int:
+    """Of a number, or of a service that the system knows. Raises ValueError."""
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    try:
+        return socket.getservbyname(text, "tcp")
+    except OSError as error:
+        raise ValueError(f"{text} is no port") from error
 
 
 class PolicyServers:
@@ -147,7 +159,7 @@ class PolicyServer:
             if found:
                 self._try(request, found)
             else:
-                self.failed(request, f"host {self.endpoint.host} not found")
+                self._unreachable(request, "host not found")
             return
 
         def answered(answer: Answer) -> None:
@@ -161,10 +173,15 @@ class PolicyServer:
             if len(hosts) > 1:
                 self._try(request, hosts[1:])
             else:
-                self.failed(request, error.strerror or os.strerror(error.errno or 0))
+                silent = error.errno == errno.ENOENT
+                self._unreachable(request, os.strerror(error.errno or errno.EIO), excused=silent)
 
         connection = _Connection(self, request)
         self.dial.connect(hosts[0], connection, unreachable, timeout=self.limits.timeout)
+
+    def _unreachable(self, request: _Request, why: str, *, excused: bool = False) -> None:
+        self._warn(f"connect to {self.endpoint.name}: {why}")
+        self.failed(request, why, excused=excused)
 
     def idle(self, connection: "_Connection") -> None:
         """It has answered."""
@@ -178,14 +195,14 @@ class PolicyServer:
             request.queued.cancel()
         self._start(request)
 
-    def failed(self, request: _Request | None, why: str, *, reused: bool = False) -> None:
-        """A connection is gone, or did not come. `reused`: it had served before, and its server may have tired of
-        waiting: no more than a reason to connect anew."""
+    def failed(self, request: _Request | None, why: str, *, excused: bool = False, reused: bool = False) -> None:
+        """A connection is gone, or did not come. `excused`: worth a word only if the next try fails too; `reused`: it
+        had served before, and its server may have tired of waiting: no more than a reason to connect anew."""
         self._open -= 1
         if request is not None:
             request.tries += 1
             again = request.tries < self.limits.try_limit
-            if not (reused and again):
+            if not (again and (excused or reused)):
                 self._warn(f"problem talking to server {self.endpoint.name}: {why}")
             if not again:
                 request.done(None)
@@ -249,10 +266,10 @@ class _Connection:
         request.done(action)
 
     def ended(self) -> None:
-        self._end("Connection lost")
+        self._end("connection lost", excused=True)
 
     def closed(self, reason: Exception | None) -> None:
-        self._end(f"Connection lost: {reason}" if reason is not None else "Connection lost")
+        self._end("connection lost" if reason is None else str(reason), excused=True)
 
     def secured(self, tls: TlsFacts) -> None:
         """Never: policy servers are asked in clear."""
@@ -272,7 +289,7 @@ class _Connection:
             self._timer.cancel()
         self._timer = self._server.clock.call_later(seconds, lambda: self._end(why))
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: str, *, excused: bool = False) -> None:
         if self._over:
             return
         self._over = True
@@ -282,4 +299,4 @@ class _Connection:
             self._stream.close()
         request, self._request = self._request, None
         self._server.gone(self)
-        self._server.failed(request, why, reused=self.served > 0)
+        self._server.failed(request, why, excused=excused, reused=self.served > 0)

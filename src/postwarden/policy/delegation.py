@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from postwarden.config.errors import ConfigError
 from postwarden.config.values import integer, seconds, split
 from postwarden.mail.decision import Decision, Pending, Rule
-from postwarden.net.policy_client import Endpoint, Limits
+from postwarden.net.policy_client import Endpoint, Limits, port_number
 from postwarden.net.waiting import called_back
 from postwarden.policy.means import Means
 from postwarden.policy.params import PolicyParams
@@ -47,6 +47,9 @@ def policy_service(means: Means, rule: Rule) -> Restriction:
 
             raise Pending(fetch)
         action = findings.known[key]
+        if action == "":
+            marks.warn(rule, f"access table {name} entry policy query has empty value")
+            return None
         return actions.act(question, Found(default if action is None else action, "policy query", name))
 
     return restriction
@@ -75,13 +78,11 @@ def _endpoint(name: str, queue_directory: str) -> Endpoint:
     """Raises ValueError."""
     kind, _, rest = name.partition(":")
     if kind in ("unix", "local") and rest:
-        return Endpoint(name, path=rest if rest.startswith("/") else f"{queue_directory}/{rest}")
-    if kind != "inet":
-        rest = name
-    host, colon, port = rest.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        return Endpoint(rest, path=rest if rest.startswith("/") else f"{queue_directory}/{rest}")
+    host, _, port = rest.rpartition(":")
+    if kind != "inet" or not host:
         raise ValueError(f"inet:host:port or unix:path is needed instead of {name}")
-    return Endpoint(name, host.removeprefix("[").removesuffix("]"), int(port))
+    return Endpoint(rest, host.removeprefix("[").removesuffix("]"), port_number(port))
 
 
 def _limits(params: PolicyParams, options: dict[str, str]) -> Limits:

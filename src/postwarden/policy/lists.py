@@ -53,7 +53,11 @@ class ListCompiler:
 
     def named(self, text: str, origin: Origin) -> Restriction:
         """The list that a table's answer is. Raises ConfigError."""
-        return self.compile(split(text), origin)
+        try:
+            words = split(text)
+        except ValueError as error:
+            raise ConfigError(origin, str(error)) from error
+        return self.compile(words, origin)
 
     def compile(
         self, words: Sequence[str], origin: Origin, subject: Subject | None = None, depth: int = 0

@@ -39,13 +39,13 @@ class ReplyReader:
 
 
 def _action(data: bytes) -> str:
+    """Other attributes than `action` are for other clients."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise PolicyError("malformed UTF-8 in response") from error
-    name, equals, value = text.partition("=")
-    if "\n" in text or not equals:
-        raise PolicyError("response that is not one attribute")
-    if name != "action":
-        raise PolicyError(f"unexpected attribute {name[:30]!r} (expecting: action)")
-    return value
+    for line in text.split("\n"):
+        name, equals, value = line.partition("=")
+        if equals and name == "action":
+            return value
+    raise PolicyError("missing attribute action")
