@@ -15,7 +15,8 @@ _NAMES = """
     alias_maps content_filter data_directory default_transport disable_dns_lookups inet_interfaces inet_protocols
     known_tcp_ports local_transport mail_owner mailbox_command mailbox_transport mydestination myhostname mynetworks
     mynetworks_style myorigin queue_directory relay_domains relay_transport relayhost
-    sender_dependent_relayhost_maps smtp_fallback_relay smtp_sasl_password_maps smtp_tls_CAfile
+    sender_dependent_relayhost_maps smtpd_authorized_xclient_hosts smtp_fallback_relay smtp_sasl_password_maps
+    smtp_tls_CAfile
     smtpd_recipient_restrictions smtpd_relay_restrictions smtpd_restriction_classes smtpd_tls_cert_file
     smtpd_tls_chain_files soft_bounce transport_maps virtual_alias_domains virtual_alias_maps
     virtual_mailbox_domains virtual_transport compatibility_level nosuch x_destination_rate_delay

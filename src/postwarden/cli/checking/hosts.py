@@ -89,7 +89,7 @@ def _looked_up(settings: Settings, wanted: Mapping[Destination, Use], patience: 
             yield make(
                 use.origin,
                 what=f"{use.said}: DNS does not know the host {destination.host}",
-                why="mail for it is returned to its sender",
+                why="mail for it waits, or is returned to its sender",
                 cure="correct the name"
                 if destination.literal
                 else f"correct the name; [{destination.host}] would be the host itself, without a look at its MX",
