@@ -21,6 +21,7 @@ from postwarden.addressing.resolve import AddressResolver, cause, open_resolver,
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
+from postwarden.config.entrances import entrances
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
@@ -446,6 +447,7 @@ def problems(settings: Settings) -> list[Problem]:
         tables = Tables.of(settings)
         resolver = open_resolver(settings, tables)
         rewriter = Rewriter(view(RewriteParams, settings))
+        rules = [rule for _, rule in entrances(settings)]
     except ConfigError as error:
         return [Problem(error.origin, "error", error.text)]
     addressing = _Addressing(rewriter.rewrite, resolver.local_domain)
@@ -454,7 +456,7 @@ def problems(settings: Settings) -> list[Problem]:
     profiles = Profiles(settings, tables, addressing, nobody)
     attempt(lambda: profiles.of(""))
     attempt(lambda: _submission(settings, tables, alone, nobody, profiles, waiting=nobody, users=LocalUsers()))
-    for _, service in _entrances(settings):
+    for service in rules:
         key = service.key
         attempt(partial(profiles.of, key))
         attempt(partial(LocalClients, settings, key, tables))

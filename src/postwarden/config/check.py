@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+from postwarden.config import absent
 from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import references
@@ -26,6 +27,8 @@ _TABLE_PREFIX = re.compile(r"\b(?:ldap|mysql|pgsql|sqlite|memcache|mongodb):([A-
 def problems(settings: Settings) -> list[Problem]:
     """Everything wrong or strange in main.cf and master.cf, errors and warnings, in the order of the files."""
     found = list(settings.problems)
+    with contextlib.suppress(ConfigError):  # said where the parameter itself is looked at
+        found += absent.problems(settings)
     used = _used(settings)
     for name, entry in settings.entries.items():
         found += _entry(settings, name, entry, used)
@@ -51,6 +54,8 @@ def _entry(settings: Settings, name: str, entry: Entry, used: "_Used", service: 
     status, reason = standing(parameter)
     if status is Standing.REFUSED and value:
         yield Problem(entry.origin, "error", f"parameter {name} is refused: {reason}")
+    elif name in (*absent.NAMES, "milter_default_action"):
+        return
     elif status is Standing.NOT_YET and entry.value != parameter.default and not used.holds(name):
         yield Problem(entry.origin, "warning", f"parameter {name} has no effect yet in this version")
 
@@ -62,8 +67,8 @@ def _named(name: str, text: str) -> str:
 def _service(service: Service) -> Iterator[Problem]:
     command, origin = service.command, service.origin
     if command in NOT_YET_SERVICES:
-        severity = "error" if service.type == "inet" and command in ("postscreen", "qmqpd") else "warning"
-        yield Problem(origin, severity, f"service {service.key}: {command} is not available in this version")
+        fate = ": clients come to smtpd unscreened" if command == "postscreen" else ""
+        yield Problem(origin, "warning", f"service {service.key}: {command} is not available in this version{fate}")
     elif command == "smtpd":
         if service.type not in ("inet", "pass"):
             yield Problem(origin, "error", f"service {service.key}: smtpd needs the type inet")

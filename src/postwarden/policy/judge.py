@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from msgspec import structs
 
+from postwarden.config.absent import absent_filter
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
-from postwarden.mail.decision import BUILT_IN, Decision, Fact, Rule, Verdict
+from postwarden.mail.decision import BUILT_IN, Decision, Effect, Fact, Rule, Verdict
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.policy.actions import Style
@@ -94,6 +95,7 @@ class Judge:
         self._no_client = not params.smtpd_client_restrictions
         self._no_helo = not params.smtpd_helo_restrictions
         self._no_sender = not params.smtpd_sender_restrictions and not params.smtpd_reject_unlisted_sender
+        self._unasked = _unasked(settings, service)
         self._always = f"{params.double_bounce_sender}@{params.myorigin}".lower()
 
     def refresh(self) -> None:
@@ -119,6 +121,14 @@ class Judge:
         return decision
 
     def mail(self, facts: SessionFacts, sender: str) -> Decision:
+        if self._unasked is None:
+            return self._mail(facts, sender)
+        if self._unasked.reply is not None:
+            return self._unasked
+        decision = self._mail(facts, sender)
+        return structs.replace(decision, effects=decision.effects + self._unasked.effects)
+
+    def _mail(self, facts: SessionFacts, sender: str) -> Decision:
         if self._params.smtpd_delay_reject or self._no_sender:
             return _DUNNO
         facts = structs.replace(facts, sender=sender)
@@ -276,6 +286,18 @@ def _style(params: PolicyParams) -> Style:
         "smtpd_access_maps" not in params.parent_domain_matches_subdomains,
         params.allow_untrusted_routing,
     )
+
+
+def _unasked(settings: Settings, service: str) -> Decision | None:
+    """What becomes of all mail because a filter that would have to be asked is none that we can ask."""
+    absent = absent_filter(settings, service)
+    if absent is None:
+        return None
+    rule = Rule(absent.parameter, "", absent.origin)
+    if absent.reply is None:
+        held = Effect("hold", "", "milter triggers HOLD action", rule)
+        return Decision(Verdict.DUNNO, rule, effects=(held,))
+    return Decision(Verdict.DEFER if absent.reply.temporary else Verdict.REJECT, rule, (), absent.reply)
 
 
 def _softened(decision: Decision, reply: Reply) -> Decision:

@@ -166,6 +166,12 @@ class Submitting:
         except TableError as error:
             service.complain(self.uid, f"uid={self.uid}: who may submit is not known: {error}")
             return Answer(LATER, "user lookup error")
+        if service.absent is not None:
+            reply = service.absent.reply
+            if reply is not None and reply.permanent:
+                return Answer(REFUSED, reply.text)
+            service.complain(self.uid, f"uid={self.uid}: {service.absent.parameter}: not available in this version")
+            return Answer(LATER, reply.text if reply is not None else "a filter is not available")
         fault = service.store.room(0)
         if fault is not None:
             return Answer(LATER, fault.text)

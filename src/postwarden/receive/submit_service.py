@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from postwarden.config.absent import absent_filter
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.mail.events import Notice, PickedUp, Warn, printable
@@ -68,6 +69,7 @@ class SubmitService:
         self._relay = relay
         self.users = Users(settings, key, self.params, tables, login)
         self.profile = self.params.cleanup_service_name
+        self.absent = absent_filter(settings, key, local=True)
         self.content_filter = self.params.content_filter
         self.syslog_name = settings.text("syslog_name", key)
         self.dates = Dates()

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 
+from postwarden.config.entrances import entrances
 from postwarden.config.entries import Service
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
@@ -26,14 +27,13 @@ def submission(settings: Settings) -> Listener:
 def listeners(settings: Settings) -> list[Listener]:
     """Every socket that the configuration asks for, in master.cf order. Raises ConfigError with the line at fault."""
     found: dict[tuple[str, int], tuple[Listener, Service]] = {}
-    for service in settings.services:
-        if service.type == "inet" and service.command == "smtpd":
-            for address, port in _endpoints(settings, service):
-                if (address, port) in found:
-                    # The two may differ in what they let pass, and the kernel would choose.
-                    other = found[address, port][1].origin
-                    raise ConfigError(service.origin, f"{address} port {port} is already that of {other}")
-                found[address, port] = Listener(service.key, address, port), service
+    for service, rules in entrances(settings):
+        for address, port in _endpoints(settings, service):
+            if (address, port) in found:
+                # The two may differ in what they let pass, and the kernel would choose.
+                other = found[address, port][1].origin
+                raise ConfigError(service.origin, f"{address} port {port} is already that of {other}")
+            found[address, port] = Listener(rules.key, address, port), service
     return [listener for listener, _ in found.values()]
 
 

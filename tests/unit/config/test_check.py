@@ -48,7 +48,7 @@ def test_names_that_others_define_are_no_errors() -> None:
 @pytest.mark.parametrize(
     ("entry", "severity", "word"),
     [
-        ("x inet n - n - - postscreen", "error", "postscreen"),
+        ("x inet n - n - - postscreen", "warning", "postscreen"),
         ("x unix n - n - - spawn user=nobody", "warning", "spawn"),
         ("x unix n - n - - frobnicate", "error", "unknown command"),
         ("x unix n - n - - smtpd", "error", "inet"),

@@ -249,3 +249,13 @@ def test_no_address_is_a_way_through_us(address: str) -> None:
     assert found.address_class.final or found.address_class is AddressClass.RELAY
     assert not found.routed
     assert not found.recipient.endswith("far.example")
+
+
+def test_mail_that_a_milter_would_have_to_see() -> None:
+    at = judge(smtpd_milters="inet:127.0.0.1:1")
+    assert said(at.mail(facts(), "s@far.example")) == "451 4.7.1 Service unavailable - try again later"
+    at = judge(smtpd_milters="inet:127.0.0.1:1", milter_default_action="reject")
+    assert at.mail(facts(), "s@far.example").verdict is Verdict.REJECT
+    assert said(judge(smtpd_milters="inet:127.0.0.1:1", milter_default_action="accept").mail(facts(), "")) == "dunno"
+    held = judge(smtpd_milters="inet:127.0.0.1:1", milter_default_action="quarantine").mail(facts(), "s@far.example")
+    assert [effect.action for effect in held.effects] == ["hold"]

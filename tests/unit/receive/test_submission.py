@@ -20,8 +20,11 @@ from postwarden.testing.resolver import FakeResolver
 from postwarden.testing.spool import MemoryStore
 from postwarden.testing.stream import Recorder, connect
 from postwarden.wire.submission import (
+    ACCEPTED,
     GREETING,
+    LATER,
     MAGIC,
+    REFUSED,
     Answer,
     Line,
     Submission,
@@ -404,3 +407,12 @@ def test_what_a_users_command_has_to_say_is_logged(monkeypatch: pytest.MonkeyPat
         door.connect(uid).say(log_lines(said))
         assert len(door.relayed) == count
     assert door.log == ["pickup: warning: uid=1000: more than 3 log lines in an hour: the others are dropped"]
+
+
+def test_local_mail_that_a_milter_would_have_to_see() -> None:
+    door = Door(non_smtpd_milters="inet:127.0.0.1:1")
+    assert door.submit(Submission("joe", TO)).verdict == LATER
+    door = Door(non_smtpd_milters="inet:127.0.0.1:1", milter_default_action="reject")
+    assert door.submit(Submission("joe", TO)).verdict == REFUSED
+    door = Door(non_smtpd_milters="inet:127.0.0.1:1", milter_default_action="accept")
+    assert door.submit(Submission("joe", TO)).verdict == ACCEPTED

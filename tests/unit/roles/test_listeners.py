@@ -43,9 +43,7 @@ def test_an_address_of_the_service_beats_inet_interfaces() -> None:
 
 
 def test_only_inet_services_of_smtpd_listen() -> None:
-    assert (
-        places("x unix - - n - - smtpd\n127.0.0.1:9 inet n - n - 1 postscreen\npickup unix n - n 60 1 pickup\n") == []
-    )
+    assert places("x unix - - n - - smtpd\n127.0.0.1:9 inet n - n - 1 spawn\npickup unix n - n 60 1 pickup\n") == []
 
 
 @pytest.mark.parametrize("name", ["no-such-port", "65536", "127.0.0.1:no-such-port"])
@@ -78,3 +76,11 @@ def test_bind_listens_and_a_second_one_names_the_place() -> None:
 def test_an_address_that_is_not_ours_is_named() -> None:
     with pytest.raises(OSError, match=r"bind 192\.0\.2\.77 port 0: Cannot assign"):
         bind(Listener("x", "192.0.2.77", 0))
+
+
+def test_clients_of_a_postscreen_come_to_the_smtpd_behind_it() -> None:
+    master_cf = "2525 inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd\n  -o smtpd_helo_required=yes\n"
+    found = listeners(settings(master_cf_text=master_cf, inet_interfaces="127.0.0.1"))
+    assert found == [Listener("smtpd/pass", "127.0.0.1", 2525)]
+    with pytest.raises(ConfigError, match=r"master\.cf:1: postscreen: master\.cf has no service"):
+        listeners(settings(master_cf_text="2525 inet n - n - 1 postscreen\nother pass - - n - - smtpd\n"))
