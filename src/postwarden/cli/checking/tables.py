@@ -14,6 +14,11 @@ from postwarden.mail.decision import Origin
 _MOST = 200_000
 """Entries of aliases that are followed."""
 _SECRET = frozenset(("smtp_sasl_password_maps", "lmtp_sasl_password_maps"))
+_BY_ROOT = frozenset((
+    "mailbox_command_maps", "mailbox_transport_maps", "fallback_transport_maps", "virtual_uid_maps",
+    "virtual_gid_maps",
+))  # fmt: skip
+"""Only the agent, which is root, asks these."""
 _REMOTE = frozenset(("mysql", "pgsql", "ldap", "memcache"))
 
 
@@ -70,8 +75,8 @@ def _berkeley(settings: Settings, item: str, origin: Origin) -> Iterator[Finding
 
 
 def _readable(settings: Settings, name: str, item: str, origin: Origin) -> Iterator[Finding]:
-    """As root: whether mail_owner, which the mail system runs as, may read it. Aliases are read by root."""
-    if os.geteuid() != 0 or name in ("alias_maps", "alias_database") or name in _SECRET:
+    """As root: whether mail_owner, which the mail system runs as, may read it."""
+    if os.geteuid() != 0 or name in _BY_ROOT or name in _SECRET:
         return
     file = file_of(settings, item)
     if type_of(item)[0] in INDEXED:

@@ -65,6 +65,9 @@ def test_a_file_that_the_mail_system_may_not_read(etc: Path) -> None:
     (etc / "shut" / "map").write_text("a b\n")
     (found,) = said(etc, "virtual_alias_maps = hash:shut/map\n")
     assert found[2].endswith("shut")
+    (found,) = said(etc, "alias_maps = hash:shut/map\n")  # smtpd looks for recipients in them
+    assert found[2].endswith("shut")
+    assert said(etc, "mailbox_command_maps = hash:shut/map\n") == []
 
 
 @pytest.mark.parametrize(
