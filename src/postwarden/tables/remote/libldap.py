@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from postwarden.tables.remote.library import load
+from postwarden.tables.remote.library import encoded, load
 from postwarden.tables.remote.servers import ServerError
 
 # The threaded one: before 2.5 it had a name of its own.
@@ -96,7 +96,7 @@ class LdapClient:
         self._access = access
         self._time = _Time(access.seconds, 0)
         handle = _POINTER()
-        self._check("initialize", self._library.ldap_initialize(ctypes.byref(handle), url.encode()))
+        self._check("initialize", self._library.ldap_initialize(ctypes.byref(handle), encoded(url)))
         self._handle: int | None = handle.value
         try:
             self._set_options(access)
@@ -112,11 +112,11 @@ class LdapClient:
     def search(self, base: str, scope: str, wanted: str, attributes: Iterable[str], limit: int) -> list[Entry] | None:
         """Entries below `base` for the filter `wanted`; None where there is no such base. `limit`: of entries, 0:
         none."""
-        names = [name.encode() for name in attributes]
+        names = [encoded(name) for name in attributes]
         array = (_TEXT * (len(names) + 1))(*names, None)
         result = _POINTER()
         code = self._library.ldap_search_ext_s(
-            self._handle, base.encode(), SCOPES.index(scope), wanted.encode(), array, 0, None, None,
+            self._handle, encoded(base), SCOPES.index(scope), encoded(wanted), array, 0, None, None,
             ctypes.byref(self._time), limit, ctypes.byref(result),
         )  # fmt: skip
         try:
@@ -148,7 +148,7 @@ class LdapClient:
             (_KEY, access.key), (_CIPHERS, access.ciphers), (_RANDOM, access.random_file),
         ):  # fmt: skip
             if text:
-                self._set(option, ctypes.c_char_p(text.encode()))
+                self._set(option, ctypes.c_char_p(encoded(text)))
         self._set(_REQUIRE, ctypes.byref(_INT(_DEMAND if access.verify else _NEVER)))
         self._set(
             _NEW_CONTEXT, ctypes.byref(_INT(0)), "the TLS settings can't be used: a file of theirs may be missing"
@@ -160,10 +160,10 @@ class LdapClient:
 
     def _bind(self, access: Access) -> None:
         if access.bind == "simple":
-            password = access.password.encode()
+            password = encoded(access.password)
             secret = _Berval(len(password), ctypes.cast(ctypes.c_char_p(password), _POINTER))
             code = self._library.ldap_sasl_bind_s(
-                self._handle, access.name.encode(), None, ctypes.byref(secret), None, None, None
+                self._handle, encoded(access.name), None, ctypes.byref(secret), None, None, None
             )
             self._check("bind", code)
         elif access.bind == "sasl":
@@ -171,7 +171,7 @@ class LdapClient:
                 self._set(_SECURITY, ctypes.c_char_p(f"minssf={access.least_strength}".encode()))
             answers = _answers(access)
             code = self._library.ldap_sasl_interactive_bind_s(
-                self._handle, None, access.mechanisms.encode() or None, None, None, _SASL_QUIET,
+                self._handle, None, encoded(access.mechanisms) or None, None, None, _SASL_QUIET,
                 _INTERACT(lambda handle, flags, defaults, questions: _answer(questions, answers)), None,
             )  # fmt: skip
             self._check("SASL bind", code)
@@ -221,8 +221,8 @@ class LdapClient:
 
 def _answers(access: Access) -> dict[int, bytes]:
     return {
-        _REALM: access.realm.encode(), _NAME: access.name.encode(), _PASSWORD: access.password.encode(),
-        _USER: access.as_user.encode(),
+        _REALM: encoded(access.realm), _NAME: encoded(access.name), _PASSWORD: encoded(access.password),
+        _USER: encoded(access.as_user),
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from postwarden.tables.remote.library import load
+from postwarden.tables.remote.library import decoded, encoded, load
 from postwarden.tables.remote.servers import Host, ServerError
 
 _NAMES = ("libmariadb.so.3",)
@@ -64,7 +64,7 @@ class MysqlClient:
             _given(account.password),
             _given(account.database),
             int(host.port or 0),
-            host.address.encode() if host.local else None,
+            encoded(host.address) if host.local else None,
             _MULTI_RESULTS,
         )
         if not connected:
@@ -84,7 +84,7 @@ class MysqlClient:
             (_READ_DEFAULT_GROUP, account.option_group),
         ):
             if text:
-                self._library.mysql_options(self._handle, option, ctypes.c_char_p(text.encode()))
+                self._library.mysql_options(self._handle, option, ctypes.c_char_p(encoded(text)))
         if account.tls:
             names = (account.key, account.certificate, account.ca_file, account.ca_path, account.ciphers)
             self._library.mysql_ssl_set(self._handle, *map(_given, names))
@@ -93,15 +93,15 @@ class MysqlClient:
             self._library.mysql_options(self._handle, _VERIFY_SERVER_CERT, ctypes.byref(flag))
 
     def quoted(self, text: str) -> str:
-        data = text.encode()
+        data = encoded(text)
         buffer = ctypes.create_string_buffer(2 * len(data) + 1)
         size = self._library.mysql_real_escape_string(self._handle, buffer, data, len(data))
         if size > 2 * len(data):
             raise ServerError("the key can't be quoted in the connection's character set")
-        return buffer.raw[:size].decode()
+        return decoded(buffer.raw[:size])
 
     def rows(self, query: str) -> list[tuple[bytes | None, ...]]:
-        data, began = query.encode(), time.monotonic()
+        data, began = encoded(query), time.monotonic()
         if self._library.mysql_real_query(self._handle, data, len(data)):
             late = time.monotonic() - began >= self._account.query_seconds
             raise ServerError(f"query failed: {self._error()}", late=late)
@@ -175,4 +175,4 @@ def library() -> Any:
 
 
 def _given(text: str) -> bytes | None:
-    return text.encode() if text else None
+    return encoded(text) if text else None

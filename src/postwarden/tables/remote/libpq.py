@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from postwarden.tables.remote.library import load
+from postwarden.tables.remote.library import decoded, encoded, load
 from postwarden.tables.remote.servers import ServerError
 
 _NAMES = ("libpq.so.5",)
@@ -25,8 +25,8 @@ class PgsqlClient:
         """Connects. `parameters` are those of a connection string; a `dbname` may be one itself. Raises ServerError."""
         self._library = library()
         self._seconds = query_seconds
-        names = [name.encode() for name, value in parameters.items() if value]
-        values = [value.encode() for value in parameters.values() if value]
+        names = [encoded(name) for name, value in parameters.items() if value]
+        values = [encoded(value) for value in parameters.values() if value]
         array = _TEXT * (len(names) + 1)
         self._handle = self._library.PQconnectdbParams(array(*names, None), array(*values, None), 1)
         if not self._handle:
@@ -39,16 +39,16 @@ class PgsqlClient:
         self._library.PQsetNoticeReceiver(self._handle, _silence(), None)
 
     def quoted(self, text: str) -> str:
-        data, fault = text.encode(), _INT()
+        data, fault = encoded(text), _INT()
         buffer = ctypes.create_string_buffer(2 * len(data) + 1)
         size = self._library.PQescapeStringConn(self._handle, buffer, data, len(data), ctypes.byref(fault))
         if fault.value:
             raise ServerError(f"the key can't be quoted: {self._error()}")
-        return buffer.raw[:size].decode()
+        return decoded(buffer.raw[:size])
 
     def rows(self, query: str) -> list[tuple[bytes | None, ...]]:
         """Of the last statement, if there are several."""
-        if not self._library.PQsendQuery(self._handle, query.encode()):
+        if not self._library.PQsendQuery(self._handle, encoded(query)):
             raise ServerError(f"query failed: {self._error()}")
         deadline = time.monotonic() + self._seconds
         rows: list[tuple[bytes | None, ...]] = []

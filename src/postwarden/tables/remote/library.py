@@ -27,3 +27,13 @@ def load(names: tuple[str, ...], package: str, functions: Signatures) -> Any:
             raise LibraryMissing(f"the library {name} is too old or not the one that is needed: {error}") from error
         return found
     raise LibraryMissing(f"the library {names[0]} is needed: install it (Debian: {package})")
+
+
+def encoded(text: str) -> bytes:
+    """A text of the configuration, with the bytes that it has there."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decoded(data: bytes) -> str:
+    """The text that `encoded` makes these bytes of."""
+    return data.decode("utf-8", "surrogateescape")
