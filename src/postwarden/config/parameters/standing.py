@@ -13,7 +13,7 @@ _WORKING = """
     content_filter default_filter_nexthop receive_override_options
     allow_mail_to_commands command_execution_directory command_expansion_filter duplicate_filter_limit
     execution_directory_expansion_filter export_environment fallback_transport fallback_transport_maps
-    import_environment
+    import_environment require_home_directory
     local_command_shell luser_relay mailbox_command mailbox_command_maps mailbox_transport mailbox_transport_maps
     lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_cert_file lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_dcert_file
     lmtp_tls_dkey_file lmtp_tls_eccert_file lmtp_tls_eckey_file lmtp_tls_enforce_peername

@@ -1,5 +1,6 @@
 """Where mail for a name goes that no alias and no .forward file claims: a transport, a command, a mailbox."""
 
+import os
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from postwarden.deliver.local.delivery import Delivery
 from postwarden.deliver.local.files import Files
 from postwarden.deliver.local.macros import Names, names
 from postwarden.deliver.local.params import LocalParams
-from postwarden.deliver.local.ports import Surroundings
+from postwarden.deliver.local.ports import Account, NotPermitted, Surroundings
 from postwarden.deliver.local.rights import of
 from postwarden.deliver.local.step import Step
 from postwarden.deliver.local.tables import LocalMaps
@@ -71,12 +72,27 @@ class Mailboxes:
             self._pass(delivery, step, transport)
         elif account is None:
             self._unknown(delivery, step, user, extension)
-        elif not delivery.first("mailbox", "", user):
+        elif not delivery.first("mailbox", "", f"{user}{extension}"):
             return
+        elif lacking := self._homeless(account):
+            delivery.note(step, lacking)
         elif command:
             delivery.note(step, self._places.commands.run(delivery, of(account), command, step))
         else:
             delivery.note(step, self._places.files.mailbox(delivery, account, step))
+
+    def _homeless(self, account: Account) -> Status | None:
+        """require_home_directory: a home on a disk that is not there comes back with it."""
+        if not self._params.require_home_directory:
+            return None
+        try:
+            with self._around.identity.acting_as(account.uid, account.gid):
+                os.stat(account.home)
+        except NotPermitted:
+            return None  # then the mailbox can't be written either, and that says so
+        except OSError as error:
+            return Status("4.3.0", f"cannot access home directory {account.home}: {error.strerror}")
+        return None
 
     def _pass(self, delivery: Delivery, step: Step, value: str) -> None:
         transport, _, nexthop = value.partition(":")

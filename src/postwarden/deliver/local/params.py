@@ -38,6 +38,7 @@ class LocalParams(Struct, frozen=True):
     prepend_delivered_header: tuple[str, ...]
     propagate_unmatched_extensions: tuple[str, ...]
     recipient_delimiter: str
+    require_home_directory: bool
     reset_owner_alias: bool
     soft_bounce: bool
     stale_lock_time: int
