@@ -37,7 +37,7 @@ from postwarden.receive.commands.refused import notice_early
 from postwarden.receive.commands.starttls import log_tls
 from postwarden.receive.counters import TLS_SESSIONS
 from postwarden.receive.rates import too_many, too_many_connections
-from postwarden.receive.service import Service
+from postwarden.receive.service import Mode, Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
 from postwarden.receive.trouble import cause
@@ -67,10 +67,7 @@ class Session:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.mode = service.mode
-        self.params = self.mode.params
-        self.machine = Machine(self.mode.options)
-        self.tally = Tally(self.params)
+        self._adopt(service.mode)
         self.transcript = service.postmaster.transcript()
         self.transaction: Transaction | None = None
         self.where = "CONNECT"
@@ -82,13 +79,16 @@ class Session:
         self._out: list[bytes] = []
         self._deadline = Deadline(service.clock, self._timed_out)
         self._busy = self._over = self._ended = self._paused = self._congested = False
-        self._patient = not self.params.smtpd_per_request_deadline
         self.counted = ""
         """The address under which the client's connection is counted; empty where it is not."""
         self.forwarded: Forwarded | None = None
         """What XFORWARD said of the next message."""
-        self._rounds = 0
-        self._stuck = 0.0
+        self._rounds, self._stuck = 0, 0.0
+
+    def _adopt(self, mode: Mode) -> None:
+        self.mode, self.params = mode, mode.params
+        self.machine, self.tally = Machine(mode.options), Tally(mode.params)
+        self._patient = not mode.params.smtpd_per_request_deadline
 
     # net.stream.Handler
 
@@ -101,6 +101,8 @@ class Session:
             self._over = True
             del self._deadline
             return
+        if service.mode is not self.mode:
+            self._adopt(service.mode)
         self._deadline.set(self.params.smtpd_timeout)
         self._busy = True
         service.names.verify(client_address(stream.peer[0]), self._named)

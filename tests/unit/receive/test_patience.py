@@ -71,7 +71,7 @@ def test_a_command_that_drips_in_has_one_deadline_where_that_is_asked_for() -> N
 
 
 def test_under_stress_requests_have_a_deadline() -> None:
-    gateway = reception(postwarden_session_limit="11")
+    gateway = reception(postwarden_session_limit="12")
     *_, calm, stressed = [gateway.connect() for _ in range(11)]
     for _ in range(3):
         gateway.clock.advance(40)
