@@ -120,8 +120,8 @@ def gateway(homes: Path, dovecot: int, tmp_path_factory: pytest.TempPathFactory)
         yield gateway
 
 
-def deliver(gateway: Gateway, *recipients: str, expect: str = "sent") -> list[str]:
-    """Sends, and waits for as many log lines; they are returned."""
+def deliver(gateway: Gateway, *recipients: str, expect: str = "sent", count: int = 1) -> list[str]:
+    """Sends, and waits for so many log lines; they are returned."""
     before = len(gateway.log())
     with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
         client.sendmail("sender@example.org", list(recipients), MESSAGE)
@@ -129,7 +129,7 @@ def deliver(gateway: Gateway, *recipients: str, expect: str = "sent") -> list[st
     def lines() -> list[str]:
         return re.findall(r"to=<.*status=\w+ .*", gateway.log()[before:])
 
-    until(lambda: len(lines()) >= len(recipients), 30, gateway.log)
+    until(lambda: len(lines()) >= count, 30, gateway.log)
     assert all(f"status={expect} " in line for line in lines()), lines()
     return lines()
 
@@ -172,6 +172,15 @@ def test_dovecots_lmtp_server(gateway: Gateway, homes: Path, service: str) -> No
     assert len(list(new.iterdir())) == before + 1
     queue_id = re.findall(r"(\w+): passing <", gateway.log())[-1]
     assert len(re.findall(rf"{queue_id}: to=<", gateway.log())) == 1
+
+
+def test_what_an_alias_became_goes_to_dovecot_too(gateway: Gateway, homes: Path) -> None:
+    boxes = [homes / name / "Maildir" / "new" for name in USERS]
+    before = [len(list(box.iterdir())) if box.exists() else 0 for box in boxes]
+    deliver(gateway, "team@unix.example", count=3)
+    until(lambda: [len(list(box.iterdir())) for box in boxes if box.exists()] == [n + 1 for n in before], 20, "both")
+    text = sorted(boxes[0].iterdir(), key=lambda path: path.stat().st_mtime)[-1].read_text()
+    assert "\nDelivered-To: team@unix.example\n" in text
 
 
 def test_who_has_no_account_is_dovecots_to_refuse(gateway: Gateway) -> None:
