@@ -48,6 +48,8 @@ class Gateway:
         self._local_domains = split(settings.text("mydestination"))
         self._delimiter = settings.text("recipient_delimiter")
         self._account = account or _uid
+        # All at once: to ask for each of a million names would take a minute.
+        self._system = _system_accounts() if account is None else None
         self._organization = tuple(d.lower() for d in (settings.text("mydomain"), *organization) if d)
         self._uids: dict[str, int | None] = {}
         self._resolved: dict[str, Resolved] = {}
@@ -96,8 +98,12 @@ class Gateway:
 
     def reserved(self, name: str) -> bool:
         """No pattern may cover it."""
+        if name in RESERVED:
+            return True
+        if self._system is not None:
+            return name in self._system
         uid = self.user(name)
-        return name in RESERVED or (uid is not None and uid < FIRST_USER)
+        return uid is not None and uid < FIRST_USER
 
     def names_of(self, local: str) -> tuple[str, ...]:
         """The names that local delivery looks up for a local part, in order."""
@@ -130,6 +136,10 @@ def _exists(table: str) -> bool:
 
 def _absent(table: object) -> bool:
     return isinstance(table, SourceTable) and bool(table.fault)
+
+
+def _system_accounts() -> frozenset[str]:
+    return frozenset(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid < FIRST_USER)
 
 
 def _uid(name: str) -> int | None:

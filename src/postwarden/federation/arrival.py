@@ -10,10 +10,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from postwarden.config.errors import ConfigError
 from postwarden.explain.leads import Entry
 from postwarden.federation.entries import Unfit, read_entries
 from postwarden.federation.sources import Pull, Push, Source
 from postwarden.federation.store import GONE, SourceState
+from postwarden.tables.keys import folded
+from postwarden.tables.text import alias_lines
 
 SETTLED = 2.0
 """Seconds for which a file that was laid down must not have changed: scp writes it in place."""
@@ -130,8 +133,8 @@ def disappeared(state: SourceState, source: Source) -> Judged:
 def _shrunk(before: bytes, entries: list[Entry], source: Source) -> str:
     """Why it is held; empty: it is not."""
     try:
-        old = {entry.name for entry in read_entries(before, source.label, source.name)}
-    except Unfit:
+        old = {folded(line.key.strip()) for line in alias_lines(before, source.label)}
+    except ConfigError:
         return ""
     gone = len(old - {entry.name for entry in entries})
     if gone * 100 <= len(old) * source.shrink_limit:

@@ -58,6 +58,8 @@ def _entries(data: bytes, label: str, source: str) -> Iterator[Entry]:
 
 def rendered_targets(targets: tuple[Destination, ...]) -> str:
     """The right-hand side, anew from what was judged. Raises ValueError where it would be read as something else."""
+    if all(target.kind is Kind.ADDRESS and PLAIN.match(target.value) for target in targets) and targets:
+        return ", ".join([target.value for target in targets])
     value = ", ".join(map(_rendered, targets))
     if not value or _CONTROL.search(value) or targets_of(value) != list(targets):
         raise ValueError("can't be written so that it is read as the same")

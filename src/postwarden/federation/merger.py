@@ -1,6 +1,7 @@
 """The whole of a merge: ask the sources, judge what came, merge, compare, install. And what an operator changes by
 hand: confirm, rollback."""
 
+import gc
 import time
 from collections.abc import Callable
 from functools import partial
@@ -75,6 +76,14 @@ class Merger:
 
     def merge(self, why: str, *, pull: str = ALL, dry_run: bool = False, wait: float = 60.0) -> Report:
         """`dry_run` changes nothing, and keeps nothing of what it fetched. `wait`: seconds for another merge."""
+        # Millions of entries that all stay: the collector would look through them again and again for nothing.
+        gc.disable()
+        try:
+            return self._locked(why, pull, dry_run=dry_run, wait=wait)
+        finally:
+            gc.enable()
+
+    def _locked(self, why: str, pull: str, *, dry_run: bool, wait: float) -> Report:
         if dry_run:
             return self._merge(self.store.state(), why, pull, dry_run=True)
         self.store.prepare()
