@@ -12,13 +12,14 @@ T = TypeVar("T")
 
 
 class AskingOnDemand:
-    """An `Asker` without threads: what was asked is called when it is awaited, or by `run`, in the order of asking."""
+    """An `Asker` without threads: what was asked is called by `run`, in the order of asking, or when something is
+    awaited: then, too, everything."""
 
     def __init__(self, clock: VirtualClock, seconds: float = 0.0) -> None:
-        """`seconds`: that each call takes."""
+        """`seconds`: that a call takes; they are made side by side."""
         self._clock = clock
         self._seconds = seconds
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[tuple[str, Callable[[], None]]] = []
         self.asked: list[str] = []
         """Lanes, in order."""
         self.now = clock.monotonic
@@ -28,25 +29,26 @@ class AskingOnDemand:
         self.asked.append(lane)
 
         def work() -> None:
-            self._waiting.remove(work)
-            self._clock.advance(self._seconds)
+            self._waiting.remove((lane, work))
             try:
                 value, error = call(), None
             except Exception as raised:
                 value, error = None, raised
             done(value, error)
 
-        self._waiting.append(work)
+        self._waiting.append((lane, work))
 
         async def fetch() -> None:
-            if work in self._waiting:
-                work()
+            while (lane, work) in self._waiting:
+                self.run()
 
         return fetch
 
-    def run(self) -> int:
-        """Make the calls that wait; how many they were."""
-        waiting = list(self._waiting)
+    def run(self, lane: str = "") -> int:
+        """Make the calls that wait, of one lane or all; how many they were."""
+        waiting = [work for of, work in self._waiting if not lane or of == lane]
+        if waiting:
+            self._clock.advance(self._seconds)
         for work in waiting:
             work()
         return len(waiting)

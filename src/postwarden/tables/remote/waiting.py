@@ -2,8 +2,8 @@
 
 A decision is evaluated again when the fact that it lacked has come, so an answer has to be remembered until then, and
 with it all that the same evaluation asked before: a search may need twenty keys of three seconds each. Who uses an
-answer that is no longer fresh gets it, and has it asked for again: nobody is kept waiting, and nobody lives on old
-answers for long.
+answer that is old by then gets it, and has it asked for again: nobody is kept waiting, and nobody lives on old answers
+for long.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,6 +16,8 @@ from postwarden.tables.table import Found, Table, TableError
 KEEP_SECONDS = 2.0
 """How long an answer is fresh. A changed file is in effect as soon."""
 KEEP_ERROR_SECONDS = 1.0
+OLD_SECONDS = 10.0
+"""What is older is asked for again while decisions go on using it."""
 KEEP_NAMES = 20_000
 """Of one table. Those that a decision under way needs are kept beyond that."""
 
@@ -33,8 +35,8 @@ class _Turn:
     __slots__ = ("open", "until")
 
     def __init__(self) -> None:
-        self.open = 0
-        """Look-ups that it waits for."""
+        self.open = 1
+        """Look-ups that it waits for, and one while it lasts."""
         self.until = 0.0
         """When what it used may be forgotten."""
 
@@ -67,6 +69,8 @@ class Waiting:
         return self._turn
 
     def _over(self) -> None:
+        if self._turn is not None:
+            self._turn.open -= 1
         self._turn = None
 
 
@@ -98,7 +102,7 @@ class WaitingTable:
             raise Pending(self._ask(key, turn))
         if not answer.turn.open:
             answer.turn = turn
-        if now >= answer.fresh_until and key not in self._asked:
+        if now >= answer.fresh_until + OLD_SECONDS and key not in self._asked:
             self._ask(key)
         if isinstance(answer.value, TableError):
             # Anew: one object would gather the frames of all who were told.
@@ -144,7 +148,9 @@ class WaitingTable:
         if len(self._known) >= self._most:
             self._known = {name: answer for name, answer in self._known.items() if answer.alive(now)}
             self._most = max(KEEP_NAMES, 2 * len(self._known))
-        turn = turns[-1] if turns else _Turn()
+        known = self._known.get(key)
+        # Asked for anew beside a search that goes on: that one still needs it.
+        turn = turns[-1] if turns else known.turn if known is not None else self._waiting.turn()
         self._known[key] = _Answer(value if fault is None else fault, now + keep, turn)
 
     def _fault(self, error: Exception) -> TableError:

@@ -6,7 +6,7 @@ import pytest
 
 from postwarden.mail.decision import Pending, settle
 from postwarden.tables.combined import leaves
-from postwarden.tables.remote.waiting import KEEP_SECONDS, Waiting, WaitingTable
+from postwarden.tables.remote.waiting import KEEP_SECONDS, OLD_SECONDS, Waiting, WaitingTable
 from postwarden.tables.table import Found, TableError
 from postwarden.testing.asking import AskingOnDemand
 from postwarden.testing.clock import VirtualClock
@@ -98,8 +98,37 @@ def test_what_a_search_under_way_knows_of_old_is_given_and_asked_for_again() -> 
     scene.far.values["a"] = "2"
     scene.clock.advance(KEEP_SECONDS * 2)
     assert scene.get("a") == "1"
+    assert len(scene.asking.asked) == 2
+    scene.clock.advance(OLD_SECONDS)
+    assert scene.get("a") == "1"
     assert scene.asking.run() == 2
     assert scene.get("a") == "2"
+
+
+def test_asking_again_takes_nothing_from_a_search_under_way() -> None:
+    scene = Scene(a="1")
+    other = Far()
+    other.name = "far:other"
+    table = scene.waiting.wrap(other)
+    scene.settle(lambda: scene.table.get("a"))
+    scene.get("a")
+    with pytest.raises(Pending):
+        table.get("b")
+    scene.clock.advance(KEEP_SECONDS + OLD_SECONDS)
+    scene.get("a")
+    assert scene.asking.run("far:it") == 1
+    scene.clock.advance(KEEP_SECONDS * 2)
+    assert scene.get("a") == "1"
+
+
+def test_what_was_used_in_an_evaluation_can_be_used_again_in_it() -> None:
+    """Each look-up outlives its freshness, and each answer is asked for twice."""
+    scene = Scene(seconds=KEEP_SECONDS * 1.5, a="1", b="2", c="3")
+
+    def search() -> str:
+        return "".join(found.value for key in "aabbcc" if (found := scene.table.get(key)) is not None)
+
+    assert scene.settle(search, rounds=6) == "112233"
 
 
 def test_the_same_key_is_asked_for_once_at_a_time() -> None:
@@ -112,12 +141,13 @@ def test_the_same_key_is_asked_for_once_at_a_time() -> None:
 
 def test_a_search_of_many_slow_keys_comes_to_its_end() -> None:
     """Each look-up takes longer than an answer is fresh: what was found before must still be there."""
-    scene = Scene(seconds=10 * KEEP_SECONDS, **{str(number): "x" for number in range(20)})
+    scene = Scene(seconds=2 * KEEP_SECONDS, **{str(number): "x" for number in range(20)})
 
     def search() -> list[str]:
         return [found.value for number in range(20) if (found := scene.table.get(str(number))) is not None]
 
     assert scene.settle(search, rounds=25) == ["x"] * 20
+    assert len(scene.far.asked) > 20  # some of them again, beside the search
     assert len(scene.far.asked) < 100
 
 
