@@ -83,3 +83,5 @@ class Delivery(Struct, eq=False):
     deaths: int = 0
     """Workers that died with it in hand."""
     forwards: list[Forward] = []
+    passes: int = 0
+    """How often its recipient was handed on within the round."""

@@ -31,6 +31,8 @@ from postwarden.schedule.settling import Settler
 ENOUGH = Status("4.7.0", "message is administratively expired")
 _ALL_SMALL: Mapping[str, int] = MappingProxyType({})
 _DELETED = Status("5.0.0", "deleted by an operator")
+_PASSES = 5
+_ROUND_AND_ROUND = Status("4.3.5", "mailbox_transport leads from one transport to another without end")
 _ROUNDS = 10_000
 """Facts that the addresses of one message may have to be looked up for; more is an endless loop."""
 
@@ -144,8 +146,8 @@ class Rounds:
         self.part_done(message)
         self._soon()
 
-    def _place(self, message: Message, group: Group, lane: int) -> None:
-        delivery = Delivery(message, group.limits.name, group.nexthop, group.indices, group.recipients)
+    def _place(self, message: Message, group: Group, lane: int, passes: int = 0) -> None:
+        delivery = Delivery(message, group.limits.name, group.nexthop, group.indices, group.recipients, passes=passes)
         inside = self.parts.inside.get(group.limits.pool)
         if inside is not None:
             self._perform(delivery, inside, group.limits.pool)
@@ -164,13 +166,16 @@ class Rounds:
             return  # it stays open, and is taken up again later
         at = forward.recipient_index
         index, recipient = delivery.indices[at], delivery.recipients[at]
+        if delivery.passes >= _PASSES:
+            self.fail(message, (index,), _ROUND_AND_ROUND)
+            return
         group = self.parts.planner.direct(forward.transport, forward.nexthop, index, recipient)
         if isinstance(group, Status):
             self.fail(message, (index,), group)
             return
         message.pending += 1
         message.queued += 1
-        self._place(message, group, 0)
+        self._place(message, group, 0, delivery.passes + 1)
 
     def _perform(self, delivery: Delivery, inside: Inside, program: str) -> None:
         message = delivery.message

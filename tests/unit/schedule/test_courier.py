@@ -9,7 +9,7 @@ from postwarden.config.view import view
 from postwarden.ipc.records import Credit, Forward, Job, Outcome, SlowDown, Stored, ToReceiver
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.queue import Change, Content, Entry, NewMessage, SpoolError
+from postwarden.mail.queue import HOLD, Change, Content, Entry, NewMessage, SpoolError
 from postwarden.mail.round import Kind, Remark, Report, Round
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog, MemorySink
@@ -546,6 +546,81 @@ def test_a_forward_is_stored_with_the_recipient_that_it_settles() -> None:
     )
     assert [job.nexthop for job in world.remote.jobs] == ["x", "y"]
     assert world.remote.jobs[0].body == b"hello\r\n"
+
+
+def test_a_forward_by_a_transport_is_a_message_that_goes_there() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("team@local.here")
+    world.clock.run()
+    (job,) = agent.jobs
+    forward = Forward(job.job_id, 0, "s@here", (Recipient("a@local.here"),), "smtp", "box", "local")
+    world.courier.forwarded(crew, forward)
+    world.answer(job, SENT, crew=crew)
+    (made,) = world.ledger.changes[0].spawned
+    assert made.envelope.filter == "smtp:box"
+    assert [(job.transport, job.nexthop) for job in world.remote.jobs] == [("smtp", "box")]
+
+
+def handed_on(world: World, job: Job, crew: Crew, transport: str, nexthop: str = "box") -> None:
+    """The agent gives the first recipient of a job to another transport."""
+    world.courier.forwarded(crew, Forward(job.job_id, 0, "", (), transport, nexthop))
+    world.answer(job, SENT, crew=crew)
+
+
+def test_a_recipient_that_is_handed_on_has_the_outcome_of_the_other_transport() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("joe@local.here", "ann@smtp.x")
+    world.clock.run()
+    (job,) = agent.jobs
+    handed_on(world, job, crew, "smtp")
+    assert world.ledger.changes == []
+    onward = next(job for job in world.remote.jobs if job.nexthop == "box")
+    assert (onward.queue_id, onward.recipients) == (job.queue_id, (Recipient("joe@local.here"),))
+    assert onward.body == b"hello\r\n"
+    world.answer(onward, BOUNCED)
+    world.answer(next(job for job in world.remote.jobs if job.nexthop == "x"))
+    finals = [final for change in world.ledger.changes for final in change.finals]
+    assert sorted(finals) == [(0, BOUNCED), (1, SENT)]
+
+
+def test_a_recipient_that_is_handed_on_to_nobody_waits() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("joe@local.here")
+    world.clock.run()
+    handed_on(world, agent.jobs[0], crew, "nosuch")
+    world.clock.run()
+    (change,) = world.ledger.changes
+    assert [(index, status.code) for index, status in change.deferred] == [(0, "4.3.0")]
+
+
+def test_a_recipient_is_not_handed_on_for_ever() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("joe@local.here")
+    world.clock.run()
+    for turn in range(100):
+        if len(agent.jobs) <= turn:
+            break
+        handed_on(world, agent.jobs[turn], crew, "local")
+    assert len(agent.jobs) == 6
+    assert world.ledger.changes[0].deferred[0][1].code == "4.3.5"
+
+
+def test_what_is_put_away_is_not_handed_on() -> None:
+    world = World()
+    agent, crew = world.hire("agent")
+    world.store("joe@local.here")
+    world.clock.run()
+    (message,) = world.courier._rounds.messages.values()
+    over: list[bool] = []
+    world.courier._rounds.interrupt(message, HOLD, lambda: over.append(True))
+    handed_on(world, agent.jobs[0], crew, "smtp")
+    assert not world.remote.jobs
+    (change,) = world.ledger.changes
+    assert (change.finals, change.due, over) == ((), HOLD, [True])
 
 
 def test_a_forward_of_a_recipient_that_failed_is_dropped() -> None:
