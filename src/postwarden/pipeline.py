@@ -437,11 +437,12 @@ def problems(settings: Settings) -> list[Problem]:
     """What would keep a role from starting: lists, tables, certificates and routes are compiled, and thrown away."""
     found: list[Problem] = []
 
-    def attempt(compile_it: Callable[[], object]) -> None:
+    def attempt(compile_it: Callable[[], object]) -> object:
         try:
-            compile_it()
+            return compile_it()
         except ConfigError as error:
             found.append(Problem(error.origin, "error", error.text))
+            return None
 
     try:
         tables = Tables.of(settings)
@@ -460,7 +461,8 @@ def problems(settings: Settings) -> list[Problem]:
         key = service.key
         attempt(partial(profiles.of, key))
         attempt(partial(LocalClients, settings, key, tables))
-        attempt(partial(Judge, settings, key, tables, resolver))
+        judge = attempt(partial(Judge, settings, key, tables, resolver))
+        found += judge.notes if isinstance(judge, Judge) else ()
         attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
     for service in settings.services:
         key = service.key

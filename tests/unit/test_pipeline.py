@@ -34,7 +34,7 @@ def test_the_defaults_compile() -> None:
     [
         "smtpd_recipient_restrictions = permit_mynetworx, reject",
         "smtpd_client_restrictions = check_client_access nosuch:table",
-        "mynetworks = 10.0.0.0/99",
+        "mynetworks = nosuch:table",
         "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = /nonexistent/cert.pem",
         "smtp_address_preference = both",
     ],
@@ -46,7 +46,7 @@ def test_each_fault_is_an_error_in_its_file(line: str) -> None:
 
 def test_a_fault_of_one_service_names_its_line_in_master_cf() -> None:
     faults = found("  -o smtpd_sender_restrictions=reject_everybody")
-    assert [(p.origin.file, p.origin.line) for p in faults] == [("/etc/postfix/master.cf", 2)]
+    assert [(p.origin.file, p.origin.line) for p in faults] == [("/etc/postfix/master.cf", 3)]
     assert "reject_everybody" in faults[0].text
 
 
@@ -59,6 +59,11 @@ def test_faults_of_all_services_are_said_at_once() -> None:
     faults = found("  -o smtpd_sender_restrictions=one", "587 inet n - n - - smtpd\n  -o smtpd_helo_restrictions=two\n")
     text = " ".join(p.text for p in faults)
     assert '"one"' in text and '"two"' in text
+
+
+def test_what_a_restriction_can_not_do_is_said() -> None:
+    (note,) = found(main_cf="smtpd_recipient_restrictions = reject_unverified_recipient\n")
+    assert (note.severity, note.origin.line) == ("warning", 1) and "not available in this version" in note.text
 
 
 def test_nothing_is_made_or_asked(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def _entry(settings: Settings, name: str, entry: Entry, used: "_Used", service: 
         yield Problem(entry.origin, "error", f"parameter {name} is refused: {reason}")
     elif name in (*absent.NAMES, "milter_default_action"):
         return
-    elif status is Standing.NOT_YET and entry.value != parameter.default and not used.holds(name):
+    elif status is Standing.NOT_YET and entry.value != parameter.default and name not in used.written:
         yield Problem(entry.origin, "warning", f"parameter {name} has no effect yet in this version")
 
 
@@ -82,7 +82,9 @@ def _service(service: Service) -> Iterator[Problem]:
 class _Used:
     """Names that something refers to, so that setting them is no typing error."""
 
-    def __init__(self, names: frozenset[str], prefixes: tuple[str, ...]) -> None:
+    def __init__(self, written: frozenset[str], names: frozenset[str], prefixes: tuple[str, ...]) -> None:
+        """`written`: by the operator; `names`: those, and what defaults refer to."""
+        self.written = written
         self._names = names
         self._prefixes = prefixes
 
@@ -92,13 +94,13 @@ class _Used:
 
 def _used(settings: Settings) -> _Used:
     """Names behind a `$`, names of restriction classes, and `foo_…` for a table `ldap:foo` of the old form."""
-    texts = [parameter.default for parameter in TABLE.values()]
-    texts += [entry.value for entry in settings.entries.values()]
+    texts = [entry.value for entry in settings.entries.values()]
     for service in settings.services:
         texts += [entry.value for entry in service.overrides.values()]
         texts += service.arguments
-    names = set[str]().union(*(references(text) for text in texts))
+    written = frozenset[str]().union(*(references(text) for text in texts))
+    names = written.union(*(references(parameter.default) for parameter in TABLE.values()))
     with contextlib.suppress(ConfigError, ValueError):  # said where the parameter itself is looked at
-        names |= set(split(settings.text("smtpd_restriction_classes")))
+        names |= frozenset(split(settings.text("smtpd_restriction_classes")))
     prefixes = {f"{match}_" for text in texts for match in _TABLE_PREFIX.findall(text)}
-    return _Used(frozenset(names), tuple(prefixes))
+    return _Used(written, names, tuple(prefixes))

@@ -40,6 +40,11 @@ def test_main_cf_is_judged_by_line(line: str, text: str) -> None:
     assert only.startswith(text)
 
 
+def test_what_defaults_refer_to_may_have_no_effect_yet_all_the_same() -> None:
+    (only,) = said("header_checks = inline:{x=y}\n")  # mime_header_checks is $header_checks by default
+    assert only.endswith("parameter header_checks has no effect yet in this version")
+
+
 def test_names_that_others_define_are_no_errors() -> None:
     assert said("smtpd_restriction_classes = strict\nstrict = permit\n") == []
     assert [p for p in said("alias_maps = ldap:staff\nstaff_server_host = x\n") if "staff_server" in p] == []

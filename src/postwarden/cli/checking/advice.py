@@ -58,7 +58,10 @@ _ADVICE = (
         "correct the line",
     ),
 )
-_PUT_OFF = re.compile(r": can't be read: |bad address pattern|bad network/mask pattern|non-null host address bits")
+_PUT_OFF = re.compile(
+    r": can't be read: |bad address pattern|bad network/mask pattern|non-null host address bits|mail is answered with"
+    r"|mail that gets to it is put off"
+)
 """The gateway starts with it, and mail waits. Where only a default names the table, as /etc/aliases, perhaps nobody
 wants it."""
 _OF = re.compile(r"parameter (\w+): ")

@@ -4,12 +4,14 @@ import os
 import pwd
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from msgspec import Struct
 
 from postwarden.cli.checking.findings import Finding, error, warning
-from postwarden.cli.checking.rows import maps_rows
+from postwarden.cli.checking.rows import items, maps_rows
 from postwarden.config.entries import Service
+from postwarden.config.parameters import TABLE
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Origin
 
@@ -70,6 +72,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     for name, use in used.items():
         if known[name].command == "pipe":
             yield from _program(use, known[name])
+    yield from _policy_servers(settings, known)
 
 
 def _unknown(use: Use, known: dict[str, Service]) -> Finding:
@@ -111,16 +114,48 @@ def _account(name: str) -> bool:
     return True
 
 
+def _policy_servers(settings: Settings, known: dict[str, Service]) -> Iterator[Finding]:
+    """`check_policy_service unix:private/policy`: a socket in the queue directory that another program made."""
+    told = set[str]()
+    for service in ("", *(s.key for s in settings.services if s.command == "smtpd")):
+        for name in (n for n in TABLE if n.startswith("smtpd_") and n.endswith("_restrictions")):
+            if service and settings.find_override(name, service) is None:
+                continue
+            for word, server in pairwise(items(settings, name, service)):
+                server = server.strip("{ ").partition(",")[0].partition(" ")[0]
+                path = os.path.join(settings.text("queue_directory"), server.removeprefix("unix:"))
+                if word.lower() != "check_policy_service" or not server.startswith("unix:") or server in told:
+                    continue
+                told.add(server)
+                if not _may_be_there(path):
+                    own = known.get(server.rpartition("/")[2])
+                    yield error(
+                        settings.origin(name, service),
+                        what=f"{name}: no policy server is at {path}",
+                        why="mail that gets to it is answered 451 4.3.5, unless smtpd_policy_service_default_action"
+                        " says something else",
+                        cure=f"start it by itself: master.cf's {own.command} is not available in this version"
+                        if own
+                        else "start it, or correct the path on one of both sides",
+                    )
+
+
+def _may_be_there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _socket(settings: Settings, use: Use, service: Service) -> Iterator[Finding]:
     """`lmtp:unix:private/dovecot-lmtp`: the other end's socket, in the queue directory."""
     if service.command != "lmtp" or not use.nexthop.startswith("unix:"):
         return
     path = os.path.join(settings.text("queue_directory"), use.nexthop.removeprefix("unix:"))
-    try:
-        os.stat(path)
-    except PermissionError:
-        return
-    except OSError:
+    if not _may_be_there(path):
         yield warning(
             use.origin, what=f"{use.said}: nothing is at {path}", why="the mail waits until a server listens there",
             cure="start the server (Dovecot?), or correct the path on one of both sides",

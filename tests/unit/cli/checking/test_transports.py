@@ -82,3 +82,20 @@ def test_a_thousand_rows_with_one_mistake_are_one_finding(tmp_path: Path) -> Non
     (tmp_path / "main.cf").write_text("transport_maps = hash:transport\n")
     (tmp_path / "master.cf").write_text(MASTER)
     assert [f.origin.line for f in transports.findings(load(tmp_path))] == [1]
+
+
+def test_a_policy_server_that_is_not_there(tmp_path: Path) -> None:
+    lists = "reject_unauth_destination, check_policy_service {}, check_policy_service unix:private/spf"
+    main_cf = f"queue_directory = {tmp_path}\nsmtpd_recipient_restrictions = {lists}\n"
+    spawn = "spf unix - n n - 0 spawn user=nobody argv=/bin/sh\n"
+    for server in ("unix:private/grey", "{ unix:private/grey, timeout=9s }"):
+        found = said(main_cf.format(server), spawn)
+        assert found == [
+            ("error", "main.cf", 2, f"smtpd_recipient_restrictions: no policy server is at {tmp_path}/private/{name}")
+            for name in ("grey", "spf")
+        ]
+    (tmp_path / "private").mkdir()
+    for name in ("grey", "spf"):
+        (tmp_path / "private" / name).touch()
+    assert said(main_cf.format("unix:private/grey"), spawn) == []
+    assert said(main_cf.format("inet:127.0.0.1:10023"), spawn) == []
