@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.whole import free_port, until
+from tests.whole import children, free_port, until
 
 _POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 _NEEDED = {
@@ -62,12 +62,15 @@ class Server:
 
     def freeze(self) -> None:
         """It takes connections (the kernel does) and says nothing more."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
+        for pid in (self._process.pid, *children(self._process.pid)):
+            os.kill(pid, number)
 
     def _run(self, words: list[str], text: str = "") -> str:
         done = subprocess.run(

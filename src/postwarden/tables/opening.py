@@ -20,6 +20,7 @@ from postwarden.tables.maps import Maps
 from postwarden.tables.pcre import PcreTable
 from postwarden.tables.regexp import RegexpTable
 from postwarden.tables.remote.asked import SocketmapTable, TcpTable
+from postwarden.tables.remote.defined import DefinedTable
 from postwarden.tables.remote.ldap import LdapTable
 from postwarden.tables.remote.memcache import MemcacheTable
 from postwarden.tables.remote.mysql import MysqlTable
@@ -251,6 +252,7 @@ class Tables:
         """Read again what has changed; to be called once a second. What is wrong is given, and its old text stays."""
         problems: list[Problem] = []
         for thing in (*self._open.values(), *self._watched):
+            self._tell(thing)
             if thing.stale():
                 try:
                     thing.reload()
@@ -259,6 +261,13 @@ class Tables:
                 else:
                     problems += warnings(thing)
         return problems
+
+    def _tell(self, thing: object) -> None:
+        """Why mail is put off: the reply does not say it, and a decision is not read by who looks into the log."""
+        for leaf in leaves(thing):
+            text = leaf.trouble() if isinstance(leaf, DefinedTable) else ""
+            if text:
+                self._how["say"](f"warning: {text}")
 
 
 def warnings(table: object) -> tuple[Problem, ...]:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -20,6 +21,8 @@ from postwarden.tables.template import Domains, Opener, Templates
 
 VALUES_LIMIT = 100_000
 """Of one answer, where expansion_limit sets none: a query without a condition must not fill the memory."""
+
+_TELL_SECONDS = 60.0
 
 C = TypeVar("C", bound=Connection)
 
@@ -62,6 +65,8 @@ class DefinedTable(SourceTable, Generic[C]):
         self._source: Source[C] | None = None
         self._domains: Domains | None = None
         self._domain_lock = threading.Lock()
+        self._trouble = ""
+        self._told, self._told_until = "", 0.0
         file = os.path.join(config_directory, "main.cf" if stands_in_main_cf(place) else place)
         super().__init__(name, (file,))
 
@@ -77,6 +82,15 @@ class DefinedTable(SourceTable, Generic[C]):
         if self._source is not None:
             self._source.servers.sweep()
         return super().stale() or (self._domains is not None and self._domains.stale())
+
+    def trouble(self) -> str:
+        """What a look-up failed with since the last call, each text once a minute; empty: nothing new."""
+        text, self._trouble = self._trouble, ""
+        now = time.monotonic()
+        if not text or (text == self._told and now < self._told_until):
+            return ""
+        self._told, self._told_until = text, now + _TELL_SECONDS
+        return text
 
     def _load(self) -> None:
         definition, problems = self._definition()
@@ -104,7 +118,11 @@ class DefinedTable(SourceTable, Generic[C]):
             return None
         try:
             values = self._ask(source, name)
+        except TableError as error:
+            self._trouble = str(error)
+            raise
         except Unreachable as error:
+            self._trouble = f"{self.name}: {error}"
             raise TableError(self.name, str(error)) from error
         return Found(",".join(values), key, self.name) if values else None
 

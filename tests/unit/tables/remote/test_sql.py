@@ -6,7 +6,7 @@ import pytest
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import BUILT_IN
 from postwarden.tables.definition import Definition, in_file
-from postwarden.tables.opening import open_table
+from postwarden.tables.opening import Tables, open_table
 from postwarden.tables.remote import mysql, pgsql
 from postwarden.tables.remote.library import LibraryMissing, load
 from postwarden.tables.remote.servers import Host, ServerError
@@ -240,3 +240,32 @@ def test_what_mysql_is_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("user=u\n")
     with pytest.raises(ConfigError, match="dbname"):
         mysql.account(in_file(str(tmp_path / "a"))[0])
+
+
+def test_trouble_is_told_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    found = table(tmp_path, f"{QUERY}hosts = down\n")
+    assert found.trouble() == ""
+    for text in ("down: refused", "down: rests", ""):
+        with pytest.raises(TableError):
+            found.get("a")
+        told = found.trouble()
+        assert text in told
+        assert bool(text) == bool(told)
+    assert found.trouble() == ""
+    now[0] += 61
+    with pytest.raises(TableError):
+        found.get("a")
+    assert found.trouble() == "fake:./s.cf: down: rests, since it failed: refused"
+
+
+def test_trouble_is_heard_where_tables_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postwarden.tables.opening.DEFINED", {"sqlite": Table})
+    (tmp_path / "s.cf").write_text(f"{QUERY}hosts = down\n")
+    heard: list[str] = []
+    tables = Tables(str(tmp_path), say=heard.append)
+    with pytest.raises(TableError):
+        tables.table("unionmap:{sqlite:./s.cf, fail:x}").get("a")
+    assert tables.refresh() == []
+    assert heard == ["warning: sqlite:./s.cf: down: refused"]
