@@ -110,6 +110,7 @@ class PipeStream:
         self.peer = ("127.0.0.1", 0)
         self.local = ("127.0.0.1", 0)
         self.tls: TlsFacts | None = None
+        self.certificate: PeerCertificate | None = None
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)

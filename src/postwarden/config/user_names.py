@@ -25,8 +25,8 @@ _LISTS = {
         "tls_ca_cert_file tls_cert tls_cipher_suite tls_key tls_random_file tls_require_cert version"
     ),
     "mysql": (
-        f"{_SQL} {_LATER} charset option_file option_group require_result_set tls_CAfile tls_CApath tls_cert_file tls_ciphers "
-        "tls_key_file tls_verify_cert"
+        f"{_SQL} {_LATER} charset option_file option_group require_result_set tls_CAfile tls_CApath tls_cert_file "
+        "tls_ciphers tls_key_file tls_verify_cert"
     ),
     "pgsql": f"{_SQL} {_LATER} encoding select_function",
     "sqlite": f"{_QUERY} dbpath",
