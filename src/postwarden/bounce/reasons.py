@@ -26,6 +26,8 @@ def reason(kind: Kind, status: Status, params: BounceParams, *, age: float, null
     if status.cause:
         origin = f" ({status.origin})" if postmaster and status.origin else ""
         return f"Why: {params.myhostname} decided this by {status.cause}{origin}."
+    if status.program_said:
+        return f"Why: {params.myhostname} gave it to a program, and the program ended like this."
     if status.remote_reply:
         return f"Why: the mail server {status.remote_mta or status.relay} decided this; the reply above is its own."
     if status.code in ("5.1.2", "5.4.4", "5.1.0"):

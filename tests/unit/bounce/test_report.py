@@ -296,6 +296,8 @@ def test_who_decided_is_said_in_a_sentence() -> None:
     assert why(REJECTED) == ": the mail server 127.0.0.1 decided this; the reply above is its own."
     assert why(NO_HOST) == ": the DNS of the recipient's domain says so."
     assert why(Status("5.1.1", "x", cause="relocated_maps")) == ": mx.example.com decided this by relocated_maps."
+    ended = ": mx.example.com gave it to a program, and the program ended like this."
+    assert why(Status("5.1.1", "x", program_said="user unknown")) == ended
     assert why(NO_HOST, Kind.EXPIRY, 432000) == ": it was given up after 5 days (maximal_queue_lifetime)."
     assert why(NO_HOST, Kind.EXPIRY, 431999) == ": the postmaster of mx.example.com had it returned before its time."
     assert "90 minutes (delay_warning_time); it is tried until it is 5 days old" in why(REJECTED, Kind.DELAY)

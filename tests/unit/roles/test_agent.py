@@ -380,6 +380,19 @@ def test_what_hangs_delays_no_other(tmp_path: Path) -> None:
     until(lambda: all(map(_group_is_gone, workers)))
 
 
+def test_mailboxes_that_hang_delay_no_other(tmp_path: Path) -> None:
+    agent = PipeAgent(tmp_path, recipient_delimiter="+", deliver_lock_attempts="1000")
+    try:
+        (tmp_path / "mail" / f"{ME}.lock").touch()
+        for number in range(25):
+            agent.job(number, f"{ME}+{number}")
+        agent.job(99, "nosuch")
+        (outcome,) = agent.outcomes(1)
+        assert (outcome.job_id, text(outcome)[0]) == (99, "5.1.1")
+    finally:
+        agent.end()
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_takes_its_program_along(pipes: PipeAgent) -> None:
     assert pipes.heard() == Ready()

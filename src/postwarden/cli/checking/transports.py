@@ -13,6 +13,7 @@ from postwarden.cli.checking.rows import items, maps_rows
 from postwarden.config.entries import Service
 from postwarden.config.parameters import TABLE
 from postwarden.config.settings import Settings
+from postwarden.deliver.pipe.deliverer import problem
 from postwarden.mail.decision import Origin
 
 _PARAMETERS = (
@@ -71,7 +72,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
                 yield _unknown(use, known)
     for name, use in used.items():
         if known[name].command == "pipe":
-            yield from _program(use, known[name])
+            yield from _program(settings, use, known[name])
     yield from _policy_servers(settings, known)
 
 
@@ -88,8 +89,16 @@ def _unknown(use: Use, known: dict[str, Service]) -> Finding:
     )  # fmt: skip
 
 
-def _program(use: Use, service: Service) -> Iterator[Finding]:
+def _program(settings: Settings, use: Use, service: Service) -> Iterator[Finding]:
     """What pipe(8) runs, and as whom."""
+    mistake = problem(settings, service)
+    if mistake:
+        yield error(
+            service.origin, what=f"service {service.key}: {mistake}",
+            why=f"mail that {use.said} sends to {service.name} waits and is then returned",
+            cure="write user=NAME argv=/path/of/program $recipient, with the attributes of pipe(8) before argv=",
+        )  # fmt: skip
+        return
     words = list(service.arguments)
     program = next((word[5:] for word in words if word.startswith("argv=")), "")
     user = next((word[5:] for word in words if word.startswith("user=")), "").partition(":")[0]

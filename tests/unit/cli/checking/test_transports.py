@@ -63,6 +63,10 @@ def test_what_a_pipe_that_is_used_needs() -> None:
         ("error", "master.cf", 5, "service drop/unix: /nonexistent/drop is not there, or no program"),
         ("error", "master.cf", 5, "service drop/unix: there is no user nobody-here"),
     ]
+    mistaken = "drop unix - n n - - pipe\n  flags=R user=nobody argv=/bin/cat $nobody\n"
+    assert said("virtual_transport = drop\n", mistaken) == [
+        ("error", "master.cf", 5, 'service drop/unix: unknown macro name: "nobody"'),
+    ]
     fine = "drop unix - n n - - pipe\n  flags=R user=nobody argv=/bin/sh -c true\n"
     assert said("virtual_transport = drop\n", fine) == []
 
