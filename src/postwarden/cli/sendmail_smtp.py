@@ -21,7 +21,7 @@ from postwarden.mail.decision import BUILT_IN, Decision, Rule, Verdict
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Warn
 from postwarden.mail.reply import Reply
-from postwarden.mail.session import SessionFacts, TlsFacts
+from postwarden.mail.session import PeerCertificate, SessionFacts, TlsFacts
 from postwarden.mail.xtext import orcpt_of
 from postwarden.net.log import Log
 from postwarden.net.peername import LOCAL, PeerName
