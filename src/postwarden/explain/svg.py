@@ -7,7 +7,7 @@ from postwarden.explain.ends import COMMAND, DISCARDED, FILE, MAILBOX, NOWHERE, 
 from postwarden.explain.tree import Node
 from postwarden.mail.events import printable
 
-_ROW, _COLUMN, _HEIGHT, _MARGIN = 44, 40, 34, 16
+_ROW, _INDENT, _HEIGHT, _MARGIN = 44, 40, 34, 16
 _FILL = {
     MAILBOX: "#e3f4e3", FILE: "#e3f4e3", COMMAND: "#fdf3d8", RELAY: "#e2ecfb", REFUSED: "#fbe3e1",
     NOWHERE: "#fbe3e1", DISCARDED: "#fbe3e1",
@@ -31,13 +31,7 @@ class _Box:
 def picture(root: Node) -> str:
     """The SVG text."""
     boxes = _laid_out(root)
-    widths: dict[int, float] = {}
-    for box in boxes:
-        widths[box.depth] = max(widths.get(box.depth, 0.0), box.width)
-    lefts = {0: float(_MARGIN)}
-    for depth in range(1, len(widths)):
-        lefts[depth] = lefts[depth - 1] + widths[depth - 1] + _COLUMN
-    width = lefts[len(widths) - 1] + widths[len(widths) - 1] + _MARGIN
+    width = max(_left(box) + box.width for box in boxes) + _MARGIN
     height = _MARGIN * 2 + _ROW * len(boxes)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" '
@@ -46,7 +40,7 @@ def picture(root: Node) -> str:
         f'<rect width="{width:.0f}" height="{height}" style="fill:#fff;stroke:none"/>',
     ]
     for box in boxes:
-        lines += _drawn(box, lefts)
+        lines += _drawn(box)
     return "\n".join([*lines, "</svg>", ""])
 
 
@@ -63,10 +57,14 @@ def _laid_out(root: Node) -> list[_Box]:
     return boxes
 
 
-def _drawn(box: _Box, lefts: dict[int, float]) -> Iterator[str]:
-    left, top = lefts[box.depth], _MARGIN + box.row * _ROW
+def _left(box: _Box) -> int:
+    return _MARGIN + box.depth * _INDENT
+
+
+def _drawn(box: _Box) -> Iterator[str]:
+    left, top = _left(box), _MARGIN + box.row * _ROW
     if box.parent is not None:
-        x = lefts[box.parent.depth] + 14
+        x = _left(box.parent) + 14
         bottom = _MARGIN + box.parent.row * _ROW + _HEIGHT
         yield f'<path d="M{x:.0f} {bottom}V{top + _HEIGHT / 2:.0f}H{left:.0f}"/>'
     end = box.node.end
