@@ -10,6 +10,7 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
+    proxy_read_maps
     content_filter default_filter_nexthop receive_override_options
     allow_mail_to_commands command_execution_directory command_expansion_filter duplicate_filter_limit
     execution_directory_expansion_filter export_environment fallback_transport fallback_transport_maps
@@ -154,7 +155,7 @@ _REASONS = (
         defer_service_name flush_service_name pickup_service_name postlog_service_name postlogd_watchdog_timeout
         proxymap_service_name proxywrite_service_name queue_service_name rewrite_service_name service_name
         showq_service_name smtpd_service_name tlsmgr_service_name trace_service_name trigger_timeout
-        proxy_read_maps proxy_write_maps qmgr_ipc_timeout qmgr_daemon_timeout qmgr_clog_warn_time
+        proxy_write_maps qmgr_ipc_timeout qmgr_daemon_timeout qmgr_clog_warn_time
         """,
     ),
     (
