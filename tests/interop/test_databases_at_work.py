@@ -112,19 +112,19 @@ def test_each_answers(world: World, sink: Sink) -> None:
     assert world.send("list@sink.example").startswith("250")
     until(lambda: arrived(sink, "list@sink.example") == ["one@sink.example", "two@sink.example"])
     assert world.send("ann@mx.example.com").startswith("250")
-    until(lambda: arrived(sink, "ann@mx.example.com") == ["one@sink.example"] * 2 or "ann@mx" in world.gateway.log())
+    until(lambda: set(arrived(sink, "ann@mx.example.com")) == {"one@sink.example"})
 
 
 @pytest.mark.parametrize("name", ["maria", "postgres", "slapd"])
 def test_one_is_away_and_comes_back(world: World, sink: Sink, name: str) -> None:
     server: Server = getattr(world, name)
     recipient = "ann@mx.example.com" if name == "slapd" else "list@sink.example"
+    kind = {"maria": "mysql", "postgres": "pgsql", "slapd": "ldap"}[name]
+    warning = f"warning: {kind}:{world.base}/{kind}.cf: "
     server.stop()
-    until(lambda: world.send(recipient).startswith("451 4.3."))
+    until(lambda: world.send(recipient).startswith("451 4.3.") and warning in world.gateway.log())
     server.start()
     until(lambda: world.send(recipient).startswith("250"))
-    kind = {"maria": "mysql", "postgres": "pgsql", "slapd": "ldap"}[name]
-    until(lambda: f"warning: {kind}:{world.base}/{kind}.cf: " in world.gateway.log())
     log = world.gateway.log()
     assert "internal error" not in log
     assert "secret" not in log
