@@ -9,7 +9,7 @@ import msgspec
 from postwarden.config.errors import Problem
 from postwarden.config.settings import Settings
 from postwarden.federation.installing import Change
-from postwarden.federation.merger import Report, age_text
+from postwarden.federation.merger import Report
 from postwarden.federation.sources import Federation, Pull, Source
 from postwarden.federation.store import GONE, Happening, SourceState, Store
 from postwarden.mail.events import printable
@@ -118,10 +118,11 @@ def status(federation: Federation, store: Store, *, as_json: bool) -> int:
             line |= {"held": own.held, "arrived": int(own.arrived), "seen": int(own.seen), "why": why(own)}
             print(msgspec.json.encode(line).decode())
     else:
-        print(f"{'source':<16} {'version':>7} {'from':<19} {'last seen':<19} state")
+        print(f"{'source':<16} {'version':>7} {'age':>8} {'seen':>12}  state")
         for source, own in rows:
             version = str(own.good) if own.good > 0 else "-"
-            print(f"{source.name:<16} {version:>7} {_when(own.arrived):<19} {_when(own.seen):<19} {word(own)}")
+            seen = f"{_age(own.seen)} ago" if own.seen else "never"
+            print(f"{source.name:<16} {version:>7} {_age(own.arrived):>8} {seen:>12}  {word(own)}")
             if why(own):
                 print(printable(f"{'':<16} {why(own)}"))
         print(f"install {state.install} in {federation.table}" if state.install else "nothing is installed yet")
@@ -147,8 +148,15 @@ def why(own: SourceState) -> str:
     return own.why_held if own.held else own.unfit or own.fault
 
 
-def _when(when: float) -> str:
-    return age_text(when) if when else "never"
+def _age(when: float) -> str:
+    """In the largest unit of which there are two."""
+    if not when:
+        return "-"
+    seconds = max(int(time.time() - when), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def history(happened: list[Happening], flags: set[str]) -> None:
