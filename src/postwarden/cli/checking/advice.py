@@ -16,6 +16,7 @@ _ADVICE = (
     (r"_checks has no effect yet", "mail passes without these checks", _LATER),
     (r"milter\w* has no effect yet", "no message is shown to a milter", _LATER),
     (r"postscreen_\w+ has no effect yet", "clients are not screened before they may talk", _LATER),
+    (r"(?:address_verify|unverified)\w+ has no effect yet", "no address is asked for at its own server", _LATER),
     (r"has no effect yet in this version", "what it asks for does not happen", _LATER),
     (r"is refused: ", _STOPS, ""),
     (
@@ -38,6 +39,8 @@ _ADVICE = (
     (r"duplicate master\.cf entry", "what the first one says does not hold", "remove one of them"),
     (r"can't be read: No such file", "", "make the file, or remove the name"),
     (r"can't be read: ", "", "mend the file or its mode"),
+    (r"proxymap service is not configured", "", "name the table in proxy_read_maps, or leave proxy: out"),
+    (r"smtpd_tls_dh1024_param_file: .* no such file", "", "set it to auto, or remove it"),
     (r"index is older than its source", "look-ups answer what the source said before", ""),
     (r"continues nothing", "what it says does not hold", "remove the white space before it"),
     (r"master\.cf has no service", "that mail waits and is then returned", "add the service, or name another one"),
@@ -59,8 +62,8 @@ _ADVICE = (
     ),
 )
 _PUT_OFF = re.compile(
-    r": can't be read: |bad address pattern|bad network/mask pattern|non-null host address bits|mail is answered with"
-    r"|mail that gets to it is put off"
+    r": can't be read: |what needs it will be put off|bad address pattern|bad network/mask pattern"
+    r"|non-null host address bits|mail is answered with|mail that gets to it is put off"
 )
 """The gateway starts with it, and mail waits. Where only a default names the table, as /etc/aliases, perhaps nobody
 wants it."""

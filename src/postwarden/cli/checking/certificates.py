@@ -27,7 +27,7 @@ def findings(settings: Settings, now: float | None = None) -> Iterator[Finding]:
                 if file != "none" and not known:  # by default the key is in the certificate's file
                     seen.add((file, origin))
                     yield from _file(parameter, file, origin, time.time() if now is None else now)
-        for name in ("CAfile", "CApath", "dh1024_param_file"):
+        for name in ("CAfile", "CApath"):
             yield from _there(settings, f"{prefix}_tls_{name}", service, seen)
 
 

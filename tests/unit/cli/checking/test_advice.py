@@ -27,6 +27,8 @@ def test_what_a_reader_said_stays_as_it_is() -> None:
         ('mynetworks: bad address pattern: "[10.0.0]"', "whom it means is not known", "address/length"),
         ('duplicate entry: "a"', "the first entry counts", "remove one"),
         ("parameter x has no effect yet in this version", "does not happen", "until a later version"),
+        ("parameter address_verify_map has no effect yet in this version", "at its own server", "later"),
+        ("parameter header_checks has no effect yet in this version", "without these checks", "later"),
         ("something that nobody thought of", "", ""),
     ],
 )
@@ -48,6 +50,13 @@ def test_a_table_that_can_not_be_read_is_an_error_where_somebody_named_it() -> N
 def test_a_table_of_what_does_nothing_yet_keeps_no_mail_waiting() -> None:
     text = "parameter header_checks: /etc/postfix/checks: can't be read: No such file or directory"
     assert of(text).severity == "warning"
+
+
+def test_what_puts_all_mail_off_is_an_error() -> None:
+    assert of("smtpd_milters: not available in this version: mail is answered with 451 4.7.1 x").severity == "error"
+    assert of("smtpd_milters: not available in this version: mail passes unseen by it").severity == "warning"
+    proxy = 'parameter alias_maps: proxymap service is not configured for table "x": what needs it will be put off'
+    assert of(proxy).severity == "error" and "proxy_read_maps" in of(proxy).cure
 
 
 def test_a_network_that_is_none_keeps_its_clients_waiting() -> None:
