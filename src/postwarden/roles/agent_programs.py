@@ -40,6 +40,8 @@ class SystemPrograms:
 
     def run(self, program: Program, pieces: Iterable[bytes]) -> Ran:
         """As `Programs.run`."""
+        if program.uid == 0:
+            raise NotPermitted("no program is ever run as root")
         if not self._identity.may_act_as(program.uid):
             raise NotPermitted("postwarden was not started as root and can't run programs for others")
         self._tell(program.limit)

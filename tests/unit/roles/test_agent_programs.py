@@ -19,6 +19,8 @@ from postwarden.roles.identity import OwnIdentity
 ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "A": "b\udcff"}
+# The tests' process has threads, a worker has none.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
 
 
@@ -110,6 +112,11 @@ def test_it_has_the_users_rights_and_no_others() -> None:
 def test_nobody_else() -> None:
     with pytest.raises(NotPermitted):
         SystemPrograms(OwnIdentity(), "/").run(Program(("true",), ENVIRONMENT, os.getuid() + 1, 0, 1.0), ())
+
+
+def test_nothing_runs_as_root() -> None:
+    with pytest.raises(NotPermitted, match="root"):
+        SystemPrograms(Rooted(), "/").run(Program(("true",), ENVIRONMENT, 0, 0, 1.0), ())
 
 
 def test_a_directory(tmp_path: Path) -> None:
