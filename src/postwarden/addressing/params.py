@@ -22,6 +22,7 @@ class ResolveParams(Struct, frozen=True):
     parent_domain_matches_subdomains: tuple[str, ...]
     proxy_interfaces: tuple[str, ...]
     relocated_maps: tuple[str, ...]
+    relocated_prefix_enable: bool
     local_transport: str
     virtual_transport: str
     relay_transport: str
@@ -33,3 +34,4 @@ class ResolveParams(Struct, frozen=True):
     resolve_numeric_domain: bool
     resolve_null_domain: bool
     resolve_dequoted_address: bool
+    allow_min_user: bool

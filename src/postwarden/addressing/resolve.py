@@ -165,7 +165,7 @@ class AddressResolver:
             self._homes[domain] = home
         if home.numeric:
             address = f"{local}@[{domain}]"
-        if not home.transport or local[:1] == "-":
+        if not home.transport or (local[:1] == "-" and not self._params.allow_min_user):
             return Resolved(home.address_class, "error", _BAD, address, _SYNTAX, bad=True)
         routed = not _OPERATORS.isdisjoint(local)
         if not self._transports and not self._relocated:
@@ -245,7 +245,8 @@ class AddressResolver:
         if self._relocated:
             moved = self._relocated.find_address(address, delimiters, self.local_domain)
             if moved is not None:
-                transport, nexthop = "error", f"5.1.6 User has moved to {moved.value}"
+                prefix = "5.1.6 User has moved to " if self._params.relocated_prefix_enable else ""
+                transport, nexthop = "error", prefix + moved.value
                 table = "relocated_maps"
                 rule = Rule(moved.table, moved.key, moved.origin or self._settings.origin(table))
         return Resolved(home.address_class, transport, nexthop, address, rule, routed, table=table)

@@ -24,10 +24,10 @@ class Handshakes:
         if not service.has_room():
             return False
         if service.counters is not None:
-            count, _ = service.counters.connect(self._key, address, service.clock.now())
+            count, _ = service.counters.connect(self._key, service.network(address), service.clock.now())
             limit = service.mode.params.smtpd_client_connection_count_limit
             if 0 < limit < count and self._limited(address):
-                service.counters.disconnect(self._key, address)
+                service.counters.disconnect(self._key, service.network(address))
                 who = Client("unknown", address)
                 service.warn(f"Connection concurrency limit exceeded: {count} from {who} for service {service.name}")
                 return False
@@ -47,6 +47,6 @@ class Handshakes:
         self.open -= 1
         service.handshaking(-1)
         if service.counters is not None:
-            service.counters.disconnect(self._key, address)
+            service.counters.disconnect(self._key, service.network(address))
         if not secured:
             service.emit(Notice(f"SSL_accept error from {Client('unknown', address)}: {error or 'lost connection'}"))

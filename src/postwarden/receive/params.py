@@ -21,6 +21,8 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_banner: str
     disable_vrfy_command: bool
     smtpd_helo_required: bool
+    strict_rfc821_envelopes: bool
+    allow_min_user: bool
     smtputf8_enable: bool
     soft_bounce: bool
     fast_flush_domains: tuple[str, ...]
@@ -55,12 +57,15 @@ class SmtpdParams(Struct, frozen=True):
     inet_protocols: tuple[str, ...]
     # clients
     smtpd_client_event_limit_exceptions: tuple[str, ...]
+    smtpd_client_ipv4_prefix_length: int
+    smtpd_client_ipv6_prefix_length: int
     smtpd_client_connection_count_limit: int
     smtpd_client_connection_rate_limit: int
     smtpd_client_message_rate_limit: int
     smtpd_client_recipient_rate_limit: int
     smtpd_client_new_tls_session_rate_limit: int
     smtpd_delay_open_until_valid_rcpt: bool
+    smtpd_delay_reject: bool
     # TLS
     smtpd_tls_security_level: str
     smtpd_use_tls: bool
@@ -84,6 +89,7 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_tls_mandatory_exclude_ciphers: tuple[str, ...]
     smtpd_tls_loglevel: int
     smtpd_tls_received_header: bool
+    smtpd_hide_client_session: bool
     cleanup_service_name: str
     content_filter: str
 

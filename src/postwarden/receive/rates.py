@@ -25,7 +25,7 @@ def too_many(session: "Session", which: int) -> bool:
     limit, counters = getattr(session.params, name), service.counters
     if not limit or counters is None or not session.standing.limited:
         return False
-    rate = counters.count(service.name, client.address, service.clock.now(), which)
+    rate = counters.count(service.name, service.network(client.address), service.clock.now(), which)
     if rate <= limit:
         return False
     service.warn(f"{what} limit exceeded: {rate} from {client} for service {service.name}")
@@ -37,8 +37,8 @@ def too_many_connections(session: "Session", client: Client) -> bool:
     service, params, counters = session.service, session.params, session.service.counters
     if counters is None or not session.standing.limited:
         return False
-    count, rate = counters.connect(service.name, client.address, service.clock.now())
-    session.counted = client.address
+    session.counted = service.network(client.address)
+    count, rate = counters.connect(service.name, session.counted, service.clock.now())
     if 0 < params.smtpd_client_connection_count_limit < count:
         what = f"Connection concurrency limit exceeded: {count}"
     elif 0 < params.smtpd_client_connection_rate_limit < rate:

@@ -33,12 +33,16 @@ def safe_name(text: str) -> str:
 class ReceivedBy:
     """What is the same for all messages of a service."""
 
-    def __init__(self, hostname: str, mail_name: str, *, show_tls: bool) -> None:
+    def __init__(self, hostname: str, mail_name: str, *, show_tls: bool, hidden: bool = False) -> None:
+        """`hidden`: whose session it was, and how it was made, is nobody's business (smtpd_hide_client_session)."""
         self._by = f"by {hostname} ({mail_name}) with "
+        self._hidden = f"Received: by {hostname} ({mail_name}) id " if hidden else ""
         self._show_tls = show_tls
 
     def opening(self, facts: SessionFacts, *, smtputf8: bool = False) -> str:
         """Up to ` id `: the same for all messages of a session."""
+        if self._hidden:
+            return self._hidden
         client, tls = facts.client, facts.tls
         address = f"IPv6:{client.address}" if ":" in client.address else client.address
         layer = _layer(tls) if tls is not None and self._show_tls else ""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
@@ -19,6 +19,7 @@ from postwarden.net.waiting import Waiting
 from postwarden.receive.clients import Clients, Standing
 from postwarden.receive.counters import Counters
 from postwarden.receive.ehlo import hello_reply, keywords
+from postwarden.receive.networks import Networks
 from postwarden.receive.params import SmtpdParams
 from postwarden.receive.ports import Clerk, Judge, PeerNames, Prepare, Store
 from postwarden.receive.postmaster import Postmaster
@@ -105,7 +106,13 @@ class Service:
         )
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
-        self.received_by = ReceivedBy(params.myhostname, params.mail_name, show_tls=params.smtpd_tls_received_header)
+        self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)
+        self.received_by = ReceivedBy(
+            params.myhostname,
+            params.mail_name,
+            show_tls=params.smtpd_tls_received_header,
+            hidden=params.smtpd_hide_client_session,
+        )
         self.dates = Dates()
         self.limit = session_limit(settings, key)
         self.sessions: set[Any] = set()
@@ -202,11 +209,10 @@ class Service:
             tls_required=self.tls_level == "encrypt",
             absent=_absent(params),
             discard_limit=limit,
+            strict_paths=params.strict_rfc821_envelopes,
+            leading_minus=params.allow_min_user,
         )
-        exempt = Options(
-            options.line_limit, LineEnds.LENIENT, options.helo_required, options.tls_required, options.absent, limit
-        )
-        return Mode(params, options, exempt)
+        return Mode(params, options, structs.replace(options, line_ends=LineEnds.LENIENT))
 
     def _open_tls(self, params: SmtpdParams, files: Mapping[str, str] | None) -> ServerTls | None:
         if self.tls_level == "none":

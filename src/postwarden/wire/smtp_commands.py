@@ -208,6 +208,25 @@ PARSERS: Mapping[bytes, tuple[str, Callable[[bytes], Event]]] = MappingProxyType
 and a function in `receive`."""
 
 
+def barred(event: Event, line: bytes, *, strict: bool, minus: bool) -> Refused | None:
+    """What the operator does not take although it can be read: `strict` wants brackets and nothing beside the address
+    in them (strict_rfc821_envelopes); without `minus` no address begins with `-`, which a program might take for an
+    option (allow_min_user)."""
+    if isinstance(event, Mail):
+        verb, keyword, address, reply = "MAIL", "FROM:", event.sender, _BAD_SENDER
+    elif isinstance(event, Rcpt):
+        verb, keyword, address, reply = "RCPT", "TO:", event.address, _BAD_RECIPIENT
+    else:
+        return None
+    bad = address[:1] == "-" and not minus
+    if not bad and not strict:
+        return None
+    path = (_split(line, verb, keyword) or ("", []))[0]
+    if bad or not path.startswith("<"):
+        return Refused(verb, reply, ("Illegal address syntax from ", f" in {verb} command: {path}"))
+    return None
+
+
 def parse(line: bytes, parser: Callable[[bytes], Event], verb: str) -> Event:
     """Never raises."""
     try:

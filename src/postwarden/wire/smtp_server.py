@@ -21,8 +21,20 @@ from msgspec import Struct, structs
 
 from postwarden.mail.reply import Reply
 from postwarden.wire.data import ChunkReader, DotReader, LineEnds, strip_line_end
-from postwarden.wire.smtp_commands import PARSERS, parse
-from postwarden.wire.smtp_events import BareLf, Chunk, ChunkEnd, Content, ContentEnd, Event, Hello, Refused, Unknown
+from postwarden.wire.smtp_commands import PARSERS, barred, parse
+from postwarden.wire.smtp_events import (
+    BareLf,
+    Chunk,
+    ChunkEnd,
+    Content,
+    ContentEnd,
+    Event,
+    Hello,
+    Mail,
+    Rcpt,
+    Refused,
+    Unknown,
+)
 from postwarden.wire.smtp_states import BANNER, END, LAST, STEPS, TLS, State, after
 
 _NEED_STARTTLS = Reply(530, "5.7.0", "Must issue a STARTTLS command first")
@@ -56,6 +68,10 @@ class Options(Struct, frozen=True):
     """Verbs that this session does not know."""
     discard_limit: int = 64 << 20
     """Bytes of a chunk that are thrown away; who announces more is sent away."""
+    strict_paths: bool = False
+    """`MAIL FROM:a@b` without brackets is an error."""
+    leading_minus: bool = False
+    """An address may begin with `-`."""
 
 
 class Machine:
@@ -179,6 +195,9 @@ class Machine:
         if line[0] in b" \t":
             line = line.lstrip(b" \t")
         event = parse(line, parser, verb)
+        if event.__class__ is Mail or event.__class__ is Rcpt:
+            options = self._options
+            event = barred(event, line, strict=options.strict_paths, minus=options.leading_minus) or event
         self._event = "" if event.__class__ is Refused else verb
         return self._begin_chunk(event, refused) if isinstance(event, Chunk) else event
 

@@ -7,7 +7,7 @@ _EXCEPTIONS = (
     (
         "receive",
         """
-        authorized_submit_users bounce_notice_recipient broken_sasl_auth_clients
+        allow_min_user authorized_submit_users bounce_notice_recipient broken_sasl_auth_clients
         cleanup_service_name content_filter default_process_limit disable_vrfy_command double_bounce_sender
         empty_address_local_login_sender_maps_lookup_key error_notice_recipient ipc_timeout line_length_limit
         local_login_sender_maps mail_name message_size_limit notify_classes postwarden_session_limit
@@ -53,8 +53,8 @@ _EXCEPTIONS = (
     (
         "deliver",
         """
-        best_mx_transport disable_mime_output_conversion mime_nesting_limit owner_request_special
-        strict_mailbox_ownership
+        best_mx_transport connection_cache_ttl_limit disable_mime_output_conversion mime_nesting_limit
+        owner_request_special strict_mailbox_ownership
         """,
     ),
     (

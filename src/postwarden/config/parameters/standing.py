@@ -11,6 +11,8 @@ from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
     proxy_read_maps
+    relocated_prefix_enable allow_min_user connection_cache_ttl_limit initial_destination_concurrency multi_instance_name
+    smtpd_client_ipv4_prefix_length smtpd_client_ipv6_prefix_length smtpd_hide_client_session strict_rfc821_envelopes
     content_filter default_filter_nexthop receive_override_options
     allow_mail_to_commands command_execution_directory command_expansion_filter duplicate_filter_limit
     execution_directory_expansion_filter export_environment fallback_transport fallback_transport_maps
@@ -228,6 +230,16 @@ _REASONS = (
     """,
     ),
     ("the peer's closing alert is never waited for", "tls_fast_shutdown_enable"),
+    (
+        "each instance is started by itself, with -c: there is no postmulti",
+        """
+        multi_instance_directories multi_instance_enable multi_instance_group multi_instance_wrapper
+        postmulti_control_commands postmulti_start_commands postmulti_stop_commands
+    """,
+    ),
+    ("sessions of single clients are not logged command by command", "debug_peer_level debug_peer_list"),
+    ("content that comes in is not parsed as MIME", "disable_mime_input_processing"),
+    ("the file is pid/master.pid", "process_id_directory"),
     ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file"),
 )
 

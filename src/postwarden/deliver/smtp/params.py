@@ -14,6 +14,7 @@ class SmtpParams(Struct, frozen=True):
     myhostname: str
     relayhost: str
     soft_bounce: bool
+    connection_cache_ttl_limit: int
     disable_mime_output_conversion: bool
     minimal_backoff_time: int
     notify_classes: tuple[str, ...]
@@ -61,6 +62,7 @@ class LmtpParams(Struct, frozen=True):
     lmtp_assume_final: bool
     myhostname: str
     soft_bounce: bool
+    connection_cache_ttl_limit: int
     disable_mime_output_conversion: bool
     minimal_backoff_time: int
     notify_classes: tuple[str, ...]
@@ -251,7 +253,7 @@ def _profile(
         discard=frozenset(word.lower() for word in discard),
         reuse=flag("connection_cache_on_demand"),
         reuse_for=_lowered(params, f"{prefix}_connection_cache_destinations"),
-        idle_time=number("connection_cache_time_limit"),
+        idle_time=min(number("connection_cache_time_limit"), params.connection_cache_ttl_limit),
         reuse_time=number("connection_reuse_time_limit"),
         reuse_count=number("connection_reuse_count_limit"),
         bind=(str(get("bind_address")).strip("[]"), str(get("bind_address6")).strip("[]")),
