@@ -1,7 +1,8 @@
 """All findings of a configuration: what the roles would say when they read it, and what they would not."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from postwarden import pipeline
 from postwarden.cli.checking import (
@@ -33,15 +34,16 @@ def check(settings: Settings, *, ask: bool = True) -> list[Finding]:
 
 def _all(settings: Settings, *, ask: bool) -> Iterator[Finding]:
     yield from _read(settings)
-    for look in (names, sending, trust, relaying, domains, tables, transports, certificates, files, ports):
+    modules = (names, sending, trust, relaying, domains, tables, transports, certificates, files, ports)
+    looks: list[Callable[[Settings], Iterator[Finding]]] = [module.findings for module in modules]
+    looks.append(partial(hosts.findings, ask=ask))
+    for look in looks:
         try:
-            yield from look.findings(settings)
+            yield from look(settings)
         except ConfigError:
             continue  # the value itself is wrong, which reading it has said
-    try:
-        yield from hosts.findings(settings, ask=ask)
-    except ConfigError:
-        return
+        except OSError as fault:
+            yield warning(BUILT_IN, what=f"{fault.filename}: {fault.strerror}", why="it was not looked at")
 
 
 def _read(settings: Settings) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import pwd
 import stat
 from collections.abc import Iterator
 
-from postwarden.cli.checking.findings import Finding, error, warning
+from postwarden.cli.checking.findings import Finding, error, note, warning
 from postwarden.cli.checking.rows import file_of
 from postwarden.cli.checking.tables import named
 from postwarden.config.settings import Settings
@@ -27,6 +27,14 @@ def findings(settings: Settings) -> Iterator[Finding]:
             owner = look_up(settings.text("mail_owner"))
         except NoSuchUser as fault:
             yield error(settings.origin("mail_owner"), what=str(fault), why="the gateway can't start")
+    queue = _state(settings.text("queue_directory"))
+    if os.geteuid() != 0 and queue is not None and queue.st_uid != os.geteuid():
+        yield note(
+            settings.origin("queue_directory"),
+            what="this check runs as an ordinary user",
+            why="what only root or the mail system may read is not seen as they see it",
+            cure="run it as root",
+        )
     yield from _configuration(settings)
     yield from _directories(settings, owner)
 

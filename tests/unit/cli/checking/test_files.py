@@ -96,3 +96,9 @@ def test_a_maildrop_that_is_not_open(etc: Path) -> None:
     make_maildrop(drop)
     os.chmod(drop, 0o700)
     assert said(etc) == [("warning", "etc/main.cf:2", "queue/postwarden/maildrop has the mode 700, and not 1733")]
+
+
+def test_who_may_not_see_all_is_told_so(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = (etc.parent / "queue").stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: uid + 1)
+    assert ("note", "etc/main.cf:2", "this check runs as an ordinary user") in said(etc)
