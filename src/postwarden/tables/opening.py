@@ -199,7 +199,7 @@ class Tables:
         self._how: How = {
             "say": say,
             "handed": handed,
-            "wrap": as_it_is if asker is None else Waiting(asker).wrap,
+            "wrap": as_it_is if asker is None else Waiting(asker, say).wrap,
         }
         self._directory = config_directory
         self._aliases = aliases

@@ -12,6 +12,8 @@ from postwarden.net.log import MailLog, MemorySink
 from postwarden.net.names import Names
 from postwarden.receive.counters import Counters
 from postwarden.receive.submission import Submitting
+from postwarden.tables.remote.waiting import Waiting
+from postwarden.testing.asking import AskingOnDemand, wrap_all
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
 from postwarden.testing.reception import HandWaiting, without_process
@@ -51,7 +53,11 @@ class Door:
         self.store = MemoryStore(self.clock.call_soon)
         names = FakeResolver("", self.clock)
         around = pipeline.Surroundings(
-            self.clock, MailLog(self._sink, "postfix"), Names(names, names), MemoryDial(self.clock, {})
+            self.clock,
+            MailLog(self._sink, "postfix"),
+            Names(names, names),
+            MemoryDial(self.clock, {}),
+            AskingOnDemand(self.clock),
         )
         self.reception = pipeline.receiver(
             settings(main_cf, master_cf, **{"myhostname": "mx.example.com", "myorigin": "example.com"} | parameters),
@@ -416,3 +422,24 @@ def test_local_mail_that_a_milter_would_have_to_see() -> None:
     assert door.submit(Submission("joe", TO)).verdict == REFUSED
     door = Door(non_smtpd_milters="inet:127.0.0.1:1", milter_default_action="accept")
     assert door.submit(Submission("joe", TO)).verdict == ACCEPTED
+
+
+@pytest.mark.parametrize("chunk", [0, 1])
+@pytest.mark.parametrize(
+    ("users", "senders", "answer"),
+    [
+        ("inline:{joe=x}", "inline:{joe=joe}", Answer("accepted", "", "0000000001")),
+        ("inline:{jane=x}", "static:*", Answer("denied", "User joe(1000) is not allowed to submit mail")),
+        ("static:anyone", "inline:{joe=jane}", Answer("refused", "not authorized to use sender='joe'")),
+        ("fail:x", "static:*", Answer("later", "user lookup error")),
+    ],
+)
+def test_who_may_submit_can_be_waited_for(
+    chunk: int, users: str, senders: str, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Waiting, "wrap", wrap_all)
+    door = Door(authorized_submit_users=users, local_login_sender_maps=senders)
+    caller = door.connect(chunk=chunk)
+    caller.say(b"".join(whole(Submission("joe", TO), MAIL)))
+    assert caller.answer() == answer
+    assert bool(door.store.messages) is (answer.verdict == "accepted")

@@ -18,6 +18,8 @@ KEEP_SECONDS = 2.0
 KEEP_ERROR_SECONDS = 1.0
 OLD_SECONDS = 10.0
 """What is older is asked for again while decisions go on using it."""
+SAY_SECONDS = 30.0
+"""Between two lines about a table that does not answer."""
 KEEP_NAMES = 20_000
 """Of one table. Those that a decision under way needs are kept beyond that."""
 
@@ -54,8 +56,10 @@ class _Answer:
 class Waiting:
     """What the slow tables of a process have in common."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, say: Callable[[str], None] = lambda text: None) -> None:
+        """`say` hears of tables that do not answer, and that they do again."""
         self.asker = asker
+        self.say = say
         self._turn: _Turn | None = None
 
     def wrap(self, table: Table) -> Table:
@@ -85,6 +89,8 @@ class WaitingTable:
         self._known: dict[str, _Answer] = {}
         self._asked: dict[str, tuple[Callable[[], Awaitable[None]], list[_Turn]]] = {}
         self._most = KEEP_NAMES
+        self._told_until = 0.0
+        """When the log hears of its fault again; 0: it has none."""
         self._times = 0
         """It was read anew."""
 
@@ -139,10 +145,8 @@ class WaitingTable:
         for turn in turns:
             turn.open -= 1
             turn.until = max(turn.until, now + KEEP_SECONDS)
-        value, keep = found, KEEP_SECONDS
         fault = None if error is None else self._fault(error)
-        if fault is not None:
-            keep = KEEP_ERROR_SECONDS
+        self._tell(fault, now)
         if times != self._times and not turns:
             return  # the table was read anew since, and nobody waits for what it said before
         if len(self._known) >= self._most:
@@ -151,7 +155,18 @@ class WaitingTable:
         known = self._known.get(key)
         # Asked for anew beside a search that goes on: that one still needs it.
         turn = turns[-1] if turns else known.turn if known is not None else self._waiting.turn()
-        self._known[key] = _Answer(value if fault is None else fault, now + keep, turn)
+        keep = KEEP_SECONDS if fault is None else KEEP_ERROR_SECONDS
+        self._known[key] = _Answer(found if fault is None else fault, now + keep, turn)
+
+    def _tell(self, fault: TableError | None, now: float) -> None:
+        """A line for each fault that lasts, and not for each look-up."""
+        if fault is None:
+            if self._told_until:
+                self._waiting.say(f"table {self.name} answers again")
+            self._told_until = 0.0
+        elif now >= self._told_until:
+            self._waiting.say(f"warning: table {self.name} lookup error: {fault.text}")
+            self._told_until = now + SAY_SECONDS
 
     def _fault(self, error: Exception) -> TableError:
         if isinstance(error, TableError):

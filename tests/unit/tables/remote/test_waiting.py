@@ -43,7 +43,8 @@ class Scene:
     def __init__(self, seconds: float = 0.0, **values: str) -> None:
         self.clock = VirtualClock()
         self.asking = AskingOnDemand(self.clock, seconds)
-        self.waiting = Waiting(self.asking)
+        self.said: list[str] = []
+        self.waiting = Waiting(self.asking, self.said.append)
         self.far = Far(**values)
         self.table = self.waiting.wrap(self.far)
 
@@ -176,6 +177,25 @@ def test_a_table_that_is_down_recovers() -> None:
     scene.clock.advance(5.0)
     found = scene.settle(lambda: scene.table.get("a"))
     assert isinstance(found, Found)
+
+
+def test_the_log_hears_of_a_table_that_is_down_and_that_it_is_up_again() -> None:
+    scene = Scene(a="1")
+    scene.far.down = True
+    for _ in range(5):
+        with pytest.raises(TableError):
+            scene.settle(lambda: scene.table.get("a"))
+        scene.clock.advance(5.0)
+    assert scene.said == ["warning: table far:it lookup error: down"]
+    scene.clock.advance(10.0)
+    with pytest.raises(TableError):
+        scene.settle(lambda: scene.table.get("a"))
+    assert len(scene.said) == 2
+    scene.far.down = False
+    scene.clock.advance(5.0)
+    scene.settle(lambda: scene.table.get("a"))
+    scene.settle(lambda: scene.table.get("b"))
+    assert scene.said[2:] == ["table far:it answers again"]
 
 
 def test_any_other_error_is_a_temporary_one() -> None:
