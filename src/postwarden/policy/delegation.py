@@ -48,7 +48,7 @@ def policy_service(means: Means, rule: Rule) -> Restriction:
             raise Pending(fetch)
         action = findings.known[key]
         if action == "":
-            marks.warn(rule, f"access table {name} entry policy query has empty value")
+            marks.warn(rule, f"access table {name} entry  has empty value")
             return None
         return actions.act(question, Found(default if action is None else action, "policy query", name))
 
@@ -104,7 +104,7 @@ def _attributes(question: Question, instance: str, context: str, *, logins: bool
     late = stage in ("DATA", "END-OF-MESSAGE")
     yield "request", "smtpd_access_policy"
     yield "protocol_state", stage
-    yield "protocol_name", client.protocol
+    yield "protocol_name", "SMTP" if stage in ("HELO", "EHLO") else client.protocol
     yield "client_address", client.address
     yield "client_name", client.name
     yield "client_port", str(client.port)
@@ -118,7 +118,7 @@ def _attributes(question: Question, instance: str, context: str, *, logins: bool
     yield "queue_id", facts.queue_id
     yield "instance", instance
     yield "size", str(facts.size)
-    yield "etrn_domain", question.site
+    yield "etrn_domain", question.marks.site
     yield "stress", ""
     yield "sasl_method", ""
     yield "sasl_username", client.login if logins else ""

@@ -160,7 +160,7 @@ class Judge:
         return self._judge(lambda: _alone(self._end, question), "END-OF-MESSAGE", marks)
 
     def etrn(self, facts: SessionFacts, site: str) -> Decision:
-        marks = Marks("ETRN")
+        marks = Marks("ETRN", site)
         return self._judge(lambda: self._judge_etrn(facts, site, marks), site, marks)
 
     def verify(self, facts: SessionFacts, address: str) -> Decision:
@@ -176,7 +176,7 @@ class Judge:
         return _ask(self._helo, Question(facts, Subject.HELO, marks, recipient))
 
     def _judge_sender(self, facts: SessionFacts, marks: Marks, recipient: str | None = None) -> Decision | None:
-        if self._no_sender:
+        if self._no_sender or facts.sender is None:
             return None
         question = Question(facts, Subject.SENDER, marks, recipient)
         decision = _ask(self._sender, question)

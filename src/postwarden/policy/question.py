@@ -28,12 +28,14 @@ class Marks:
     """What restrictions leave behind that did not decide: it belongs to one evaluation and ends with it."""
 
     __slots__ = (
-        "asked", "defer_if_permit", "defer_if_reject", "depth", "discards", "effects", "listed", "stage", "warning",
+        "asked", "defer_if_permit", "defer_if_reject", "depth", "discards", "effects", "listed", "site", "stage", "warning",
     )  # fmt: skip
 
-    def __init__(self, stage: str = "RCPT") -> None:
+    def __init__(self, stage: str = "RCPT", site: str = "") -> None:
         self.stage = stage
         """The command, as policy servers know it."""
+        self.site = site
+        """What ETRN names."""
         self.discards = False
         """The message is to be thrown away: nothing else of it is judged."""
         self.defer_if_permit: Decision | None = None

@@ -444,7 +444,7 @@ class Session:
             self.service.heads -= self.transaction.kept
             self.transaction.drop()
             self.transaction = None
-            self.facts.findings.instance = ""
+            self.facts.findings.message_ends()
 
     def _timed_out(self) -> None:
         if self._over:

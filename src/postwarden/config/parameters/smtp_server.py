@@ -59,7 +59,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     time("smtpd_policy_service_max_ttl", "1000s"),
     text("smtpd_policy_service_policy_context"),
     number("smtpd_policy_service_request_limit", "0"),
-    time("smtpd_policy_service_retry_delay", "1s", low=0),
+    time("smtpd_policy_service_retry_delay", "1s"),
     time("smtpd_policy_service_timeout", "100s"),
     number("smtpd_policy_service_try_limit", "2", low=1),
     text("smtpd_proxy_ehlo", "$myhostname"),

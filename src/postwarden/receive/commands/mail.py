@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from postwarden.mail.events import Opened
 from postwarden.mail.reply import Reply
 from postwarden.receive.counters import MESSAGES
@@ -27,7 +29,8 @@ def apply_mail(session: "Session", mail: Mail) -> None:
     if (mail.ret or mail.envid) and not session.offers("dsn"):
         session.answer(NO_DSN, "MAIL")
         return
-    decision = service.judge.mail(session.facts, sender)
+    facts = session.facts if params.smtpd_delay_reject else structs.replace(session.facts, size=mail.size)
+    decision = service.judge.mail(facts, sender)
     if session.standing.limited and too_many(session, MESSAGES):
         session.answer(Reply(450, "4.7.1", f"Error: too much mail from {session.facts.client.address}"), "MAIL")
         return
@@ -40,6 +43,7 @@ def apply_mail(session: "Session", mail: Mail) -> None:
         return
     session.transaction = Transaction(mail, session.facts, service.clock.now(), session.forwarded)
     session.transaction.obey(decision.effects)
+    session.facts.findings.message_begins()
     session.forwarded = None
     if not params.smtpd_delay_open_until_valid_rcpt:
         open_transaction(session, session.transaction)
