@@ -28,7 +28,8 @@ class Marks:
     """What restrictions leave behind that did not decide: it belongs to one evaluation and ends with it."""
 
     __slots__ = (
-        "asked", "defer_if_permit", "defer_if_reject", "depth", "discards", "effects", "listed", "site", "stage", "warning",
+        "asked", "defer_if_permit", "defer_if_reject", "depth", "discards", "effects", "listed", "site", "stage",
+        "warning",
     )  # fmt: skip
 
     def __init__(self, stage: str = "RCPT", site: str = "") -> None:
