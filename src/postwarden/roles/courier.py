@@ -30,12 +30,13 @@ from postwarden.ipc.records import (
     Troubled,
 )
 from postwarden.mail.decision import Pending, settle
-from postwarden.mail.events import Event, Failure, Fatal
+from postwarden.mail.events import Event, Failure, Fatal, Warn
 from postwarden.mail.queue import SpoolError
 from postwarden.net.asking import Threads
 from postwarden.roles import lock
 from postwarden.roles.life import Life, run
 from postwarden.roles.queue_server import QueueServer
+from postwarden.roles.recording import Bounds, open_recorder
 from postwarden.schedule.courier import Courier
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
@@ -47,6 +48,7 @@ from postwarden.schedule.workers import Crew
 from postwarden.spool.layout import spool_directory
 from postwarden.spool.ledger import Ledger
 from postwarden.spool.params import SpoolParams
+from postwarden.trace.recorder import Recorder
 
 _CONGESTED = 8 << 20
 _REPORT = 10.0
@@ -70,6 +72,8 @@ class CourierRole:
         self._configure(settings)
         parts = self._parts(settings)
         self.courier = Courier(parts, self._scheduler, params)
+        self._recorder: Recorder | None = None
+        self._record(settings)
         self._over = False
         try:
             spool = spool_directory(settings.text("queue_directory"))
@@ -85,6 +89,7 @@ class CourierRole:
             self._door.open(socket_path(settings.text("queue_directory")))
         except OSError as error:  # mail goes on; the queue's commands can't be answered
             life.log.emit("qmgr", Failure(f"control socket: {error}"))
+        self._bounds = Bounds(settings, life.clock)
         life.ready()
         self._report()
 
@@ -106,7 +111,18 @@ class CourierRole:
         parts, params = self._parts(settings), view(CourierParams, settings)
         self._configure(settings)
         self.courier.reconfigure(parts, params)
+        self._bounds.configure(settings)
+        self._record(settings)
         self._door.authorized = parts.authorized
+
+    def _record(self, settings: Settings) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        self._recorder = open_recorder(settings, "courier", self._life.clock, self._warn)
+        self.courier.record(self._recorder)
+
+    def _warn(self, text: str) -> None:
+        self._told("qmgr", Warn(text))
 
     def _configure(self, settings: Settings) -> None:
         for limits in transports(settings):
@@ -203,6 +219,8 @@ class CourierRole:
         if not self._over:
             self._over = True
             self._ledger.close()
+            if self._recorder is not None:
+                self._recorder.close()
             self._life.finish()
 
     def _report(self) -> None:

@@ -20,6 +20,7 @@ from postwarden.schedule.operations import Operations
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import UNAVAILABLE
+from postwarden.schedule.ports import Recorder
 from postwarden.schedule.receivers import Inflow, Sender
 from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Destination, Scheduler
@@ -71,6 +72,10 @@ class Courier:
         self._scanned = 0.0
         self._scan_at = 0.0
         self._jumps = 0
+
+    def record(self, recorder: Recorder | None) -> None:
+        """Who is told what becomes of messages; None: nobody."""
+        self._rounds.record(recorder)
 
     # life
 
@@ -274,7 +279,7 @@ class Courier:
             if at in onward:
                 self._rounds.hand_on(delivery, onward[at])
             else:
-                self._rounds.note(message, index, status)
+                self._rounds.note(message, index, status, (delivery.transport, delivery.nexthop))
         for forward in delivery.forwards:
             if forward.recipients and results[forward.recipient_index].code[0] in self._rounds.final:
                 message.forwards.append((delivery.indices[forward.recipient_index], forward))

@@ -104,6 +104,18 @@ class Clerk(Protocol):
         """As it is to be stored, or why it can't be. Raises Pending."""
 
 
+class Recorder(Protocol):
+    """Keeps what became of messages, for whoever asks later. Never raises, never waits."""
+
+    def attempted(self, queue_id: str, recipient: Recipient, status: Status, way: tuple[str, str] = ...) -> None:
+        """`way`: transport and next hop."""
+
+    def stored(self, envelope: Envelope, *, parent: str = ...) -> None:
+        """A report or forward of the message with that queue id."""
+
+    def ended(self, queue_id: str) -> None: ...
+
+
 Inside = Callable[[str, str, Recipient], Status]
 """A transport that needs nobody: (transport name, next hop, recipient) -> outcome. error and discard."""
 

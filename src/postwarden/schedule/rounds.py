@@ -23,7 +23,7 @@ from postwarden.schedule.message import Delivery, Message
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import RESOLVER_FAILURE, Group, Plan
-from postwarden.schedule.ports import Inside
+from postwarden.schedule.ports import Inside, Recorder
 from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler, lane
 from postwarden.schedule.settling import Settler
@@ -75,6 +75,7 @@ class Rounds:
         self._emit = parts.log.emit
         self._changed = changed
         self._soon = soon
+        self.recorder: Recorder | None = None
 
     # taking up
 
@@ -95,6 +96,10 @@ class Rounds:
             self._start(message, Plan([], never))
         else:
             self._plan(message)
+
+    def record(self, recorder: Recorder | None) -> None:
+        """Who is told what becomes of messages; None: nobody."""
+        self.recorder = self.settler.recorder = recorder
 
     def room_for(self, recipients: int) -> bool:
         """Messages of few recipients pass those of many."""
@@ -219,8 +224,12 @@ class Rounds:
         """Classes of status codes that end a recipient."""
         return "2" if self.params.soft_bounce else "25"
 
-    def note(self, message: Message, index: int, status: Status) -> None:
+    def note(self, message: Message, index: int, status: Status, way: tuple[str, str] = ("", "")) -> None:
+        """`way`: transport and next hop, where they were tried."""
         kind = status.code[:1]
+        if self.recorder is not None:
+            envelope = message.entry.envelope
+            self.recorder.attempted(envelope.queue_id, envelope.recipients[index], status, way)
         if message.entry.envelope.trace == "verify":
             message.sent.append((index, status if status.verified else status.foretold()))
             return
@@ -298,7 +307,10 @@ class Rounds:
         """A message has left the active queue."""
         self._leave(message)
         if not message.entry.open:
-            self._emit("qmgr", Removed(message.entry.envelope.queue_id))
+            queue_id = message.entry.envelope.queue_id
+            self._emit("qmgr", Removed(queue_id))
+            if self.recorder is not None:
+                self.recorder.ended(queue_id)
         for call in message.then:
             call()
 

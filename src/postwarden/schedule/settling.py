@@ -17,7 +17,7 @@ from postwarden.mail.status import Status
 from postwarden.net.clock import Clock, Timer
 from postwarden.net.log import Log
 from postwarden.schedule.message import Message
-from postwarden.schedule.ports import Ledger
+from postwarden.schedule.ports import Ledger, Recorder
 from postwarden.schedule.spawning import Spawned, Spawner, Told, recorded
 
 _BATCH = 64
@@ -68,6 +68,7 @@ class Settler:
         self._lag = lag
         self._batch: list[tuple[Entry, Change, Callable[[tuple[Entry, ...]], None]]] = []
         self._timer: Timer | None = None
+        self.recorder: Recorder | None = None
         self.busy = 0
         """Changes that are not durable yet."""
 
@@ -203,6 +204,8 @@ class Settler:
                 self._emit("local", _forwarded(message, made, envelope))
             if made.notice:
                 self._emit("bounce", Notice(f"{message.entry.envelope.queue_id}: {made.notice}: {envelope.queue_id}"))
+            if self.recorder is not None:
+                self.recorder.stored(envelope, parent=message.entry.envelope.queue_id)
             self._admit(entry)
         if last:
             self._over(message)

@@ -81,10 +81,13 @@ class Writer:
 
     def _begin(self) -> None:
         self._close()
-        os.makedirs(self._path, 0o750, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._path)
+            os.chmod(self._path, 0o750)  # whatever the umask
         name = f"{int(self._now() * 1000):013d}-{self._name}.trace"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._fd = os.open(os.path.join(self._path, name), flags, 0o640)
+        os.fchmod(self._fd, 0o640)
         self._size = os.fstat(self._fd).st_size
 
     def _close(self) -> None:

@@ -1,8 +1,8 @@
 """What is kept of a decision: small values, written as msgpack. New fields go to the end."""
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from postwarden.mail.decision import Decision, Fact, Origin, Rule
+from postwarden.mail.decision import Fact, Origin, Rule
 from postwarden.mail.envelope import Client
 from postwarden.mail.session import SessionFacts, TlsFacts
 from postwarden.mail.status import Status
@@ -93,6 +93,8 @@ class Stored(Struct, frozen=True, array_like=True, tag="s"):
     size: int
     recipients: tuple[tuple[str, str], ...]
     client: str = ""
+    parent: str = ""
+    """Queue id of the message that it is a report about, or a forward of."""
 
 
 class Mapped(Struct, frozen=True, array_like=True, tag="m"):
@@ -114,27 +116,16 @@ class Attempted(Struct, frozen=True, array_like=True, tag="a"):
     recipient: str
     original: str
     status: Status
-    transport: str
-    nexthop: str
-    because: Because | None = None
-    """Which rule chose the transport."""
+    transport: str = ""
+    """With the next hop, what was tried; empty: nothing was."""
+    nexthop: str = ""
 
 
 class Ended(Struct, frozen=True, array_like=True, tag="e"):
-    """Nothing is left of a message. `children`: queue ids of what came of it, reports and forwards."""
+    """Nothing is left of a message."""
 
     when: float
     queue_id: str
-    children: tuple[str, ...] = field(default=())
 
 
 Record = Judged | Stored | Mapped | Attempted | Ended
-
-
-def judged(when: float, session: tuple[str, str], stage: str, facts: SessionFacts, decision: Decision) -> Judged:
-    """`session`: its name and its service."""
-    return Judged(
-        when, session[0], session[1], stage, Facts.of(facts), "", "", decision.verdict.value,
-        str(decision.reply) if decision.reply is not None else "", Because.of(decision.rule), decision.facts,
-        tuple(f"{effect.action} {effect.argument}".strip() for effect in decision.effects),
-    )  # fmt: skip

@@ -21,8 +21,8 @@ RECORDS: list[Record] = [
            (Fact("recipient", "c@d.example", "none"),), ("warn x",), "ref"),
     Stored(2.0, "Q1", "s1", "a@b.example", "<m@x>", 100, (("c@d.example", ""), ("e@f.example", "g@h.example"))),
     Mapped(2.0, "Q1", "virtual_alias_maps", "g@h.example", ("e@f.example",), BECAUSE),
-    Attempted(3.0, "Q1", "c@d.example", "", Status("2.0.0", "ok"), "smtp", "d.example", BECAUSE),
-    Ended(4.0, "Q1", ("Q2",)),
+    Attempted(3.0, "Q1", "c@d.example", "", Status("2.0.0", "ok"), "smtp", "d.example"),
+    Ended(4.0, "Q2"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Parameters that Postfix does not have. The prefix keeps the same main.cf usable by both."""
 
-from postwarden.config.parameters.kinds import Parameter, items, number, switch, text
+from postwarden.config.parameters.kinds import Parameter, items, number, switch, text, time
 
 PARAMETERS: tuple[Parameter, ...] = (
     text("postwarden_alias_sources", "alias-sources.cf"),  # in the configuration directory; without the file: none
@@ -10,4 +10,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     number("postwarden_recipient_expansion_limit", "50000", low=1),
     number("postwarden_session_limit", "20000", low=1),
     number("postwarden_submit_limit", "10000"),  # messages an hour of one local user; 0: no limit
+    switch("postwarden_trace", "yes"),  # keep what was decided, for `explain`
+    time("postwarden_trace_lifetime", "7d"),
+    number("postwarden_trace_size_limit", "200000000", low=1_000_000),  # bytes of all files together
 )

@@ -1,0 +1,91 @@
+"""Whom the stages tell what they decided. They never wait for it, and it never raises."""
+
+import os
+from collections.abc import Callable
+
+from postwarden.mail.decision import Decision
+from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts
+from postwarden.mail.status import Status
+from postwarden.net.clock import Clock
+from postwarden.trace.files import Writer
+from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Record, Stored
+
+_LAG = 0.25
+"""Seconds for which records gather: one write then has those of many messages."""
+_MOST = 2000
+"""Records that are written at once, however soon."""
+
+
+class Recorder:
+    def __init__(self, path: str, name: str, clock: Clock, warn: Callable[[str], None]) -> None:
+        """`path`: the store's directory. `name`: of this process, as for `files.Writer`."""
+        self._clock = clock
+        self._writer = Writer(path, name, clock.now, warn)
+        self._sessions = 0
+        self._prefix = f"{os.getpid():x}"
+        self._count = 0
+        self._due = False
+
+    def session(self) -> str:
+        """A name that no other session has."""
+        self._sessions += 1
+        return f"{self._prefix}.{self._sessions:x}"
+
+    def judged(
+        self,
+        session: tuple[str, str],
+        stage: str,
+        facts: SessionFacts,
+        decision: Decision,
+        reply: Reply | None,
+        *,
+        recipient: str = "",
+    ) -> None:
+        """What policy said. `session`: its name, and the service's."""
+        effects = tuple([f"{effect.action} {effect.argument}".strip() for effect in decision.effects])
+        self._add(
+            Judged(
+                self._clock.now(), session[0], session[1], stage, Facts.of(facts), recipient, facts.queue_id,
+                decision.verdict.value, "" if reply is None else str(reply), Because.of(decision.rule),
+                decision.facts, effects,
+            )
+        )  # fmt: skip
+
+    def stored(self, envelope: Envelope, *, session: str = "", parent: str = "") -> None:
+        """A message is durable. `parent`: queue id of what it is a report about, or a forward of."""
+        recipients = tuple([(one.address, one.original) for one in envelope.recipients])
+        client = "" if envelope.client is None else str(envelope.client)
+        self._add(
+            Stored(
+                self._clock.now(), envelope.queue_id, session, envelope.sender, envelope.message_id, envelope.size,
+                recipients, client, parent,
+            )
+        )  # fmt: skip
+
+    def attempted(self, queue_id: str, recipient: Recipient, status: Status, way: tuple[str, str] = ("", "")) -> None:
+        """What became of one recipient by `way`: transport and next hop."""
+        now = self._clock.now()
+        self._add(Attempted(now, queue_id, recipient.address, recipient.original, status, *way))
+
+    def ended(self, queue_id: str) -> None:
+        self._add(Ended(self._clock.now(), queue_id))
+
+    def _add(self, record: Record) -> None:
+        self._writer.add(record)
+        self._count += 1
+        if self._count >= _MOST:
+            self.flush()
+        elif not self._due:
+            self._due = True
+            self._clock.call_later(_LAG, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._due = False
+        self._count = 0
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
