@@ -19,6 +19,7 @@ from tests.realpostfix import needs_postfix
 from postwarden.config.errors import ConfigError
 from postwarden.tables.keys import folded
 from postwarden.tables.opening import open_table
+from postwarden.tables.remote.defined import DefinedTable
 from postwarden.tables.table import Table, TableError
 
 pytestmark = [pytest.mark.long, pytest.mark.postfix, needs_postfix]
@@ -46,6 +47,7 @@ class Place:
 
     def __init__(self, base: Path) -> None:
         self.base = base
+        self.tables: list[Table] = []
         self.write("main.cf", f"compatibility_level = 3.6\nqueue_directory = {base}\ndata_directory = {base}\n")
         for name in ("dynamicmaps.cf", "dynamicmaps.cf.d"):
             (base / name).symlink_to(f"/etc/postfix/{name}")
@@ -57,7 +59,18 @@ class Place:
 
     def table(self, kind: str, text: str) -> Table:
         self.write("t.cf", text)
-        return open_table(f"{kind}:{self.base}/t.cf", str(self.base))
+        return self.opened(f"{kind}:{self.base}/t.cf")
+
+    def opened(self, name: str) -> Table:
+        table = open_table(name, str(self.base))
+        self.tables.append(table)
+        return table
+
+    def close(self) -> None:
+        """A server takes no more than a hundred connections."""
+        for table in self.tables:
+            if isinstance(table, DefinedTable) and table._source is not None:
+                table._source.servers.close()
 
     def ours(self, kind: str, text: str, key: str) -> str | None:
         """The value; None: not found; `error`."""
@@ -82,8 +95,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +290,7 @@ class TestMysql:
         lines = mysql(maria).splitlines()
         with (place.base / "main.cf").open("a") as file:
             file.writelines(f"staff_{line}\n" for line in lines)
-        found = open_table("mysql:staff", str(place.base)).get("u@x.com")
+        found = place.opened("mysql:staff").get("u@x.com")
         assert found is not None
         assert found.value == "one@y.z,two"
 
