@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.fuzz.rounds import rounds
 
 from postwarden.cli import check
+from postwarden.config.parameters import TABLE
 
 _NAMES = """
     alias_maps content_filter data_directory default_transport disable_dns_lookups inet_interfaces inet_protocols
@@ -22,7 +23,7 @@ _NAMES = """
     virtual_mailbox_domains virtual_transport compatibility_level nosuch x_destination_rate_delay
     postwarden_dns_servers
 """
-NAMES = st.sampled_from(_NAMES.split())
+NAMES = st.sampled_from(_NAMES.split()) | st.sampled_from(sorted(TABLE))
 _PIECES = st.sampled_from(
     [
         " ", ",", "$", "${", "}", "{", ":", "[", "]", "!", "/", "\"", "'", "|", "=", "hash:table", "pcre:table",
@@ -53,7 +54,7 @@ TABLES = st.lists(
 FINDING = re.compile(r"[^\n]*?(?::\d+)?: (error|warning|note): [^\n]+")
 
 
-@settings(suppress_health_check=list(HealthCheck), max_examples=rounds(40), deadline=None)
+@settings(suppress_health_check=list(HealthCheck), max_examples=rounds(25), deadline=None)
 @given(LINES, SERVICES, TABLES)
 def test_check_answers(tmp_path: Path, main_cf: str, master_cf: str, table: str) -> None:
     own = f"queue_directory = {tmp_path}/queue\ndata_directory = {tmp_path}/data\n"

@@ -42,15 +42,14 @@ def named(settings: Settings) -> list[tuple[str, str, Origin]]:
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, str, Origin]]:
-    for service in ("", *(s.key for s in settings.services)):
-        for name, parameter in TABLE.items():
-            if parameter.kind not in (Kind.MAPS, Kind.LIST) or standing(parameter)[0] is Standing.NO_EFFECT:
-                continue
-            if not settings.text(name, service) or (service and settings.find_override(name, service) is None):
-                continue
-            for item in items(settings, name, service):
-                if item[:1].isalpha() and ":" in item:
-                    yield name, item, settings.origin(name, service)
+    places = [("", name) for name in TABLE]
+    places += [(service.key, name) for service in settings.services for name in service.overrides if name in TABLE]
+    for service, name in places:
+        if TABLE[name].kind not in (Kind.MAPS, Kind.LIST) or standing(TABLE[name])[0] is Standing.NO_EFFECT:
+            continue
+        for item in items(settings, name, service):
+            if item[:1].isalpha() and ":" in item:
+                yield name, item, settings.origin(name, service)
 
 
 def _berkeley(settings: Settings, item: str, origin: Origin) -> Iterator[Finding]:
