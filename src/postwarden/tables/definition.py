@@ -60,6 +60,10 @@ class Definition:
         except ValueError as error:
             raise ConfigError(self.where(name), str(error)) from error
 
+    def first_of(self, *names: str) -> Origin:
+        """Where the first of them that is set was written."""
+        return next((self.where(name) for name in names if self.holds(name)), self.origin)
+
     def where(self, name: str) -> Origin:
         found = self._get(name)
         return self.origin if found is None else found[1]

@@ -34,6 +34,8 @@ class Source(Struct, Generic[C], frozen=True):
     limit: int
     """Of values; 0: none."""
     servers: Servers[C]
+    origin: Origin
+    """Where the query is written."""
     warnings: tuple[Problem, ...] = ()
     """Of what the definition says."""
 
@@ -124,7 +126,7 @@ class DefinedTable(SourceTable, Generic[C]):
         except Unreachable as error:
             self._trouble = f"{self.name}: {error}"
             raise TableError(self.name, str(error)) from error
-        return Found(",".join(values), key, self.name) if values else None
+        return Found(",".join(values), key, self.name, source.origin) if values else None
 
     def _eligible(self, name: str) -> bool:
         # The tables that `domain` names are asked by one thread at a time: not all of them are made for more.

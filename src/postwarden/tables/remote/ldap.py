@@ -48,6 +48,7 @@ class LdapTable(DefinedTable[libldap.LdapClient]):
             templates=Templates(wanted, form, definition.where("query_filter")),
             limit=limit,
             servers=Servers(hosts, connect, ordered=True),
+            origin=definition.first_of("query_filter", "search_base"),
             base=Templates(base, form, definition.where("search_base")),
             fixed_base=not _marked(base),
             scope=scope,

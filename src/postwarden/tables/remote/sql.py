@@ -51,7 +51,8 @@ class SqlTable(DefinedTable[Client]):
         retry = definition.number("retry_interval", RETRY_SECONDS, 1)
         idle = definition.number("idle_interval", IDLE_SECONDS, 1)
         hosts = self._hosts(definition)
-        return Source(templates, limit, Servers(hosts, self._connector(definition), retry=retry, idle=idle))
+        servers = Servers(hosts, self._connector(definition), retry=retry, idle=idle)
+        return Source(templates, limit, servers, definition.first_of("query", "select_function", "select_field"))
 
     def _hosts(self, definition: Definition) -> list[Host]:
         try:

@@ -242,6 +242,14 @@ def test_what_mysql_is_told(tmp_path: Path) -> None:
         mysql.account(in_file(str(tmp_path / "a"))[0])
 
 
+def test_an_answer_names_the_line_of_its_query(tmp_path: Path) -> None:
+    for text in (f"# c\n{QUERY}", "table=a\nselect_field=v\nwhere_field=k\n"):
+        found = table(tmp_path, text).get("bare")
+        assert found is not None
+        assert found.origin is not None
+        assert (found.origin.file, found.origin.line) == (f"{tmp_path}/./s.cf", 2)
+
+
 def test_trouble_is_told_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
