@@ -1,11 +1,14 @@
 """master.cf at work: services of all kinds, their own settings, and what changes under stress."""
 
 import smtplib
+import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.whole import MASTER_CF, Gateway, free_port, running
+from cryptography import x509
+from tests.whole import MASTER_CF, PROGRAM, Gateway, free_port, running
 
 from postwarden.testing.certificate import write_certificate
 
@@ -43,7 +46,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
     entries = ENTRIES.replace("{", "{{").replace("}", "}}")
     for n, port in enumerate(ports, 1):
         entries = entries.replace(f"PORT{n}", str(port))
-    made = Gateway(base, 0, MASTER_CF + entries, smtpd_tls_chain_files=str(pem))
+    made = Gateway(base, 0, MASTER_CF + entries, smtpd_tls_chain_files=str(pem), tls_server_sni_maps=f"hash:{base}/sni")
+    write_certificate(base / "other.pem", "other.example")
+    (base / "sni").write_text(f"other.example {base}/other.pem\n.other.example {base}/other.pem\n")
+    subprocess.run([PROGRAM, "postmap", "-c", made.etc, "-F", f"hash:{base}/sni"], check=True, timeout=30)
     with running(made):
         yield ports
 
@@ -71,6 +77,25 @@ def test_wrapped_and_enforced_tls(gateway: list[int]) -> None:
         client.starttls(context=context)
         client.ehlo()
         assert client.mail("a@example.org")[0] == 250
+
+
+def shown(port: int, name: str) -> str:
+    """The name in the certificate that a client gets who asks for `name`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    with plain, context.wrap_socket(plain, server_hostname=name) as tls:
+        der = tls.getpeercert(True)
+    assert der is not None
+    return x509.load_der_x509_certificate(der).subject.rfc4514_string()
+
+
+def test_certificates_by_name(gateway: list[int]) -> None:
+    assert shown(gateway[2], "mx.example.com") == "CN=mx.example.com"
+    assert shown(gateway[2], "other.example") == "CN=other.example"
+    assert shown(gateway[2], "a.b.other.example") == "CN=other.example"
+    assert shown(gateway[2], "unknown.example") == "CN=mx.example.com"
 
 
 def test_under_stress_other_values_hold(gateway: list[int]) -> None:

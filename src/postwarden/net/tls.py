@@ -4,9 +4,11 @@ Each service has contexts of its own, and so session tickets of its own: a ticke
 resumes nothing on port 25 (Postfix shared them until August 2026).
 """
 
+import contextlib
 import os
+import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -22,6 +24,9 @@ from postwarden.net.tls_settings import (
 )
 
 _LOOK_EVERY = 1.0
+_MAX_NAMED = 500
+"""Contexts for names, 100 KB each."""
+_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----", re.MULTILINE)
 
 
 class ServerTlsSettings(Struct, frozen=True):
@@ -46,14 +51,18 @@ class ServerTls:
         clock: Clock,
         on_problem: Callable[[str], None],
         where: Mapping[str, str] | None = None,
+        named: Callable[[str], bytes | None] | None = None,
     ) -> None:
-        """Raises TlsSettingsError, whose text names the file."""
+        """`named`: keys with their chains, as PEM, for the name that a client asks for; None: the usual ones. Raises
+        TlsSettingsError, whose text names the file."""
         self._settings = settings
         self._clock = clock
         self._on_problem = on_problem
         self._where: Mapping[str, str] = {} if where is None else where
+        self._named = named
+        self._by_pem: dict[bytes, ssl.SSLContext] = {}
         self._seen = self._versions()
-        self._context = server_context(settings, self._where)
+        self._context = self._make()
         self._look_again = 0.0
 
     @property
@@ -71,12 +80,37 @@ class ServerTls:
     def reload(self) -> None:
         """Load the files again. A problem is reported, and the old certificate stays."""
         try:
-            self._context = server_context(self._settings, self._where)
+            self._context = self._make()
         except TlsSettingsError as error:
             self._on_problem(f"{error}; the certificate that was loaded before stays in use")
 
     def start(self, stream: Stream) -> None:
         stream.start_tls(self.context, server_side=True)
+
+    def _make(self) -> ssl.SSLContext:
+        context = server_context(self._settings, self._where)
+        self._by_pem.clear()
+        if self._named is not None:
+            context.sni_callback = self._choose
+        return context
+
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, usual: ssl.SSLContext) -> None:
+        """In the midst of a handshake: nothing may be raised here."""
+        pem = self._named(name) if name and self._named is not None else None
+        if pem is None:
+            return
+        context = self._by_pem.get(pem)
+        if context is None:
+            try:
+                with pem_files(pem) as pairs:
+                    context = server_context(self._settings, self._where, pairs)
+            except (TlsSettingsError, OSError) as error:
+                self._on_problem(f"TLS certificate of {name}: {error}")
+                return
+            if len(self._by_pem) >= _MAX_NAMED:
+                self._by_pem.clear()
+            self._by_pem[pem] = context
+        connection.context = context
 
     def _versions(self) -> tuple[tuple[int, int, int], ...]:
         settings = self._settings
@@ -84,8 +118,10 @@ class ServerTls:
         return tuple(_version(self._where.get(file, file)) for file in files if file)
 
 
-def server_context(settings: ServerTlsSettings, where: Mapping[str, str]) -> ssl.SSLContext:
-    """Raises TlsSettingsError."""
+def server_context(
+    settings: ServerTlsSettings, where: Mapping[str, str], pairs: Sequence[tuple[str, str]] = ()
+) -> ssl.SSLContext:
+    """`pairs`: (certificates, key) files instead of those of the settings. Raises TlsSettingsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     if not settings.settings.library.server_order:
@@ -95,16 +131,15 @@ def server_context(settings: ServerTlsSettings, where: Mapping[str, str]) -> ssl
         limit(context, settings.settings, weak=settings.opportunistic)
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS server: {error}") from error
-    pairs = _pairs(settings, where)
+    pairs = pairs or _pairs(settings, where)
     if not pairs:
         raise TlsSettingsError("TLS server: no certificate is configured")
-    load_authorities(context, settings.settings)
+    load_authorities(context, settings.settings, where)
     load_certificates(context, pairs, where, "TLS certificate")
     if settings.dh_file:
-        try:
+        # Without them the library uses its own, which are no worse; Postfix goes on, too.
+        with contextlib.suppress(OSError, ssl.SSLError):
             context.load_dh_params(where.get(settings.dh_file, settings.dh_file))
-        except (OSError, ssl.SSLError) as error:
-            raise TlsSettingsError(f"TLS parameters: {settings.dh_file}: {error}") from error
     return context
 
 
@@ -113,6 +148,20 @@ def _pairs(settings: ServerTlsSettings, where: Mapping[str, str]) -> list[tuple[
     if not settings.chain_files:
         return list(settings.settings.pairs)
     return chain_pairs(settings.chain_files, where)
+
+
+@contextlib.contextmanager
+def pem_files(pem: bytes) -> Iterator[list[tuple[str, str]]]:
+    """Each key of `pem` and the chain behind it as a file in memory, which is what OpenSSL reads. Raises OSError."""
+    starts = [found.start() for found in _KEY.finditer(pem)] or [0]
+    with contextlib.ExitStack() as stack:
+        pairs = []
+        for start, end in zip(starts, [*starts[1:], len(pem)], strict=True):
+            fd = os.memfd_create("certificate", os.MFD_CLOEXEC)
+            stack.callback(os.close, fd)
+            os.write(fd, pem[start:end])
+            pairs.append((f"/proc/self/fd/{fd}", ""))
+        yield pairs
 
 
 def _version(path: str) -> tuple[int, int, int]:

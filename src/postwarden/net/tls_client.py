@@ -90,6 +90,6 @@ def client_context(settings: TlsSettings, level: str = "encrypt") -> ssl.SSLCont
     except (OSError, ssl.SSLError) as error:
         raise TlsSettingsError(f"TLS client: {error}") from error
     if verified:
-        load_authorities(context, settings)
+        load_authorities(context, settings, {})
     load_certificates(context, settings.pairs, {}, "TLS client")
     return context

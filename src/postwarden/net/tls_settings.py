@@ -188,10 +188,10 @@ def _read(path: str, name: str) -> bytes:
         raise TlsSettingsError(f"TLS certificate: {name}: {error.strerror}") from error
 
 
-def load_authorities(context: ssl.SSLContext, settings: TlsSettings) -> None:
+def load_authorities(context: ssl.SSLContext, settings: TlsSettings, where: Mapping[str, str]) -> None:
     """Whom to believe, and what completes our own chain. Raises TlsSettingsError."""
     for name, file, path in (
-        (settings.ca_file, settings.ca_file or None, None),
+        (settings.ca_file, where.get(settings.ca_file, settings.ca_file) or None, None),
         (settings.ca_path, None, settings.ca_path or None),
     ):
         if not name:

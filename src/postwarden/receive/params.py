@@ -78,6 +78,7 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_tls_dcert_file: str
     smtpd_tls_dkey_file: str
     smtpd_tls_chain_files: tuple[str, ...]
+    tls_server_sni_maps: tuple[str, ...]
     smtpd_tls_CAfile: str
     smtpd_tls_CApath: str
     smtpd_tls_dh1024_param_file: str

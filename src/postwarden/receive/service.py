@@ -24,8 +24,10 @@ from postwarden.receive.params import SmtpdParams
 from postwarden.receive.ports import Clerk, Judge, PeerNames, Prepare, Store
 from postwarden.receive.postmaster import Postmaster
 from postwarden.receive.received import Dates, ReceivedBy
+from postwarden.receive.server_names import ServerNames
 from postwarden.receive.sites import Sites
 from postwarden.receive.verbs import Verbs
+from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_server import Options
@@ -86,7 +88,8 @@ class Service:
         self.tls_level = _tls_level(params)
         self.wrapper = params.smtpd_tls_wrappermode
         """TLS from the first byte."""
-        self.tls = self._open_tls(params, n.files)
+        names = tables.maps(params.tls_server_sni_maps, settings.origin("tls_server_sni_maps", key))
+        self.tls = self._open_tls(params, n.files, names)
         self.heads = 0
         """Bytes of the heads that sessions keep."""
         self.leaving = False
@@ -214,7 +217,7 @@ class Service:
         )
         return Mode(params, options, structs.replace(options, line_ends=LineEnds.LENIENT))
 
-    def _open_tls(self, params: SmtpdParams, files: Mapping[str, str] | None) -> ServerTls | None:
+    def _open_tls(self, params: SmtpdParams, files: Mapping[str, str] | None, names: Maps) -> ServerTls | None:
         if self.tls_level == "none":
             return None
         must = self.tls_level == "encrypt"
@@ -227,7 +230,8 @@ class Service:
             origin = self._settings.origin("smtpd_tls_security_level", self._key)
             raise ConfigError(origin, "TLS is asked for, and smtpd_tls_cert_file or smtpd_tls_chain_files is not set")
         try:
-            return ServerTls(found, self.clock, self.warn, files)
+            named = ServerNames(names, self.waiting, self.warn) if names else None
+            return ServerTls(found, self.clock, self.warn, files, named)
         except TlsSettingsError as error:
             raise ConfigError(origin, str(error)) from error
 

@@ -155,3 +155,18 @@ def test_protocols_are_limited(tmp_path: Path) -> None:
     pem = make(tmp_path / "mx.pem")
     context = server_context(ServerTlsSettings(TlsSettings(protocols=("<=TLSv1.2",), cert_file=pem, key_file=pem)), {})
     assert shake(context).version() == "TLSv1.2"
+
+
+def test_a_certificate_by_name(tmp_path: Path) -> None:
+    usual, other = make(tmp_path / "usual.pem"), make(tmp_path / "other.pem", "other.example")
+    problems: list[str] = []
+    both = Path(other).read_bytes() + Path(usual).read_bytes()
+    found = {"other.example": Path(other).read_bytes(), "both.example": both, "bad.example": b"nonsense"}
+    settings = ServerTlsSettings(TlsSettings(cert_file=usual, key_file=usual))
+    tls = ServerTls(settings, VirtualClock(), problems.append, named=found.get)
+    mine = served(tls)
+    for name, expected in (("other.example", False), ("unknown.example", True), ("bad.example", True), (None, True)):
+        shown = shake(tls.context, name=name).getpeercert(True)
+        assert (shown == mine) is expected, name
+    assert shake(tls.context, name="both.example").getpeercert(True) == mine  # of two keys of a kind the last
+    assert problems[0].startswith("TLS certificate of bad.example: ")

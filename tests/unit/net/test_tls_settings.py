@@ -83,9 +83,9 @@ def test_options() -> None:
 def test_authorities_that_can_not_be_read() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with pytest.raises(TlsSettingsError, match="/no/such"):
-        load_authorities(context, TlsSettings(ca_file="/no/such"))
-    load_authorities(context, TlsSettings(ca_path="/no/such"))
-    load_authorities(context, TlsSettings(library=TlsLibrary(default_authorities=True)))
+        load_authorities(context, TlsSettings(ca_file="/no/such"), {})
+    load_authorities(context, TlsSettings(ca_path="/no/such"), {})
+    load_authorities(context, TlsSettings(library=TlsLibrary(default_authorities=True)), {})
 
 
 def test_pairs() -> None:

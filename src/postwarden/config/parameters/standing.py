@@ -51,9 +51,10 @@ _WORKING = """
     mynetworks_style myorigin non_fqdn_reject_code notify_classes owner_request_special
     parent_domain_matches_subdomains permit_mx_backup_networks plaintext_reject_code postwarden_alias_sources
     postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
-    postwarden_submit_limit prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces
-    proxy_read_maps qmgr_message_active_limit qmgr_message_recipient_limit qmgr_message_recipient_minimum
-    queue_directory queue_minfree queue_run_delay rbl_reply_maps receive_override_options recipient_bcc_maps
+    postwarden_submit_limit postwarden_trace postwarden_trace_lifetime postwarden_trace_size_limit
+    prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces proxy_read_maps
+    qmgr_message_active_limit qmgr_message_recipient_limit qmgr_message_recipient_minimum queue_directory
+    queue_minfree queue_run_delay rbl_reply_maps receive_override_options recipient_bcc_maps
     recipient_canonical_classes recipient_canonical_maps recipient_delimiter reject_code reject_tempfail_action
     relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost relocated_maps
     relocated_prefix_enable remote_header_rewrite_domain require_home_directory reset_owner_alias
@@ -99,7 +100,7 @@ _WORKING = """
     soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes swap_bangpath
     syslog_facility syslog_name tls_append_default_CA tls_disable_workarounds tls_export_cipherlist
     tls_high_cipherlist tls_low_cipherlist tls_medium_cipherlist tls_null_cipherlist tls_preempt_cipherlist
-    tls_ssl_options tls_wildcard_matches_multiple_labels transport_maps transport_retry_time
+    tls_server_sni_maps tls_ssl_options tls_wildcard_matches_multiple_labels transport_maps transport_retry_time
     undisclosed_recipients_header unknown_address_reject_code unknown_address_tempfail_action
     unknown_client_reject_code unknown_helo_hostname_tempfail_action unknown_hostname_reject_code
     unknown_local_recipient_reject_code unknown_relay_recipient_reject_code unknown_virtual_alias_reject_code
