@@ -89,6 +89,7 @@ SERVICES = {
     "luser": "luser_relay = {a}+$local@mx.example.com",
     "luserdomain": "luser_relay = $user+$extension@$domain.invalid",
     "lusergone": "luser_relay = stillnosuch@mx.example.com",
+    "luserfile": "luser_relay = {dir}/out/luser",
     "luserfall": "fallback_transport = ptrue:, luser_relay = {a}",
     "nocmd": "allow_mail_to_commands = include",
     "incl": "allow_mail_to_commands = alias forward include",

@@ -22,6 +22,10 @@ class Place(Protocol):
         """A list with an owner stands between: what the sender asked to be told of ends there (RFC 3461 5.2.7.3)."""
 
 
+_ALWAYS = frozenset(("include", "forward file"))
+"""Remembered beyond duplicate_filter_limit: a user's lists that name each other twice would double with each level."""
+
+
 class Delivery:
     """Collects what became of all that one recipient expands to.
 
@@ -69,7 +73,7 @@ class Delivery:
         key = (what, who, where.lower())
         if key in self._seen:
             return False
-        if not self._remembered or len(self._seen) < self._remembered:
+        if what in _ALWAYS or not self._remembered or len(self._seen) < self._remembered:
             self._seen.add(key)
         return True
 

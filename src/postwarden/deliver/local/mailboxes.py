@@ -123,7 +123,11 @@ class Mailboxes:
             self._warn(f"luser_relay: {error}")
             delivery.note(step, Status("4.3.5", "mail system configuration error"))
             return
-        self._to_address(delivery, replace(step, extension="", depth=step.depth + 1, caught=True), address)
+        inner = replace(step, extension="", depth=step.depth + 1, caught=True)
+        if address:
+            self._to_address(delivery, inner, address)
+        else:
+            self._unknown(delivery, inner, user, extension)
 
     def _warn(self, text: str) -> None:
         self._around.emit(Warn(text))
