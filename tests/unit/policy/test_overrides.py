@@ -15,4 +15,4 @@ def test_only_where_it_is_said() -> None:
     changed = without_checks(config, "10025/inet")
     assert changed.value(name, "10025/inet") is False
     assert changed.value(name, "25/inet") is True
-    assert changed.origin(name, "10025/inet").line == 2
+    assert changed.origin(name, "10025/inet").line == 3
