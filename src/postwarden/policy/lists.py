@@ -115,10 +115,14 @@ class ListCompiler:
     def _closes(self, name: str, depth: int) -> bool:
         if depth > _NESTING:
             return False
+        before = ""
         for word in self._items(name):
-            if word.lower() == "permit":
+            warned, before = before == "warn_if_reject", word.lower()
+            if warned:
+                continue  # it refuses nobody
+            if before == "permit":
                 return False  # what follows is never asked
-            if word.lower() in _CLOSING or (word in self._classes and self._closes(word, depth + 1)):
+            if before in _CLOSING or (word in self._classes and self._closes(word, depth + 1)):
                 return True
         return False
 

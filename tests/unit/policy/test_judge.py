@@ -86,6 +86,7 @@ def test_nobody_is_asked_to_route_on(routed: str) -> None:
         ("", ""),
         ("permit_mynetworks", "permit_auth_destination"),
         ("permit, reject", ""),
+        ("warn_if_reject reject_unauth_destination, permit", ""),
         ("permit_mynetworks", "permit reject_unauth_destination"),
         ("", "mine"),
     ],
