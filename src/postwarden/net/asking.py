@@ -20,7 +20,7 @@ THREADS = 8
 """Of one lane."""
 WAITING_LIMIT = 50_000
 """Calls of one lane that wait for a thread: a courier with many messages asks for all their recipients at once."""
-SECONDS = 60.0
+SECONDS = 110.0
 """After that nobody waits any more: a client waits five minutes for the answer to RCPT (RFC 5321 4.5.3.2.3)."""
 _SWEEP = 1.0
 _IDLE = 30.0
