@@ -33,7 +33,7 @@ from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
-from postwarden.deliver.smtp.tls import client_tls, tls_policies
+from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
@@ -478,7 +478,8 @@ def problems(settings: Settings) -> list[Problem]:
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
-    """Transports that a class of mail is given to and that master.cf does not have: that mail would have to wait."""
+    """Transports that a class of mail is given to and that master.cf does not have: that mail would have to wait; and
+    TLS that is less than it is called."""
     known = {service.name for service in settings.services if service.type != "inet"}
     for name, wanted in (
         ("local_transport", "mydestination"),
@@ -489,3 +490,4 @@ def warnings(settings: Settings) -> Iterator[Problem]:
         transport = settings.text(name).partition(":")[0]
         if transport not in known and settings.text(wanted):
             yield Problem(settings.origin(name), "warning", f"{name}: master.cf has no service {transport}")
+    yield from tls_warnings(settings)

@@ -38,3 +38,19 @@ def test_the_pickup_service_may_not_name_a_profile_that_is_not_there() -> None:
 def test_lists_that_the_courier_could_not_open(parameter: str) -> None:
     found = [str(problem) for problem in pipeline.problems(settings(f"{parameter} = nosuch:x\n"))]
     assert any("nosuch" in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("smtp_tls_security_level = dane", "TLSA records are not looked up"),
+        ("tls_ssl_options = NO_COMPRESSION, NO_SUCH", "no such option: NO_SUCH"),
+        ("tls_disable_workarounds = 0xZ", "no such option: 0xZ"),
+    ],
+)
+def test_tls_that_is_less_than_it_is_called(line: str, said: str) -> None:
+    master_cf = "smtp unix - - n - - smtp\nlocal unix - n n - - local\nrelay unix - - n - - smtp\n"
+    found = [problem for problem in pipeline.warnings(settings(line + "\n", master_cf)) if said in problem.text]
+    assert found and {problem.origin.line for problem in found} == {1}
+    plain = "smtp_tls_security_level = may\ntls_ssl_options = 0x4000\n"
+    assert [p for p in pipeline.warnings(settings(plain, master_cf)) if "virtual" not in p.text] == []

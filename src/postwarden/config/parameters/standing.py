@@ -198,10 +198,16 @@ _REASONS = (
     (
         "sessions are resumed by tickets, which need no data base",
         """
+        smtpd_tls_always_issue_session_ids smtpd_tls_session_cache_database smtpd_tls_session_cache_timeout
+        tls_session_ticket_cipher
+        """,
+    ),
+    (
+        "each connection has a TLS session of its own; connections themselves are kept",
+        """
         lmtp_tls_session_cache_database lmtp_tls_session_cache_timeout smtp_tls_session_cache_database
-        smtp_tls_session_cache_timeout smtpd_tls_always_issue_session_ids smtpd_tls_session_cache_database
-        smtpd_tls_session_cache_timeout tls_session_ticket_cipher
-    """,
+        smtp_tls_session_cache_timeout
+        """,
     ),
     (
         "connections with TLS are kept and used again as others are",

@@ -1,9 +1,9 @@
 """The client's side of TLS, from the settings of a transport."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.tls import tls_library
 from postwarden.config.values import split
@@ -12,7 +12,7 @@ from postwarden.deliver.smtp.params import LmtpTlsParams, SmtpTlsParams
 from postwarden.deliver.smtp.policies import TlsPolicies
 from postwarden.deliver.smtp.security import INVALID, LEVELS, Security, digests, known_digest
 from postwarden.net.tls_client import TlsClient, Wanted
-from postwarden.net.tls_settings import TlsSettings, TlsSettingsError, chain_pairs
+from postwarden.net.tls_settings import TlsSettings, TlsSettingsError, chain_pairs, option_bits, workaround_bits
 from postwarden.tables.opening import Tables
 
 _MAY = "may"
@@ -55,6 +55,22 @@ class _Tls:
         if self.flag("enforce_tls"):
             return "verify" if self.flag("tls_enforce_peername") else "encrypt"
         return _MAY if self.flag("use_tls") else "none"
+
+
+def tls_warnings(settings: Settings) -> Iterator[Problem]:
+    """Where less is done than an operator may think. Raises ConfigError."""
+    for service in settings.services:
+        if service.type == "inet" or service.command not in ("smtp", "lmtp"):
+            continue
+        name = f"{service.command}_tls_security_level"
+        if settings.text(name, service.key).lower() == "dane":
+            text = (
+                f"{name} = dane: TLSA records are not looked up in this version; TLS is used where a server offers it"
+            )
+            yield Problem(settings.origin(name, service.key), "warning", text)
+    for name, bits in (("tls_ssl_options", option_bits), ("tls_disable_workarounds", workaround_bits)):
+        for word in bits(split(settings.text(name)))[1]:
+            yield Problem(settings.origin(name), "warning", f"{name}: OpenSSL has no such option: {word}")
 
 
 def client_tls(settings: Settings, service: str, files: Mapping[str, str]) -> TlsClient | None:
