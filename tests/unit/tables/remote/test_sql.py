@@ -1,4 +1,5 @@
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,16 @@ ROWS = [
 QUERY = "query = select v from a where k='%s'\n"
 
 
+OPEN: list[sqlite3.Connection] = []
+
+
+@pytest.fixture(autouse=True)
+def closing() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class SqliteClient:
     """A server of its own in memory."""
 
@@ -28,6 +39,7 @@ class SqliteClient:
         if host.address == "down":
             raise ServerError("refused")
         self.base = sqlite3.connect(":memory:", check_same_thread=False)
+        OPEN.append(self.base)
         self.base.execute("create table a(k, v, w)")
         self.base.executemany("insert into a values(?, ?, ?)", ROWS)
 
