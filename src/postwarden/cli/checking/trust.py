@@ -2,7 +2,9 @@
 
 import ipaddress
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from postwarden.cli.checking.findings import Finding, error, note, warning
 from postwarden.cli.checking.rows import elements, is_table, items, type_of
@@ -11,10 +13,14 @@ from postwarden.mail.decision import Origin
 from postwarden.tables.network import Network, NetworkError, address_bits
 
 Net = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _WIDE = {4: 16, 6: 32}
 """Shortest prefix of public addresses that one site may well own."""
-_BRIDGES = ("docker", "br-", "podman", "cni", "lxcbr", "lxdbr", "virbr", "nerdctl")
+_BRIDGES = re.compile(r"(?:docker|podman|cni|nerdctl|lxcbr|lxdbr)\w*|br-[0-9a-f]{12}")
+_POOLS = tuple(ipaddress.IPv4Network(text) for text in ("172.16.0.0/12", "10.88.0.0/16"))
+"""From which Docker and Podman take the networks of their bridges; the gateway is the first address of each."""
+_USUAL = tuple(ipaddress.IPv4Address(text) for text in ("172.17.0.1", "10.88.0.1"))
 _CONTAINER = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 
 
@@ -40,17 +46,37 @@ def _networks(settings: Settings, service: str, bridges: tuple[tuple[str, str], 
             continue
         nets.append(net)
         yield from _wide(element, net, where)
-    for address, why in bridges:
-        ip = ipaddress.ip_address(address)
-        if any(net.version == ip.version and ip in net for net in nets):
-            yield warning(
-                origin, what=f"mynetworks trusts {address}, {why}",
-                why="connections that come through its NAT or its proxy, from the internet too where a port is"
-                " published, have this address: all of them could relay",
-                cure="leave the address out of mynetworks (`!address` before the network), or give the containers that"
-                " send mail networks and addresses of their own",
-            )  # fmt: skip
+    yield from _translated(partial(_trusted, items(settings, "mynetworks", service), nets), nets, origin, bridges)
     yield from _loopback(settings, service, nets, bad)
+
+
+def _trusted(written: tuple[str, ...], nets: list[Net], ip: Address) -> bool:
+    """The first element that fits decides; `nets` are those of files and tables, too."""
+    for item in written:
+        net = network(item.lstrip("!"))
+        if net is not None and net.version == ip.version and ip in net:
+            return not item.startswith("!")
+    return any(net.version == ip.version and ip in net for net in nets)
+
+
+def _translated(
+    trusted: Callable[[Address], bool], nets: list[Net], origin: Origin, bridges: tuple[tuple[str, str], ...]
+) -> Iterator[Finding]:
+    """Strangers that come with an address of ours."""
+    why = (
+        "connections that come through its NAT or its proxy, from the internet too where a port is published, have this"
+        " address: all of them could relay"
+    )
+    cure = "leave the address out (`!address` before the network), or give senders networks and addresses of their own"
+    known = [(ipaddress.ip_address(address), what) for address, what in bridges]
+    for ip, what in known:
+        if trusted(ip):
+            yield warning(origin, what=f"mynetworks trusts {ip}, {what}", why=why, cure=cure)
+    for ip in _USUAL:
+        pools = [net for net in nets if net.version == 4 and ip in net and any(net.subnet_of(pool) for pool in _POOLS)]
+        if pools and trusted(ip) and ip not in [address for address, _ in known]:
+            what = f"mynetworks trusts {ip}, by its usual meaning the gateway of a bridge for containers"
+            yield note(origin, what=what, why=f"if there is such a bridge, {why}", cure=cure)
 
 
 def _loopback(settings: Settings, service: str, nets: list[Net], bad: int) -> Iterator[Finding]:
@@ -127,7 +153,7 @@ def bridge_addresses(settings: Settings, root: str = "/") -> Iterator[tuple[str,
         target, gateway, mask = (_from_hex(words[at]) for at in (1, 2, 7))
         if contained and int(mask) == 0 and int(gateway):
             yield str(gateway), "the gateway of the container that this runs in"
-        elif words[0].startswith(_BRIDGES) and int(mask):
+        elif _BRIDGES.fullmatch(words[0]) and int(mask):
             net = ipaddress.IPv4Network(f"{target}/{mask}", strict=False)
             for text in settings.system.interfaces:
                 address = ipaddress.ip_interface(text).ip

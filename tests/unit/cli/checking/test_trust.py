@@ -77,10 +77,13 @@ def test_the_gateway_of_a_container_is_no_friend(tmp_path: Path) -> None:
     found = said("mynetworks = 127.0.0.0/8 172.16.0.0/12\n", root=place)
     assert found == [("warning", 1, "mynetworks trusts 172.17.0.1, the gateway of the container that this runs in")]
     assert said("mynetworks = 127.0.0.0/8 172.17.0.2\n", root=place) == []
+    assert said("mynetworks = 127.0.0.0/8 !172.17.0.1 172.16.0.0/12\n", root=place) == []
+    assert len(said("mynetworks = 127.0.0.0/8 172.16.0.0/12 !172.17.0.1\n", root=place)) == 1  # too late
 
 
 def test_an_ordinary_router_may_be_in_the_network_of_the_office(tmp_path: Path) -> None:
-    assert said("mynetworks = 127.0.0.0/8 172.16.0.0/12\n", root=root(tmp_path, ROUTES, container=False)) == []
+    place = root(tmp_path, ROUTES.replace("010011AC", "0101A8C0"), container=False)
+    assert said("mynetworks = 127.0.0.0/8 192.168.0.0/16\n", root=place) == []
 
 
 def test_our_own_address_on_a_bridge_for_containers(tmp_path: Path) -> None:
@@ -89,3 +92,27 @@ def test_our_own_address_on_a_bridge_for_containers(tmp_path: Path) -> None:
     chosen = replace(chosen, system=System("mx.example.com", ("127.0.0.1/8", "192.0.2.1/24", "172.17.0.1/16")))
     (found,) = trust.findings(chosen, place)
     assert found.severity == "warning" and "172.17.0.1, this machine's address on the bridge docker0" in found.what
+
+
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        ("172.17.0.0/16", True),
+        ("172.16.0.0/12", True),
+        ("10.88.0.0/16", True),
+        ("10.0.0.0/8", False),
+        ("172.20.0.0/16", False),
+        ("!172.17.0.1 172.17.0.0/16", False),
+    ],
+)
+def test_the_usual_network_of_containers_is_noted_where_nothing_else_tells(networks: str, told: bool) -> None:
+    found = said(f"mynetworks = 127.0.0.0/8 {networks}\n")
+    assert [severity for severity, _, _ in found] == (["note"] if told else [])
+
+
+@pytest.mark.parametrize("name", ["br-lan", "br0", "virbr0", "eth0"])
+def test_a_bridge_of_the_office_is_none_for_containers(tmp_path: Path, name: str) -> None:
+    place = root(tmp_path, BRIDGE.replace("docker0", name).replace("000011AC", "0001A8C0"), container=False)
+    chosen = settings("mynetworks = 127.0.0.0/8 192.168.1.0/24\n", LISTENER)
+    chosen = replace(chosen, system=System("mx.example.com", ("127.0.0.1/8", "192.168.1.1/24")))
+    assert list(trust.findings(chosen, place)) == []
