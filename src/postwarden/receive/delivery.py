@@ -33,7 +33,8 @@ def deliver(session: "Session", transaction: "Transaction", verb: str, note: str
         return
     envelope, head = prepared.envelope, prepared.head
     if transaction.redirect:
-        envelope = structs.replace(envelope, recipients=(Recipient(transaction.redirect),), filter="")
+        redirected = Recipient(transaction.redirect, transaction.recipients[0].address)
+        envelope = structs.replace(envelope, recipients=(redirected,), filter="")
     size = intake.body_size + len(head)
     if envelope.size != size:
         envelope = structs.replace(envelope, size=size)

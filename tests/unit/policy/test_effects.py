@@ -48,7 +48,8 @@ def test_redirect_overrides_recipients_and_filter() -> None:
         "a@rel.example",
         "b@rel.example",
     )
-    assert [r.address for r in stored.envelope.recipients] == ["new@rel.example"] and stored.envelope.filter == ""
+    assert [(r.address, r.original) for r in stored.envelope.recipients] == [("new@rel.example", "a@rel.example")]
+    assert stored.envelope.filter == ""
 
 
 def test_copies() -> None:
