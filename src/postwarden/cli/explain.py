@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.cli.aliases_tree import writes_lines
-from postwarden.cli.explaining import address
+from postwarden.cli.explaining import address, recorded
 from postwarden.cli.explaining.paint import Paint
+from postwarden.cli.explaining.recorded import RecordText, Wanted
 from postwarden.cli.explaining.session import Client, play
 from postwarden.cli.explaining.session_text import SessionText, refused
 from postwarden.config.entries import Entry
@@ -24,9 +27,16 @@ USAGE = """\
 usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS
        postwarden [-c DIR] explain [-j] [--offline] --client IP --from SENDER --to RECIPIENT ...
            [--name HOST] [--helo NAME] [--login USER] [--tls] [--port PORT] [--message FILE]
+       postwarden [-c DIR] explain [-j] QUEUE-ID | '<MESSAGE-ID>'
+       postwarden [-c DIR] explain [-j] --refused [--client IP | NAME] [--from SENDER] [--to RECIPIENT]
+           [--since TIME]      TIME: minutes, hours or days ago, as 30m, 2h, 1d
 """
-_VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message")
-_FLAGS = ("tls", "offline", "j")
+_QUEUE_ID = re.compile(r"[0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}")
+"""As enable_long_queue_ids makes them, or not."""
+_SINCE = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message", "since")
+_FLAGS = ("tls", "offline", "j", "refused")
 
 
 class Words(Struct):
@@ -49,10 +59,17 @@ def main(name: str, words: list[str]) -> int:
     try:
         given = parse(words[1:])
         settings = load(words[0])
+        if "refused" in given.flags:
+            return _refusals(settings, given)
         if "client" in given.values:
             return _session(settings, given)
         if len(given.rest) != 1:
-            raise Misuse("what is to be explained? An address, or a client with --client")
+            raise Misuse("what is to be explained? An address, a queue id, or a client with --client")
+        (word,) = given.rest
+        if _QUEUE_ID.fullmatch(word) or (word[:1] == "<" and word[-1:] == ">"):
+            code = _history(settings, given, word)
+            if code >= 0:
+                return code
         return _address(settings, given)
     except Misuse as error:
         print(f"postwarden: explain: {error}\n{USAGE}", end="", file=sys.stderr)
@@ -82,6 +99,44 @@ def parse(words: list[str]) -> Words:
         else:
             raise Misuse(f"unknown option {word}")
     return given
+
+
+def _history(settings: Settings, given: Words, name: str) -> int:
+    """-1: no message of that name was recorded."""
+    found = recorded.history(recorded.store(settings), name)
+    text = RecordText(settings, Paint.of_stdout())
+    if not found:
+        return -1
+    for one in found:
+        if "j" in given.flags:
+            print(json.dumps({"queue_id": one.queue_id, "records": recorded.values(one.records)}))
+        else:
+            for line in text.history(one):
+                print(line)
+    return 0
+
+
+def _refusals(settings: Settings, given: Words) -> int:
+    """Exit code 1 where none fits, as grep has it."""
+    wanted = Wanted(given.one("client"), given.one("from"), given.one("to"), _since(given.one("since")))
+    found = recorded.refusals(recorded.store(settings), wanted)
+    text = RecordText(settings, Paint.of_stdout())
+    for one in found:
+        if "j" in given.flags:
+            print(json.dumps(recorded.values([one])[0]))
+        else:
+            for line in text.refusal(one):
+                print(line)
+    return int(not found)
+
+
+def _since(text: str) -> float:
+    if not text:
+        return 0.0
+    match = _SINCE.fullmatch(text)
+    if match is None:
+        raise Misuse(f"--since {text}: a number with s, m, h, d or w is wanted")
+    return time.time() - int(match[1]) * _UNITS[match[2]]
 
 
 def _address(settings: Settings, given: Words) -> int:

@@ -25,7 +25,8 @@ usage: postwarden [-c DIR] COMMAND
   status      is it running?
   queue       what waits: by destination, sender, reason, age; the oldest; what is next
   check       is the configuration right? Names what is not, by file and line; -j as JSON, -n without DNS
-  explain     why a session is answered as it is: --client IP --from SENDER --to RECIPIENT
+  explain     where mail to an ADDRESS goes; what happened to a QUEUE-ID or '<MESSAGE-ID>'; why clients were
+              --refused; how a session would be answered: --client IP --from SENDER --to RECIPIENT
   logrotate   give the log file a dated name, compress it, and write to a new one
   set-permissions        make what is missing of the directories, and mend their modes
   upgrade-configuration  the same, for packages that call it

@@ -7,6 +7,14 @@ from typing import Any
 import pytest
 
 from postwarden.cli import explain
+from postwarden.mail.decision import Decision, Origin, Rule, Verdict
+from postwarden.mail.envelope import Client, Envelope, Recipient
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts
+from postwarden.mail.status import Status
+from postwarden.testing.clock import VirtualClock
+from postwarden.trace import files
+from postwarden.trace.recorder import Recorder
 
 READER = Path(__file__).parent / "checking" / "reader-main.cf"
 MASTER_CF = """\
@@ -177,3 +185,64 @@ def test_a_table_that_decided_is_shown_with_its_line(asker: Asker) -> None:
 def test_a_bad_command_line(asker: Asker, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
     assert explain.main("explain", [str(asker.etc), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+# What was recorded
+
+
+@pytest.fixture
+def recorder(asker: Asker, tmp_path: Path) -> Recorder:
+    asker.configure((asker.etc / "main.cf").read_text() + f"queue_directory = {tmp_path}\n")
+    (tmp_path / "postwarden").mkdir()
+    path = files.directory(str(tmp_path / "postwarden"))
+    recorder = Recorder(path, "courier", VirtualClock(), print)
+    client = Client("mx.far.example", "192.0.2.7", 4711, "mx.far.example", "helo", "ESMTP")
+    facts = SessionFacts(client, sender="joe@far.example")
+    permit = Decision(Verdict.PERMIT, Rule("permit_auth_destination", "", Origin("/etc/postfix/main.cf", 9, "")))
+    reply = Reply(554, "5.7.1", "<x@away.example>: Relay access denied")
+    refuse = Decision(
+        Verdict.REJECT, Rule("reject_unauth_destination", "", Origin("/etc/postfix/main.cf", 9, "")), reply=reply
+    )
+    recorder.judged(("s1", "smtp/inet"), "RCPT", facts, permit, None, recipient="ann@here.example")
+    recorder.judged(("s2", "smtp/inet"), "RCPT", facts, refuse, reply, recipient="x@away.example")
+    envelope = Envelope("4XyZbC1234z", 1.0, "joe@far.example", (Recipient("bob@far.example", "ann@here.example"),), 99,
+                        message_id="<m@far.example>")  # fmt: skip
+    recorder.stored(envelope, session="s1")
+    (recipient,) = envelope.recipients
+    late = Status("4.7.1", "host mx[192.0.2.1] said: 450 4.7.1 Greylisted, come back later", "mx[192.0.2.1]:25")
+    recorder.attempted(envelope.queue_id, recipient, late, ("smtp", "far.example"))
+    recorder.close()
+    return recorder
+
+
+@pytest.mark.parametrize("name", ["4XyZbC1234z", "<m@far.example>"])
+@pytest.mark.usefixtures("recorder")
+def test_a_message_is_explained_afterwards(asker: Asker, name: str) -> None:
+    code, said = asker.ask(name)
+    assert code == 0
+    text = "\n".join(said)
+    assert said[0].startswith("4XyZbC1234z: message <m@far.example>, 99 bytes")
+    assert "bob@far.example: deferred: host mx[192.0.2.1] said: 450" in said[2]
+    assert "what it means: the other server puts unknown senders off" in said[3]
+    assert "by permit_auth_destination of smtp/inet at /etc/postfix/main.cf:9" in text
+    assert "for bob@far.example, which was ann@here.example" in text
+    assert "x@away.example" not in text
+
+
+@pytest.mark.usefixtures("recorder")
+def test_refused_sessions_are_found(asker: Asker) -> None:
+    code, said = asker.ask("--refused")
+    assert code == 0
+    assert "mx.far.example[192.0.2.7] from <joe@far.example> to <x@away.example>" in said[0]
+    assert "Relay access denied" in said[1]
+    assert said[2] == "  by reject_unauth_destination of smtp/inet at /etc/postfix/main.cf:9"
+    assert asker.ask("--refused", "--client", "192.0.2.7", "--to", "X@away.example")[0] == 0
+    for words in (["--client", "192.0.2.8"], ["--from", "other@far.example"], ["--to", "ann@here.example"]):
+        assert asker.ask("--refused", *words) == (1, [])
+    (found,) = [json.loads(line) for line in asker.ask("-j", "--refused")[1]]
+    assert (found["kind"], found["verdict"], found["because"]["line"]) == ("judged", "reject", 9)
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_name_that_was_never_recorded_is_an_address(asker: Asker) -> None:
+    assert asker.values("4XyZbC9999z")["address"] == "4XyZbC9999z"

@@ -1,0 +1,200 @@
+"""What happened to a message, or to a client that was refused: out of the store of decisions."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from postwarden.cli.explaining.advice import cure
+from postwarden.cli.explaining.paint import Paint
+from postwarden.cli.explaining.replies import meaning
+from postwarden.config.settings import Settings
+from postwarden.mail.decision import Rule
+from postwarden.spool.layout import spool_directory
+from postwarden.trace.files import directory, read
+from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
+
+_REFUSING = frozenset(("reject", "defer"))
+_MOST = 1000
+"""Refused sessions that are shown: the newest."""
+
+
+class Wanted(Struct, frozen=True):
+    """Which refused sessions; empty: all."""
+
+    client: str = ""
+    sender: str = ""
+    recipient: str = ""
+    since: float = 0.0
+
+    def fits(self, judged: Judged) -> bool:
+        client = judged.facts.client
+        return (
+            judged.verdict in _REFUSING
+            and judged.when >= self.since
+            and (not self.client or self.client.lower() in (client.address, client.name.lower()))
+            and (not self.sender or (judged.facts.sender or "").lower() == self.sender.lower())
+            and (not self.recipient or judged.recipient.lower() == self.recipient.lower())
+        )
+
+
+class History(Struct):
+    """Of one message, in order of time."""
+
+    queue_id: str
+    records: list[Record]
+
+    @property
+    def stored(self) -> Stored | None:
+        return next((record for record in self.records if isinstance(record, Stored)), None)
+
+
+def store(settings: Settings) -> str:
+    return directory(spool_directory(settings.text("queue_directory")))
+
+
+def history(path: str, name: str) -> list[History]:
+    """Of the messages with that queue id, message id or reference, oldest first. Raises OSError."""
+    bare = name.strip("<>").encode()
+    ids: dict[str, None] = {}
+    sessions: set[str] = set()
+    for record in read(path, lambda data: bare in data):
+        if isinstance(record, Stored) and name.strip("<>") in (record.queue_id, record.message_id.strip("<>")):
+            ids[record.queue_id] = None
+            sessions.add(record.session)
+        elif isinstance(record, Attempted | Ended | Mapped) and record.queue_id == name:
+            ids[record.queue_id] = None
+    if not ids:
+        return []
+    words = [word.encode() for word in (*ids, *(session for session in sessions if session))]
+    found = list(read(path, lambda data: any(word in data for word in words)))
+    return [History(queue_id, _of(queue_id, found)) for queue_id in ids]
+
+
+def _of(queue_id: str, records: list[Record]) -> list[Record]:
+    stored = next((r for r in records if isinstance(r, Stored) and r.queue_id == queue_id), None)
+    recipients = {old or new for new, old in stored.recipients} if stored is not None else set()
+    mine: list[Record] = []
+    for record in records:
+        if isinstance(record, Judged):
+            if stored is None or record.session != stored.session or not stored.session:
+                continue
+            # A session may have brought several messages.
+            if record.queue_id == queue_id or (not record.queue_id and record.recipient in recipients):
+                mine.append(record)
+        elif record.queue_id == queue_id or (isinstance(record, Stored) and record.parent == queue_id):
+            mine.append(record)
+    return sorted(mine, key=lambda record: record.when)
+
+
+def refusals(path: str, wanted: Wanted) -> list[Judged]:
+    """The newest that fit. Raises OSError."""
+    found = [record for record in read(path) if isinstance(record, Judged) and wanted.fits(record)]
+    return found[-_MOST:]
+
+
+# For people
+
+
+class RecordText:
+    def __init__(self, settings: Settings, paint: Paint) -> None:
+        self._settings = settings
+        self._paint = paint
+
+    def history(self, history: History) -> Iterator[str]:
+        stored = history.stored
+        if stored is not None:
+            yield self._paint.strong(f"{history.queue_id}: message {stored.message_id or '<>'}, {stored.size} bytes")
+            yield f"  from <{stored.sender}>{f', handed in by {stored.client}' if stored.client else ''}"
+        else:
+            yield self._paint.strong(f"{history.queue_id}: it came before decisions were recorded")
+        yield from self._ends(history)
+        yield ""
+        for record in history.records:
+            yield from self._line(record, history.queue_id)
+
+    def _ends(self, history: History) -> Iterator[str]:
+        """The last word on each recipient, the reason first."""
+        last: dict[str, Attempted] = {}
+        for record in history.records:
+            if isinstance(record, Attempted):
+                last[record.recipient] = record
+        for recipient, attempt in last.items():
+            status = attempt.status
+            text = f"  {recipient}: {status.action.value}: {status.text}"
+            yield self._paint.good(text) if status.code[0] == "2" else self._paint.bad(text)
+            if status.cause:
+                yield f"    decided by {status.cause}{f' at {status.origin}' if status.origin else ''}"
+            said = meaning(status.code, f"{status.text} {status.remote_reply}")
+            if status.code[0] != "2" and said is not None:
+                yield f"    what it means: {said.means}"
+                yield f"    what to do: {said.cure}"
+
+    def _line(self, record: Record, queue_id: str) -> Iterator[str]:
+        when = _clock(record.when)
+        match record:
+            case Judged():
+                yield f"  {when} {record.stage} {record.recipient}: {record.verdict} {record.reply}".rstrip()
+                yield f"      by {self._rule(record)}"
+                for fact in record.known:
+                    yield f"      {fact.subject} {fact.key}: {fact.answer}"
+                for effect in record.effects:
+                    yield f"      and: {effect}"
+            case Mapped():
+                yield f"  {when} {record.before} became {', '.join(record.after)}, by {record.parameter}:"
+                yield f"      {record.because.name} has {record.because.argument} ({record.because.origin})"
+            case Stored():
+                if record.queue_id != queue_id:
+                    to = ", ".join(address for address, _ in record.recipients)
+                    yield f"  {when} {record.queue_id} was made of it, for {to}"
+                    return
+                yield f"  {when} stored"
+                for address, before in record.recipients:
+                    yield f"      for {address}{f', which was {before}' if before else ''}"
+            case Attempted():
+                way = f" by {record.transport}:{record.nexthop}" if record.transport else ""
+                yield f"  {when} {record.recipient}: {record.status.action.value}{way}, {record.status.code}:"
+                yield f"      {record.status.text}"
+            case Ended():
+                yield f"  {when} done: removed from the queue"
+
+    def refusal(self, judged: Judged) -> Iterator[str]:
+        client, because = judged.facts.client, judged.because
+        to = f" to <{judged.recipient}>" if judged.recipient else ""
+        sender = "" if judged.facts.sender is None else f" from <{judged.facts.sender}>"
+        yield f"{_clock(judged.when)} {client}{sender}{to}"
+        yield f"  {self._paint.bad(judged.reply)}"
+        yield f"  by {self._rule(judged)}"
+        for fact in judged.known:
+            yield f"  {fact.subject} {fact.key}: {fact.answer}"
+        rule = Rule(because.name, because.argument, because.origin)
+        networks = str(self._settings.origin("mynetworks"))
+        yield f"  to change it: {cure(rule, client.address, networks, judged.recipient.rpartition('@')[2])}"
+
+    def _rule(self, judged: Judged) -> str:
+        because = judged.because
+        where = f" at {because.origin}" if because.file else ", a default"
+        return f"{because.name} {because.argument}".strip() + f" of {judged.service}{where}"
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+# For programs
+
+
+def values(records: list[Any]) -> list[Any]:
+    """As plain values."""
+    return [_plain(record) for record in records]
+
+
+def _plain(record: Any) -> Any:
+    if isinstance(record, Struct):
+        found = {name: _plain(getattr(record, name)) for name in record.__struct_fields__}
+        return {"kind": type(record).__name__.lower(), **found} if isinstance(record, Record) else found
+    if isinstance(record, list | tuple):
+        return [_plain(one) for one in record]
+    return msgspec.to_builtins(record)
