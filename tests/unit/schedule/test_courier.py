@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -129,7 +130,7 @@ class World:
         parts = Parts(
             self.ledger, self.clock, self.log, planner, spawner, inside,
             lambda *both: self.fetches.append(both), list, lambda *both: self.clerk(*both),
-            lambda site: site == "slow.example", lambda *_: True,
+            lambda site: self.served(site), lambda *_: True,
             lambda queue_id, now: f"Received: again as {queue_id}\r\n".encode(), 8,
         )  # fmt: skip
         self.parts = parts
@@ -144,6 +145,9 @@ class World:
 
     def resolve(self, recipient: str) -> Route:
         return self.resolver.resolve(recipient)
+
+    def served(self, site: str) -> bool:
+        return site == "slow.example"
 
     def hire(self, kind: str = "carrier", generation: int = 1) -> tuple[Remote, Crew]:
         remote = Remote()
@@ -384,6 +388,37 @@ def test_an_orderly_end_waits_for_what_is_delivered_and_not_settled() -> None:
     world.fetches.pop()[1]()
     world.clock.run()
     assert over and [change.finals for change in world.ledger.changes] == [((0, SENT),)]
+
+
+def test_sites_of_fast_flush_are_waited_for_together() -> None:
+    world = World()
+    world.store("a@smtp.one.example", "b@smtp.two.example", "c@slow.example")
+    world.clock.run()
+    known: set[str] = set()
+    asked: list[str] = []
+
+    def served(site: str) -> bool:
+        async def fact() -> None:
+            known.add(site)
+
+        if site not in known:
+            asked.append(site)
+            raise Pending(fact)
+        return site != "smtp.two.example"
+
+    world.served = served  # type: ignore[method-assign]
+    while world.remote.jobs:
+        job = world.remote.jobs.pop()
+        world.answer(job, *[DEFERRED] * len(job.recipients))
+    assert not any(change.deferred for change in world.ledger.changes)
+    (fetch, then), *others = world.fetches
+    assert not others
+    asyncio.run(fetch())  # type: ignore[arg-type]
+    then()
+    world.clock.run()
+    (change,) = [change for change in world.ledger.changes if change.deferred]
+    assert sorted(change.sites) == sorted(known - {"smtp.two.example"})
+    assert asked == sorted(known) and len(asked) == 3
 
 
 def test_due_times_of_a_clock_that_was_ahead_are_not_believed() -> None:
