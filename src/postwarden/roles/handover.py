@@ -16,7 +16,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.spool.layout import spool_directory
 
-_SECRETS = ("key_file", "cert_file", "chain_files", "eckey_file", "eccert_file", "dkey_file", "dcert_file")
+_SECRETS = ("key_file", "cert_file", "chain_files", "eckey_file", "eccert_file", "dkey_file", "dcert_file", "CAfile")
 _SECRET_PARAMETERS = {
     command: tuple(f"{command}_tls_{name}" for name in _SECRETS) for command in ("smtpd", "smtp", "lmtp")
 }

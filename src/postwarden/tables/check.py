@@ -18,6 +18,9 @@ from postwarden.tables.source import SourceTable
 
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
 
+_WRITTEN = frozenset(("address_verify_map", "postscreen_cache_map"))
+"""Memories of what was found out. Nothing is looked up in them here, and there is no file before the first use."""
+
 _TYPED = re.compile(
     r"(?:proxy:)?(?:hash|btree|dbm|lmdb|cdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail|debug"
     r"|tcp|socketmap|memcache|mysql|pgsql|ldap)"
@@ -45,7 +48,7 @@ def _parameter(
     settings: Settings, name: str, service: str, tables: Tables, seen: set[tuple[str, str]]
 ) -> Iterator[Problem]:
     kind = TABLE[name].kind
-    if kind not in (Kind.MAPS, Kind.LIST):
+    if kind not in (Kind.MAPS, Kind.LIST) or name in _WRITTEN:
         return
     try:
         items = split(settings.text(name, service))
