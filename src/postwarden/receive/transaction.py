@@ -77,7 +77,7 @@ class Transaction:
                     self.filter = effect.argument
                 case "redirect":
                     self.redirect = effect.argument
-                case "bcc":
+                case "bcc" if effect.argument not in self.copies:
                     self.copies = (*self.copies, effect.argument)
                 case "prepend":
                     self.prepended = (*self.prepended, effect.argument)

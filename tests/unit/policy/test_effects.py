@@ -53,9 +53,10 @@ def test_redirect_overrides_recipients_and_filter() -> None:
 
 
 def test_copies() -> None:
-    stored, _, _ = send(acting("BCC b@rel.example"))
+    stored, _, _ = send(acting("BCC b@rel.example"), "a@rel.example", "c@rel.example")
     assert [(r.address, r.notify) for r in stored.envelope.recipients] == [
         ("a@rel.example", Notify.UNSPECIFIED),
+        ("c@rel.example", Notify.UNSPECIFIED),
         ("b@rel.example", Notify.NEVER),
     ]
 
