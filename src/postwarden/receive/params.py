@@ -19,6 +19,8 @@ class SmtpdParams(Struct, frozen=True):
     myhostname: str
     mail_name: str
     smtpd_banner: str
+    smtpd_reject_footer: str
+    smtpd_reject_footer_maps: tuple[str, ...]
     disable_vrfy_command: bool
     smtpd_helo_required: bool
     strict_rfc821_envelopes: bool

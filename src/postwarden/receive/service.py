@@ -9,6 +9,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.tls import tls_library
 from postwarden.config.view import view
+from postwarden.mail.envelope import Client
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
 from postwarden.net.clock import Clock
@@ -19,6 +20,7 @@ from postwarden.net.waiting import Waiting
 from postwarden.receive.clients import Clients, Standing
 from postwarden.receive.counters import Counters
 from postwarden.receive.ehlo import hello_reply, keywords
+from postwarden.receive.footer import Footer
 from postwarden.receive.networks import Networks
 from postwarden.receive.params import SmtpdParams
 from postwarden.receive.ports import Clerk, Judge, PeerNames, Prepare, Store
@@ -109,6 +111,14 @@ class Service:
         )
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
+        self.footer = Footer(
+            params.smtpd_reject_footer,
+            tables.maps(params.smtpd_reject_footer_maps, settings.origin("smtpd_reject_footer_maps", key)),
+            server_name=params.myhostname,
+            now=lambda: self.clock.now(),
+            warn=self.warn,
+        )
+        self._soft = params.soft_bounce
         self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)
         self.received_by = ReceivedBy(
             params.myhostname,
@@ -141,6 +151,12 @@ class Service:
         self._open = count
         self.sessions.add(session)
         return True
+
+    def worded(self, reply: Reply, client: Client) -> Reply:
+        """A refusal as the client shall hear it: soft_bounce, smtpd_reject_footer."""
+        if self._soft and reply.code >= 500:
+            reply = Reply(reply.code - 100, reply.status.replace("5.", "4.", 1), reply.text)
+        return self.footer.added(reply, client) if self.footer and reply.code >= 400 else reply
 
     def has_room(self) -> bool:
         """For one more, which is not counted yet."""

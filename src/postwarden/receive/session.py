@@ -153,9 +153,9 @@ class Session:
         """Send `reply` to the command that is at hand. `verb` names it for the count of the disconnect line; `encoded`
         is the reply as sent, where that is known already."""
         code, machine, transcript = reply.code, self.machine, self.transcript
-        if code >= 500 and self.params.soft_bounce:
-            reply = Reply(code - 100, reply.status.replace("5.", "4.", 1), reply.text)
-            code -= 100
+        if code >= 400:
+            reply = self.service.worded(reply, self.facts.client)
+            code = reply.code
         self._out.append(encoded or reply.encode())
         if transcript is not None:
             transcript.add(machine.line, reply)
