@@ -114,7 +114,9 @@ class DefinedTable(SourceTable, Generic[C]):
 
     def _find(self, key: str) -> Found | None:
         source, name = self._source, folded(key) if self._fold else key
-        if source is None or "\0" in name or not _is_text(name) or not self._eligible(name):
+        if source is None:
+            raise TableError(self.name, "no definition")
+        if "\0" in name or not _is_text(name) or not self._eligible(name):
             return None
         if source.templates.query(name) is None:
             return None
