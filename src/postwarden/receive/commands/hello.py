@@ -23,8 +23,9 @@ def apply_hello(session: "Session", hello: Hello) -> None:
     client = structs.replace(facts.client, helo=safe_name(hello.name), protocol="ESMTP" if extended else "SMTP")
     facts = structs.replace(facts, client=client)
     decision, before = service.judge.helo(facts), session.facts
-    # The log tells of the name that is judged.
-    session.facts = structs.replace(before, client=structs.replace(before.client, helo=client.helo))
+    if decision.reply is not None or decision.effects:
+        # The log tells of the name that is judged.
+        session.facts = structs.replace(before, client=structs.replace(before.client, helo=client.helo))
     if not session.allows(decision, verb, verb):
         session.facts = before
         return
