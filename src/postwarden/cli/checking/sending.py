@@ -46,7 +46,7 @@ def _dead_ends(settings: Settings) -> Iterator[Finding]:
             ": nothing is sent out" if name == "default_transport" else ""
         )  # fmt: skip
         if transport == "error":
-            why += ", and the only reason that the sender is told is the domain, as in (gmail.com)"
+            why += ", and Postfix gives no other reason than the domain, as in (gmail.com)"
         cure = f"remove the line (the default is {_default(name)}), or say why: {name} = {transport}:5.7.1 a sentence"
         overridden = settings.text("transport_maps") or settings.text("sender_dependent_default_transport_maps")
         make = warning if overridden and name == "default_transport" else error
