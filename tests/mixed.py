@@ -69,7 +69,7 @@ class World:
                 "transport_maps": f"inline:{{{maps}}}",
                 "relay_domains": "sink.example closed.example",
                 "mydestination": "mx.example.com also.example.com",
-                "alias_maps": f"texthash:{base}/aliases",
+                "alias_maps": f"hash:{base}/aliases",
                 "mail_spool_directory": f"{base}/mail/",
                 "delay_warning_time": "2s",
             }
