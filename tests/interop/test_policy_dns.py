@@ -5,7 +5,9 @@ import contextlib
 import os
 import re
 import smtplib
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import unified_diff
 from pathlib import Path
@@ -103,6 +105,7 @@ class Talk(Struct, frozen=True):
     helo: str = "good.example"
     sender: str = "u@good.example"
     recipients: tuple[str, ...] = ("known",)
+    login: str = ""
 
 
 FROM_ALL = tuple(Talk(sender=f"u@{domain}") for domain in DOMAINS)
@@ -120,6 +123,22 @@ BACKUP = tuple(
 
 def recipient(words: str) -> dict[str, str]:
     return {"smtpd_recipient_restrictions": words}
+
+
+LOGINS = tuple(
+    Talk(sender=sender, login=login)
+    for sender in ("owned@good.example", "both@good.example", "free@good.example", "")
+    for login in ("", "joe", "JOE", "ann")
+)
+
+
+def mismatch(kind: str) -> tuple[tuple[Talk, ...], dict[str, str]]:
+    return LOGINS, {
+        "smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "auth",
+        "smtpd_sender_login_maps": "inline:{{owned@good.example=joe} {both@good.example=joe, ann}}",
+        "smtpd_sender_restrictions": f"reject_{kind}sender_login_mismatch",
+        **recipient("check_sasl_access inline:{{ann=WARN it is ann}}, permit_sasl_authenticated, permit"),
+    }  # fmt: skip
 
 
 VARIANTS: Mapping[str, tuple[tuple[Talk, ...], dict[str, str]]] = {
@@ -213,6 +232,10 @@ VARIANTS: Mapping[str, tuple[tuple[Talk, ...], dict[str, str]]] = {
         "smtpd_relay_restrictions": "permit_mx_backup, reject_unauth_destination",
         "permit_mx_backup_networks": "203.0.114.0/24",
     }),
+    "login mismatch": mismatch(""),
+    "login mismatch, known addresses": mismatch("known_"),
+    "login mismatch, logged in": mismatch("authenticated_"),
+    "login mismatch, strangers": mismatch("unauthenticated_"),
     "logins off": (ONE, {
         "smtpd_sender_login_maps": "static:joe", "smtpd_sender_restrictions": "reject_sender_login_mismatch",
     }),
@@ -265,6 +288,7 @@ class Theirs(Judges):
     def __init__(self, base: Mapping[str, str]) -> None:
         super().__init__(**base)
         self.ports: dict[str, int] = {}
+        self.kept: list[socket.socket] = []
         lines = []
         ports = iter(free_port, 0)
         for number, (name, (_, parameters)) in enumerate(VARIANTS.items()):
@@ -278,6 +302,7 @@ class Theirs(Judges):
 
     def __enter__(self) -> "Theirs":
         self._make_queue()
+        self._auth()
         conf = self._base / "resolv.conf"
         conf.write_text(f"nameserver {SERVER}\noptions timeout:1 attempts:1\n")
         script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
@@ -286,6 +311,29 @@ class Theirs(Judges):
         self._master = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
         until((self.queue / "private" / "rewrite").exists)
         return self
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._server.shutdown(socket.SHUT_RDWR)
+        for sock in self.kept:
+            sock.close()
+
+    def _auth(self) -> None:
+        """As much of Dovecot's login server as smtpd(8) wants before it says that logins are possible."""
+        path = self.queue / "auth"
+        server = self._server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        path.chmod(0o666)
+        server.listen(50)
+
+        def serve() -> None:
+            with server, contextlib.suppress(OSError):
+                while True:
+                    sock, _ = server.accept()
+                    sock.sendall(b"VERSION\t1\t0\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\tx\nDONE\n")
+                    self.kept.append(sock)
+
+        threading.Thread(target=serve, daemon=True).start()
 
     def said(self, name: str) -> list[str]:
         """The log of a variant, once it is over."""
@@ -361,7 +409,8 @@ def commands(talk: Talk) -> Iterator[str]:
     name, address = talk.client
     address = f"IPV6:{address}" if ":" in address else address
     given = "[UNAVAILABLE]" if name == "unknown" else name
-    yield f"XCLIENT NAME={given} ADDR={address} REVERSE_NAME={given}"
+    login = f" LOGIN={talk.login}" if talk.login else ""
+    yield f"XCLIENT NAME={given} ADDR={address} REVERSE_NAME={given}{login}"
     yield f"EHLO {talk.helo}"
     yield f"MAIL FROM:<{talk.sender}>"
     for who in talk.recipients:
