@@ -165,7 +165,7 @@ directory {base}/data
 
 
 class Slapd(Server):
-    """`socket`: its Unix socket."""
+    """`socket`: its Unix socket. `@port@` in its entries is its port."""
 
     account = "openldap"
 
@@ -177,7 +177,7 @@ class Slapd(Server):
         (base / "mail.schema").write_text(schema)
         (base / "slapd.conf").write_text(_SLAPD.format(base=base, settings=settings, access=access))
         self._run(["mkdir", "data"])
-        self._run(["slapadd", "-f", f"{base}/slapd.conf", "-q"], entries)
+        self._run(["slapadd", "-f", f"{base}/slapd.conf", "-q"], entries.replace("@port@", str(self.port)))
 
     @property
     def ldapi(self) -> str:

@@ -66,3 +66,24 @@ ENTRIES = "".join([
     _refers("url8", "ldap:///ou=none,dc=test?mail?sub?(cn=ann)"),
     _refers("url9", "ldap:///cn=opt,ou=p,dc=test?maildrop;lang-de"),
 ])  # fmt: skip
+
+ELSEWHERE = """\
+dn: cn=al,ou=p,dc=test
+objectClass: alias
+objectClass: extensibleObject
+cn: al
+aliasedObjectName: cn=ann,ou=p,dc=test
+
+dn: ou=r,dc=test
+objectClass: referral
+objectClass: extensibleObject
+ou: r
+ref: ldap://127.0.0.1:@port@/ou=p,dc=test
+
+dn: ou=dead,dc=test
+objectClass: referral
+objectClass: extensibleObject
+ou: dead
+ref: ldap://127.0.0.1:1/ou=p,dc=test
+"""
+"""An alias, and referrals to the server itself and to nobody."""

@@ -12,7 +12,7 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.databases import MariaDb, Postgres, Server, Slapd, needs
-from tests.directory import ENTRIES, SCHEMA, SETTINGS
+from tests.directory import ELSEWHERE, ENTRIES, SCHEMA, SETTINGS
 from tests.fuzz.rounds import rounds
 from tests.realpostfix import needs_postfix
 
@@ -248,7 +248,7 @@ class TestMysql:
         there = f"127.0.0.1:{maria.port}"
         for hosts in (
             f"unix:{maria.socket}", f"inet:{there}", f"{there}, unix:/nonexistent", f"127.0.0.1:1 {there}",
-            "127.0.0.1:1", "unix:/nonexistent",
+            "127.0.0.1:1", "unix:/nonexistent", f"localhost:{maria.port}",
         ):  # fmt: skip
             place.compare("mysql", mysql(maria, hosts=hosts), "u@x.com", "é@x.com")
 
@@ -486,6 +486,20 @@ class TestLdap:
         # The real one goes on without it, whatever its manual says.
         account = "bind = sasl\nsasl_mechs = DIGEST-MD5\nbind_dn = bob\nbind_pw = pw\nsasl_minssf = 999\n"
         assert place.ours("ldap", ldap(slapd, BASE + account), "ann@x.com") == "error"
+
+    def test_aliases_and_referrals(self, place: Place, tmp_path: Path) -> None:
+        server = Slapd(tmp_path / "ldap", SCHEMA, ENTRIES + ELSEWHERE, SETTINGS)
+        server.start()
+        try:
+            for number in range(4):
+                rest = f"search_base = cn=al,ou=p,dc=test\nquery_filter = (objectClass=*)\ndereference = {number}\n"
+                place.compare("ldap", ldap(server, f"{rest}scope = base\n"), "a")
+            for base in ("dc=test", "ou=r,dc=test", "ou=dead,dc=test"):
+                for chase in ("no", "yes"):
+                    rest = f"search_base = {base}\nchase_referrals = {chase}\n"
+                    place.compare("ldap", ldap(server, rest), "ann@x.com", "none@x.com")
+        finally:
+            server.stop()
 
     def test_servers(self, place: Place, slapd: Slapd) -> None:
         there = f"127.0.0.1:{slapd.port}"

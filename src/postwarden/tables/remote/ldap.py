@@ -13,6 +13,7 @@ _FILTER_SPECIAL = "*()\\\0"
 """RFC 4515 3."""
 _NAME_SPECIAL = ' \t"#+,;<>=\\\0'
 """RFC 4514 2.4."""
+_GONE = ("cache", "cache_expiry", "cache_size")
 
 
 class _Source(Source[libldap.LdapClient], frozen=True, kw_only=True):
@@ -37,6 +38,8 @@ class LdapTable(DefinedTable[libldap.LdapClient]):
         hosts = [Host(url, url) for url in servers(definition)]
         warnings: list[Problem] = []
         scope, access = _scope(definition, warnings), access_of(definition, warnings)
+        for name in filter(definition.holds, _GONE):
+            told(warnings, definition, name, "has no effect: the library has no cache")
         if not _marked(wanted):
             told(warnings, definition, "query_filter", f"a filter that is the same for all keys: {wanted}")
         libldap.library()
