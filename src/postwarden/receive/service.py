@@ -111,13 +111,7 @@ class Service:
         )
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
-        self.footer = Footer(
-            params.smtpd_reject_footer,
-            tables.maps(params.smtpd_reject_footer_maps, settings.origin("smtpd_reject_footer_maps", key)),
-            server_name=params.myhostname,
-            now=lambda: self.clock.now(),
-            warn=self.warn,
-        )
+        self.footer = self._open_footer(params, tables)
         self._soft = params.soft_bounce
         self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)
         self.received_by = ReceivedBy(
@@ -232,6 +226,12 @@ class Service:
             leading_minus=params.allow_min_user,
         )
         return Mode(params, options, structs.replace(options, line_ends=LineEnds.LENIENT))
+
+    def _open_footer(self, params: SmtpdParams, tables: Tables) -> Footer:
+        origin = self._settings.origin("smtpd_reject_footer_maps", self._key)
+        maps = tables.maps(params.smtpd_reject_footer_maps, origin)
+        name, template = params.myhostname, params.smtpd_reject_footer
+        return Footer(template, maps, server_name=name, now=lambda: self.clock.now(), warn=self.warn)
 
     def _open_tls(self, params: SmtpdParams, files: Mapping[str, str] | None, names: Maps) -> ServerTls | None:
         if self.tls_level == "none":
