@@ -34,6 +34,7 @@ from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
+from postwarden.deliver.status_filter import StatusFilter
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
@@ -257,6 +258,8 @@ def carrier(
         def warn(text: str, program: str = service.command, log_name: str = log_name) -> None:
             around.log.emit(program, Warn(text), log_name)
 
+        name = f"{service.command}_delivery_status_filter"
+        filters = tables.maps(settings.items(name, service.key), settings.origin(name, service.key))
         policies = tls_policies(settings, service.key, tables, warn)
         policies.fetch = fetch
         deliverers[service.name] = SmtpDeliverer(
@@ -267,6 +270,7 @@ def carrier(
             log=around.log,
             tls=tls(service.key),
             policies=policies,
+            status_filter=StatusFilter(filters, warn, soft_bounce=profile.soft_bounce) if filters else None,
             log_name=log_name,
         )
     return Carriage(deliverers, tables.refresh, any(True for _ in tables))

@@ -41,12 +41,14 @@ class SmtpDeliverer:
         log: Log,
         tls: ClientTls | None = None,
         policies: Policies | None = None,
+        status_filter: Callable[[Status], Status] | None = None,
         log_name: str = "",
     ) -> None:
         self.profile = profile
         self.clock = clock
         self.tls = tls
         self._policies = policies
+        self.status_filter = status_filter
         self._hosts = hosts
         self._dial = dial
         self._log = log

@@ -30,6 +30,7 @@ class Desk(Protocol):
     profile: Profile
     clock: Clock
     tls: ClientTls | None
+    status_filter: Callable[[Status], Status] | None
 
     def hosts(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None: ...
 
@@ -286,6 +287,8 @@ class Delivery:
 
     def _record(self, recipients: list[int], status: Status) -> None:
         job, results, desk = self.job, self._results, self._desk
+        if desk.status_filter is not None and recipients:
+            status = desk.status_filter(status)
         now = desk.clock.now()
         connected = self._connected or now
         delays = (job.active - job.arrival, self._handed - job.active, connected - self._handed, now - connected)
