@@ -13,13 +13,13 @@ from postwarden.tables.combined import leaves
 from postwarden.tables.indexed import CompiledTable
 from postwarden.tables.literal import UnusableTable
 from postwarden.tables.matching import MatchList
-from postwarden.tables.opening import LITERAL, NOT_HERE, Tables, warnings
+from postwarden.tables.opening import LITERAL, NOT_HERE, SENSITIVE, Tables, warnings
 from postwarden.tables.source import SourceTable
 
 MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
 
-_WRITTEN = frozenset(("address_verify_map", "postscreen_cache_map"))
-"""Memories of what was found out. Nothing is looked up in them here, and there is no file before the first use."""
+_NOT_ASKED = frozenset(("address_verify_map", "postscreen_cache_map", "proxy_read_maps", "proxy_write_maps"))
+"""Memories of what was found out, which have no file before their first use, and lists of tables that others name."""
 
 _TYPED = re.compile(
     r"(?:proxy:)?(?:hash|btree|dbm|lmdb|cdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail|debug"
@@ -48,7 +48,7 @@ def _parameter(
     settings: Settings, name: str, service: str, tables: Tables, seen: set[tuple[str, str]]
 ) -> Iterator[Problem]:
     kind = TABLE[name].kind
-    if kind not in (Kind.MAPS, Kind.LIST) or name in _WRITTEN:
+    if kind not in (Kind.MAPS, Kind.LIST) or name in _NOT_ASKED:
         return
     try:
         items = split(settings.text(name, service))
@@ -67,7 +67,7 @@ def _parameter(
             continue  # unix:private/policy is a socket there
         if (kind is Kind.MAPS or _TYPED.fullmatch(item)) and (item, name) not in seen:
             seen.add((item, name))
-            yield from _table(name, item, origin, tables, works=works)
+            yield from _table(name, item, origin, tables, works=works, sensitive=_sensitive(settings, name))
 
 
 def _match_list(name: str, items: tuple[str, ...], origin: Origin, tables: Tables) -> Iterator[Problem]:
@@ -77,10 +77,16 @@ def _match_list(name: str, items: tuple[str, ...], origin: Origin, tables: Table
         yield Problem(error.origin, "error", error.text if name in error.text else f"parameter {name}: {error.text}")
 
 
-def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool) -> Iterator[Problem]:
+def _sensitive(settings: Settings, name: str) -> bool:
+    """Who has another program deliver asks virtual_mailbox_maps only whether there is such a mailbox."""
+    ours = settings.text("virtual_transport").partition(":")[0] == "virtual"
+    return name in SENSITIVE and (ours or name != "virtual_mailbox_maps")
+
+
+def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool, sensitive: bool) -> Iterator[Problem]:
     """A table of a parameter that does nothing yet can't stop the start."""
     try:
-        table = tables.table(item, origin, literal=name in LITERAL)
+        table = tables.table(item, origin, literal=name in LITERAL, sensitive=sensitive)
     except ConfigError as error:
         at_fault = works or error.origin != origin or item.partition(":")[0] not in NOT_HERE
         severity = "error" if at_fault else "warning"

@@ -174,6 +174,12 @@ LITERAL = frozenset((
 """Parameters whose tables answer with a path, a transport or a host; what a sender wrote must not get into those."""
 
 
+SENSITIVE = frozenset((
+    "alias_maps", "mailbox_command_maps", "virtual_gid_maps", "virtual_mailbox_maps", "virtual_uid_maps",
+))  # fmt: skip
+"""Those that say what is run, written to, or done with whose rights."""
+
+
 class Watched(Protocol):
     """Something that stands on files. The methods are those of Table."""
 

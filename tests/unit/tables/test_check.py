@@ -56,6 +56,21 @@ def test_overrides_of_a_service_are_looked_at(tmp_path: Path) -> None:
     assert only.startswith("error: master.cf:1: parameter virtual_alias_maps")
 
 
+def test_what_is_not_asked_of_anybody_is_said(tmp_path: Path) -> None:
+    (only,) = said(tmp_path, "mailbox_command_maps = tcp:127.0.0.1:1\n")
+    assert "tcp:127.0.0.1:1 map is not allowed for security sensitive data" in only
+    mailboxes = "virtual_mailbox_maps = socketmap:inet:127.0.0.1:1:x\n"
+    assert len(said(tmp_path, mailboxes)) == 1
+    assert said(tmp_path, mailboxes + "virtual_transport = lmtp:unix:private/lmtp\n") == []
+
+
+def test_a_table_that_is_not_approved_is_said(tmp_path: Path) -> None:
+    local = "local_recipient_maps =\nvirtual_alias_maps = proxy:inline:{a=b}\n"
+    (only,) = said(tmp_path, f"{local}proxy_read_maps =\n")
+    assert 'proxymap service is not configured for table "inline:{a=b}"' in only
+    assert said(tmp_path, local) == []
+
+
 def test_a_policy_server_is_no_table(tmp_path: Path) -> None:
     lists = "reject_unauth_destination, check_policy_service unix:private/policy, check_client_access unix:private/x"
     (only,) = said(tmp_path, f"smtpd_recipient_restrictions = {lists}\n")

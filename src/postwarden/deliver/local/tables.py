@@ -7,10 +7,7 @@ from postwarden.deliver.local.lists import AliasTables
 from postwarden.deliver.local.params import LocalParams
 from postwarden.mail.decision import BUILT_IN
 from postwarden.tables.maps import Maps
-from postwarden.tables.opening import Tables
-
-_SENSITIVE = ("alias_maps", "mailbox_command_maps")
-"""They say what is run, written to, or done with whose rights."""
+from postwarden.tables.opening import SENSITIVE, Tables
 
 
 class LocalMaps(Struct, frozen=True):
@@ -30,7 +27,7 @@ def open_tables(settings: Settings, service: str, params: LocalParams, tables: T
     """Raises ConfigError. No table may put together what mail is delivered by from parts of an address (`$1`)."""
 
     def maps(name: str) -> Maps:
-        sensitive = name in _SENSITIVE
+        sensitive = name in SENSITIVE
         return tables.maps(getattr(params, name), settings.origin(name, service), literal=True, sensitive=sensitive)
 
     optional = settings.origin("alias_maps", service) == BUILT_IN
