@@ -23,12 +23,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BROKEN = re.compile(rb"\r(?!\n)|\n(?![ \t]|\Z)")
-_QUALIFIED = rb"<?[A-Za-z0-9!#$&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9-]*[A-Za-z0-9]>?"
-# Phrase and one qualified address, several times: what nearly all fields are, and nothing in it is to be rewritten.
+_QUALIFIED = rb"[A-Za-z0-9!#$&'*+/=?^_`{|}~.-]+@(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9-]*[A-Za-z0-9]"
 _PHRASE = rb"(?:(?:\"[^\"\\\r\n<>]*\"|[^\r\n<>\"(),;:@\\\[]*)[ \t])?"
-_PLAIN = re.compile(
-    rb"[!-9;-~]+:[ \t]*+" + _PHRASE + _QUALIFIED + rb"(?:,(?:\r\n)?[ \t]*+" + _PHRASE + _QUALIFIED + rb")*[ \t]*\r\n\Z"
-)
+# An address, or a phrase and an address in brackets: without them, each word of the phrase would be an address.
+_ONE = rb"(?:" + _QUALIFIED + rb"|" + _PHRASE + rb"<" + _QUALIFIED + rb">)"
+# One or several: what nearly all fields are, and nothing in it is to be rewritten.
+_PLAIN = re.compile(rb"[!-9;-~]+:[ \t]*+" + _ONE + rb"(?:,(?:\r\n)?[ \t]*+" + _ONE + rb")*[ \t]*\r\n\Z")
 
 
 def needs_look(field: bytes) -> bool:

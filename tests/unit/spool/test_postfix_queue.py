@@ -137,8 +137,8 @@ def test_head_and_body(content: bytes, head: bytes) -> None:
     assert content in (found + body, found[:-2] + body)
 
 
-names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
-addresses = st.builds("{}@{}".format, names, names).filter(str.isprintable)
+names = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), min_size=1, max_size=8)
+addresses = st.builds("{}@{}".format, names, names)
 recipients = st.builds(
     Recipient, addresses, addresses | st.just(""),
     st.sampled_from(["", "rfc822;a+2Bb@x", "rfc822;z@y", "utf-8;r\\x{FC}@x"]), st.integers(0, 14),
