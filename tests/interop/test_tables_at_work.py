@@ -8,6 +8,8 @@ import pytest
 from tests.interop.test_patterns import Session
 from tests.whole import Gateway, Sink, running, until
 
+from postwarden.tables.writing import IndexWriter
+
 pytestmark = pytest.mark.slow
 
 
@@ -37,11 +39,16 @@ def test_tables_of_many_types(tmp_path: Path) -> None:
     (tables / "users.cf").write_text(f"dbpath = {tables}/users.db\nquery = select action from users where name='%s'\n")
     (tables / "rules").write_text("/^(?!ok)(pcre[0-9])@/ REJECT $1 by pcre\n")
     (tables / "words").write_text("piped@sink.example word\n")
+    (tables / "indexed").write_text("indexed@sink.example REJECT from the text\nbad\n")
+    (tables / "nets").write_text("10.1.2.3/8 REJECT by cidr\n")
     maps = (
         f"pcre:{tables}/rules", f"sqlite:{tables}/users.cf",
         f"pipemap:{{texthash:{tables}/words, inline:{{ {{word=REJECT by pipe}} }}}}",
         "debug:unionmap:{inline:{ {union@sink.example=REJECT one} }, inline:{ {union@sink.example=two} }}",
         "pipemap:{inline:{down@sink.example=x}, fail:x}",
+        f"hash:{tables}/indexed",
+        f"pipemap:{{inline:{{late@sink.example=x}}, texthash:{tables}/late}}",
+        f"pipemap:{{inline:{{cidr@sink.example=10.1.2.3, other@sink.example=11.1.2.3}}, cidr:{tables}/nets}}",
     )  # fmt: skip
     (tmp_path / "us").mkdir()
     sink = Sink()
@@ -53,7 +60,7 @@ def test_tables_of_many_types(tmp_path: Path) -> None:
         with running(Gateway(tmp_path / "us", sink.port, **settings)) as gateway:
             heard = {
                 name: answer(gateway.port, f"{name}@sink.example")
-                for name in ("pcre1", "sql", "piped", "union", "down", "fine")
+                for name in ("pcre1", "sql", "piped", "union", "down", "fine", "indexed", "late", "cidr", "other")
             }
             assert "pcre1 by pcre" in heard["pcre1"]
             assert "from sqlite" in heard["sql"]
@@ -61,12 +68,24 @@ def test_tables_of_many_types(tmp_path: Path) -> None:
             assert "one,two" in heard["union"]
             assert heard["down"].startswith("451 4.3.0")
             assert heard["fine"].startswith("250")
+            assert heard["other"].startswith("250")
+            assert "from the text" in heard["indexed"]
+            assert heard["late"].startswith("451 4.3.0")
+            assert heard["cidr"].startswith("451 4.3.0")
+            writer = IndexWriter(str(tables / "indexed"))
+            writer.add([(b"indexed@sink.example", b"REJECT from the index", 1)], print)
+            writer.publish()
+            (tables / "late").write_text("x REJECT not too late\n")
+            replace(tables / "nets", "10.0.0.0/8 REJECT by cidr\n")
             until(lambda: 'lookup: "fine@sink.example" = "not_found"' in gateway.log(), 10)
             base.execute("insert into users values('new@sink.example', 'REJECT at once')")
             assert "at once" in answer(gateway.port, "new@sink.example")
             replace(tables / "rules", "/^later@/ REJECT later\n")
             time.sleep(3)  # two seconds are promised, of every receiver
             assert all("later" in answer(gateway.port, "later@sink.example") for _ in range(8))
+            assert "from the index" in answer(gateway.port, "indexed@sink.example")
+            assert "not too late" in answer(gateway.port, "late@sink.example")
+            assert "by cidr" in answer(gateway.port, "cidr@sink.example")
             replace(tables / "rules", "/(/ x\n")
             until(lambda: f"{tables}/rules:1: " in gateway.log(), 10)
             assert "later" in answer(gateway.port, "later@sink.example")
