@@ -22,7 +22,7 @@ class Place(Protocol):
         """A list with an owner stands between: what the sender asked to be told of ends there (RFC 3461 5.2.7.3)."""
 
 
-_ALWAYS = frozenset(("include", "forward file"))
+_ALWAYS = frozenset(("include", "forward file", "forward done"))
 """Remembered beyond duplicate_filter_limit: a user's lists that name each other twice would double with each level."""
 
 
@@ -76,6 +76,10 @@ class Delivery:
         if what in _ALWAYS or not self._remembered or len(self._seen) < self._remembered:
             self._seen.add(key)
         return True
+
+    def has_seen(self, what: str, who: str, where: str) -> bool:
+        """What `first` has noted."""
+        return (what, who, where.lower()) in self._seen
 
     def note(self, place: Place, status: Status) -> None:
         if self._soft_bounce:

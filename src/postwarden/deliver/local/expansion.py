@@ -71,8 +71,8 @@ class Expander:
             self._mailboxes.deliver(delivery, step, user, extension)
 
     def _by_forward(self, delivery: Delivery, step: Step, user: str, extension: str) -> bool:
-        """Whether the user's .forward file says where the mail goes. An empty one does not, nor, once it has been
-        read, one that lists the user himself."""
+        """Whether the user's .forward file says where the mail goes. An empty one does not, nor, while it is being
+        read, one that leads back to the user; one that has been followed has said it."""
         try:
             account = self._around.accounts.by_name(user)
         except OSError:
@@ -81,7 +81,7 @@ class Expander:
         if account is None or found is None:
             return False
         if not delivery.first("forward file", "", found.path):
-            return False
+            return delivery.has_seen("forward done", "", found.path)
         unmatched = ""
         if not found.has_extension and "forward" in self._params.propagate_unmatched_extensions:
             unmatched = extension
@@ -103,6 +103,8 @@ class Expander:
             delivery.expand(released=step.released)
         for listed in lines:
             self._each(delivery, inner, listed)
+        if any(lines):
+            delivery.first("forward done", "", found.path)
         return any(lines)
 
     # Aliases
