@@ -34,6 +34,8 @@ def open_walker(
         params.allow_mail_to_files,
         params.allow_mail_to_commands,
         params.propagate_unmatched_extensions,
+        params.owner_request_special,
+        params.reset_owner_alias,
     )
     return Walker(
         gateway,

@@ -27,6 +27,8 @@ from postwarden.tables.table import Found, TableError
 MOST_NODES = 10_000
 DEPTH = 50
 """Of aliases within aliases, as in local delivery."""
+_MOST_DEPTH = 100
+"""Of messages that beget messages, too: an extension that grows on each round is no loop that can be seen."""
 
 
 class Node(Struct):
@@ -73,6 +75,9 @@ class Limits(Struct, frozen=True):
     files: tuple[str, ...]
     commands: tuple[str, ...]
     propagate: tuple[str, ...]
+    owners: bool
+    """owner_request_special."""
+    reset_owner: bool
 
 
 class _Step(Struct, frozen=True):
@@ -83,7 +88,14 @@ class _Step(Struct, frozen=True):
     source: str = ""
     """`alias`, `include`, `forward`, as allow_mail_to_files has it."""
     forwards: frozenset[str] = frozenset()
-    """.forward files that have been read on the way here."""
+    """.forward files that are being read: who comes back to one gets to the mailbox."""
+    owner: str = ""
+    """Who answers for the list or .forward file: users of it other than himself get a message of their own."""
+    own: str = ""
+    """The recipient of this message, in lower case."""
+    behind: frozenset[str] = frozenset()
+    """Those of the messages before it, which Delivered-To names: to come back to one of them is a loop."""
+    depth: int = 0
 
 
 class Walker:
@@ -106,7 +118,7 @@ class Walker:
         self._places = places
         self._limits = limits
         self._count = 0
-        self._done: set[str] = set()
+        self._done: set[tuple[str, frozenset[str]]] = set()
 
     def walk(self, address: str) -> Node:
         """The tree of one address. What can't be looked up now is said where it stands."""
@@ -162,13 +174,19 @@ class Walker:
                 node.end = replace(node.end, text=f"{node.end.text} ({where(resolved.rule)})")
             return
         key = resolved.recipient.lower()
-        if key in step.path and step.within != _local(key):
+        step = replace(step, own=step.own or key)
+        if key in step.behind:
+            node.note = "loop: the message comes back and bounces"
+            return
+        itself = step.within in self._gateway.names_of(_local(key))
+        if key in step.path and not itself:
             node.note = "loop"
             return
-        if key in self._done and step.within != _local(key):
+        done = (key, step.forwards | step.behind | {step.own, step.owner, step.source, f"in {step.within}"})
+        if done in self._done and not itself:
             node.note = "as above"
             return
-        self._done.add(key)
+        self._done.add(done)
         self._local(node, resolved.recipient, replace(step, path=(*step.path, key)))
 
     # Local delivery
@@ -179,18 +197,31 @@ class Walker:
         for name in (local, user) if extension else (local,):
             if step.within != name and (found := self._aliases.find(name)) is not None:
                 unmatched = extension if name != local and "alias" in self._limits.propagate else ""
-                inner = replace(step, within=name, source="alias")
+                inner = replace(step, within=name, source="alias", owner=self._owner(name, step))
                 place = self._places.shown(found)
                 self._each(node, destinations(found.value), inner, ("alias_maps", place, unmatched))
                 return
-        self._user(node, address, user, extension, step)
+        if (step.owner and step.owner != user) or step.source == "include":
+            self._again(node, address, step)
+        else:
+            self._user(node, address, user, extension, step)
+
+    def _owner(self, name: str, step: _Step) -> str:
+        if self._limits.owners and self._aliases.find(f"owner-{name}") is not None:
+            return f"owner-{name}"
+        return "" if self._limits.reset_owner else step.owner
+
+    def _again(self, node: Node, address: str, step: _Step) -> None:
+        """As a message of its own."""
+        if not self._limited(node, step):
+            self._enter(node, address, _Step(behind=step.behind | {step.own}, depth=step.depth + 1))
 
     def _user(self, node: Node, address: str, user: str, extension: str, step: _Step) -> None:
         forward = self._mailboxes.forward(user, address, extension)
         if forward is not None and forward.path not in step.forwards:
             if forward.why:
                 node.note = forward.why
-            inner = replace(step, within=_local(address.lower()), source="forward",
+            inner = replace(step, within=_local(address.lower()), source="forward", path=(), owner=user,
                             forwards=step.forwards | {forward.path})  # fmt: skip
             for number, line in forward.lines:
                 self._each(node, destinations(line), inner, (".forward", f"{forward.path}:{number}", ""))
@@ -200,17 +231,19 @@ class Walker:
         if to:
             child = self._child(node, to, "luser_relay", "")
             if not self._limited(child, step):
-                self._enter(child, to, replace(step, within=user))
+                self._enter(child, to, replace(step, within=user, depth=step.depth + 1))
             return
         node.end = self._mailboxes.end(user)
 
     def _each(self, node: Node, listed: list[Destination], step: _Step, by: tuple[str, str, str]) -> None:
         """`by`: which setting, where, and the extension to add."""
         how, place, extension = by
+        depth = step.depth + 1
         for one in listed:
             child = self._child(node, _shown(one), how, place)
             if self._limited(child, step):
                 continue
+            step = replace(step, depth=depth)
             match one.kind:
                 case Kind.ADDRESS:
                     self._address(child, one.value or "MAILER-DAEMON", extension, step)
@@ -231,7 +264,7 @@ class Walker:
         try:
             resolved = self._gateway.resolve(bare)
             if not self._ends.local(resolved):
-                self._enter(node, bare, step)  # it becomes a message of its own
+                self._again(node, bare, step)
             elif bare != address:
                 user = split_extension(_local(resolved.recipient.lower()), self._limits.delimiter)[0]
                 node.end = self._mailboxes.end(user)
@@ -249,7 +282,7 @@ class Walker:
         except ListError as error:
             node.end = End(NOWHERE, f"the mail waits: {error}")
             return
-        inner = replace(step, source="include", path=(*step.path, path), within="")
+        inner = replace(step, source="include", path=(*step.path, path), owner=step.owner or step.own)
         for number, line in lines:
             self._each(node, destinations(line), inner, (":include:", f"{path}:{number}", ""))
 
@@ -264,7 +297,7 @@ class Walker:
     def _limited(self, node: Node, step: _Step) -> bool:
         if self._count > MOST_NODES:
             node.note = f"more than {MOST_NODES} steps: not followed"
-        elif len(step.path) > DEPTH:
+        elif len(step.path) > DEPTH or step.depth > _MOST_DEPTH:
             node.note = f"more than {DEPTH} aliases within aliases: the mail bounces"
         return bool(node.note)
 

@@ -118,7 +118,7 @@ def test_loops_end(machine: Machine) -> None:
     assert machine.tree("joe", "joe: joe, ann\n").count("=> mailbox") == 2
     machine.file("joe/.forward", "ann\n")
     machine.file("ann/.forward", "joe\n")
-    assert "(loop)" in machine.tree("joe")
+    assert "(loop: the message comes back and bounces)" in machine.tree("joe")
 
 
 def test_the_same_twice_is_drawn_once(machine: Machine) -> None:
