@@ -177,3 +177,32 @@ def test_names(place: Place, name: str, key: str) -> None:
     settle(place)
     ours, real = place.both("-q", key, name)
     assert not different(ours, real), (name, ours, real)
+
+
+ALIASES = st.lists(
+    st.one_of(
+        st.sampled_from([
+            b"root: a", b"ROOT: b", b'"john doe": x', b"list: a,", b" b", b"empty:", b": v", b"bad", b"a@b: c",
+            b"# c: d", b"x : y", b'p: "|prog a  b"', b"i: :include:/etc/x, /dev/null", b"m: a ,  b", b"d: e:f",
+            b"q: a@b",
+            b"\xc3\x89: z", b"\xff: r", b"g: \"a b\"@c", b"h: (comment) a", b"k: a b", b"back\\ slash: y",
+        ]),
+        st.text("ab:, \t", max_size=8).map(str.encode),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "hash"])
+@given(lines=ALIASES)
+@QUICK
+def test_aliases(place: Place, kind: str, lines: list[bytes]) -> None:
+    if "lmdb" not in TYPES:
+        pytest.skip("needs postfix-lmdb")
+    place.write("map", b"\n".join(lines) + b"\n")
+    settle(place)
+    ours, real = place.both(f"{kind}:map", program="postalias")
+    assert not different(ours, real)
+    keys = b"root\nROOT\njohn doe\nlist\nx\np\ni\nm\nd\nq\n\xc3\x89\ng\nh\nk\na\nb\na b\nab\nback slash\n"
+    ours, real = place.both("-q", "-", f"{kind}:map", stdin=keys, program="postalias")
+    assert not different(ours, real), (lines, ours, real)
