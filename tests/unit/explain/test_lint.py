@@ -191,3 +191,19 @@ def test_bytes_of_any_kind(machine: Machine) -> None:
     path = machine.base / "aliases"
     path.write_bytes(bytes(range(256)) * 40)
     assert machine.linter().file(str(path))
+
+
+def test_a_file_with_every_kind_of_target(machine: Machine) -> None:
+    found = machine.lint(
+        "# An alias file with every kind of target\npostmaster:     root\nmailer-daemon:  root\nhostmaster:     root\n"
+        "root:           bdewinter\nmailguys:       bdewinter,mick.bauer\n"
+        "clients:        :include:/etc/postfix/clientlist.txt\nspam-reports:   /home/bdewinter/spambucket.txt\n"
+    )
+    assert found == [
+        "/aliases:7: error: clients: :include:/etc/postfix/clientlist.txt: No such file or directory: the mail waits",
+        "/aliases:8: warning: spam-reports: dead end: there is no directory /home/bdewinter",
+        "/aliases:5: warning: root: dead end: bdewinter is neither an alias nor a user here",
+        "/aliases:6: warning: mailguys: dead end: bdewinter is neither an alias nor a user here",
+        "/aliases:6: warning: mailguys: dead end: mick.bauer is neither an alias nor a user here",
+        "/aliases:0: warning: there is no alias abuse: RFC 2142 wants it: whoever gets spam from here writes there",
+    ]
