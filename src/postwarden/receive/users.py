@@ -5,6 +5,7 @@ from collections.abc import Callable
 from postwarden.config.settings import Settings
 from postwarden.mail.address import split
 from postwarden.receive.params import SubmitParams
+from postwarden.tables.accounts import LoginTable
 from postwarden.tables.keys import split_extension
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
@@ -20,7 +21,7 @@ class Users:
         self, settings: Settings, key: str, params: SubmitParams, tables: Tables, login: Callable[[int], str]
     ) -> None:
         """`login` gives the name of a uid, or an empty one. Raises ConfigError."""
-        self._login = login
+        self._logins = tables.wrapped(LoginTable(login))
         self._params = params
         self._anyone = params.authorized_submit_users in _ANYONE
         origin = settings.origin("authorized_submit_users", key)
@@ -34,7 +35,12 @@ class Users:
             self._submit.reload()
 
     def name(self, uid: int) -> str:
+        """Raises Pending."""
         return self._login(uid) or "unknown"
+
+    def _login(self, uid: int) -> str:
+        found = self._logins.get(str(uid))
+        return "" if found is None else found.value
 
     def may_submit(self, uid: int) -> bool:
         return self._anyone or self._submit.match_string(self.name(uid)) is not None

@@ -77,6 +77,23 @@ class AccountTable(LiteralTable):
                 self.slow = True
 
 
+class LoginTable(LiteralTable):
+    """The name of a user by the number."""
+
+    def __init__(self, login: Callable[[int], str], *, switch: str = _SWITCH) -> None:
+        """`login` gives an empty one to a number without a name."""
+        super().__init__("unix:passwd.byuid")
+        self._login = login
+        self.slow = not LOCAL_SOURCES.issuperset(sources("passwd", switch))
+
+    def get(self, key: str) -> Found | None:
+        began = time.perf_counter()
+        name = self._login(int(key))
+        if time.perf_counter() - began > SLOW_SECONDS:
+            self.slow = True
+        return Found(name, key, self.name) if name else None
+
+
 def sources(database: str, switch: str) -> list[str]:
     """What nsswitch.conf(5) has for `passwd` or `group`."""
     try:

@@ -247,6 +247,10 @@ class Tables:
         """The tables of a `…_maps` parameter. A name without a type inherits none. Raises ConfigError."""
         return Maps(self.table(name, origin, literal=literal, sensitive=sensitive) for name in names)
 
+    def wrapped(self, table: Table) -> Table:
+        """`table`, as those that are opened here are asked."""
+        return self._how["wrap"](table)
+
     def watch(self, thing: Watched) -> None:
         """Look after `thing` too: a list that names files."""
         self._watched.append(thing)

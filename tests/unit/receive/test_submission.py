@@ -437,7 +437,7 @@ def test_local_mail_that_a_milter_would_have_to_see() -> None:
 def test_who_may_submit_can_be_waited_for(
     chunk: int, users: str, senders: str, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Waiting, "wrap", wrap_all)
+    monkeypatch.setattr(Waiting, "wrap", wrap_all)  # the names of users among them
     door = Door(authorized_submit_users=users, local_login_sender_maps=senders)
     caller = door.connect(chunk=chunk)
     caller.say(b"".join(whole(Submission("joe", TO), MAIL)))

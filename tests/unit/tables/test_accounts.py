@@ -4,7 +4,7 @@ import pytest
 
 from postwarden.mail.decision import Origin
 from postwarden.tables import accounts
-from postwarden.tables.accounts import AccountTable, sources
+from postwarden.tables.accounts import AccountTable, LoginTable, sources
 
 HERE = Origin("main.cf", 1, "")
 
@@ -43,4 +43,17 @@ def test_a_look_up_that_takes_long_makes_it_slow(tmp_path: Path, monkeypatch: py
     assert not table.slow
     monkeypatch.setattr(accounts, "SLOW_SECONDS", -1.0)
     table.get("daemon")
+    assert table.slow
+
+
+def test_names_of_users_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nss").write_text("passwd: files ldap\n")
+    assert LoginTable(lambda uid: "", switch=str(tmp_path / "nss")).slow
+    table = LoginTable(lambda uid: "joe" if uid == 7 else "", switch=str(tmp_path / "none"))
+    found = table.get("7")
+    assert found is not None and found.value == "joe"
+    assert table.get("8") is None
+    assert not table.slow
+    monkeypatch.setattr(accounts, "SLOW_SECONDS", -1.0)
+    table.get("7")
     assert table.slow
