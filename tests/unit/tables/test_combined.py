@@ -61,6 +61,15 @@ def test_lots_are_drawn_by_weight() -> None:
     assert (found.value, seen) == ("b", [("a", "b", "a")])
 
 
+@pytest.mark.parametrize(
+    ("parts", "value"),
+    [("{ {a = } }", None), ("{ {a = } }, inline:{a=x}", "x"), ("{a=x}, inline:{ {a = } }", "x,"), ("{b=x}", None)],
+)
+def test_empty_texts_of_a_union(parts: str, value: str | None) -> None:
+    found = open_table(f"unionmap:{{inline:{parts}}}", "/").get("a")
+    assert (found and found.value) == value
+
+
 def test_the_first_table_says_whether_parts_are_looked_up() -> None:
     assert open_table("unionmap:{inline:{a=1},static:x}", "/").fixed
     assert not open_table("pipemap:{static:x,inline:{a=1}}", "/").fixed
