@@ -60,7 +60,7 @@ def killed_at(site: Site, seconds: float) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.long)])
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new(site: Site, rounds: int) -> None:
     begun = time.monotonic()
     site.lay_down(1)

@@ -268,6 +268,19 @@ def test_a_key_that_is_not_let_in(site: Site) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_client_runs_as_the_owner_of_its_key(site: Site) -> None:
+    owner = pwd.getpwnam("mail")
+    os.chown(site.key, owner.pw_uid, owner.pw_gid)
+    try:
+        text = site.aliases("merge", code=2)
+    finally:
+        os.chown(site.key, 0, 0)
+    assert "source sales" not in text
+    assert site.ask("plant") == "ann@plant.example"
+
+
+@pytest.mark.long
 def test_a_server_that_is_down_and_a_file_that_is_gone(site: Site) -> None:
     site.aliases("merge", code=2)
     site.sales.stop()

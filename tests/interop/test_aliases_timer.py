@@ -103,6 +103,7 @@ def test_a_new_sources_file_and_one_with_a_mistake(site: Site) -> None:
     until(site.known("plant-2"))
 
 
+@pytest.mark.long
 def test_a_timer_that_is_killed_is_started_again(site: Site) -> None:
     pid = site.gateway.kill("aliases")
     assert pid
@@ -111,6 +112,7 @@ def test_a_timer_that_is_killed_is_started_again(site: Site) -> None:
     site.gateway.command("aliases", "confirm", "sales", check=False)
 
 
+@pytest.mark.long
 def test_the_timer_comes_and_goes_with_the_file(site: Site) -> None:
     file = site.gateway.etc / "alias-sources.cf"
     file.rename(file.with_suffix(".away"))
@@ -129,6 +131,7 @@ def _stopped(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, alias_maps="")
     Site(gateway).write_sources("sales")
