@@ -30,13 +30,15 @@ class Findings:
     The session owns it and clears it before each command, so that the next one asks anew, and a server that counts its
     questions (check_policy_service) hears each of them once."""
 
-    __slots__ = ("_session", "instance", "known", "put_off")
+    __slots__ = ("_session", "instance", "known", "name", "put_off")
 
     def __init__(self) -> None:
         self.known: dict[tuple[object, ...], Any] = {}
         self.instance = ""
         """Names the transaction, or the session outside of one, to policy servers; empty: no name yet."""
         self._session = ""
+        self.name = ""
+        """Of the session, to the store of decisions; empty: nothing of it was kept yet."""
         self.put_off: dict[str, Decision | None] = {}
         """What mail that would come in is refused with for now, by the subject of the list that said so, where lists
         are obeyed at their own command."""

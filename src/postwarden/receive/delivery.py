@@ -44,7 +44,14 @@ def deliver(session: "Session", transaction: "Transaction", verb: str, note: str
         session.tally.delivered()
         return
     session.hold()
-    draft.commit(envelope, head, lambda fault: _stored(session, verb, text, fault))
+    name = session.facts.findings.name
+
+    def stored(fault: Reply | None) -> None:
+        if fault is None and service.recorder is not None:
+            service.recorder.stored(envelope, session=name)
+        _stored(session, verb, text, fault)
+
+    draft.commit(envelope, head, stored)
 
 
 def _stored(session: "Session", verb: str, text: str, fault: Reply | None) -> None:

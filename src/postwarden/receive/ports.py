@@ -82,6 +82,28 @@ class Store(Protocol):
     def draft(self) -> Draft: ...
 
 
+class Recorder(Protocol):
+    """Keeps what was decided, for whoever asks later. Never raises, never waits."""
+
+    def session(self) -> str:
+        """A name that no other session has."""
+
+    def judged(
+        self,
+        session: tuple[str, str],
+        stage: str,
+        facts: SessionFacts,
+        decision: Decision,
+        reply: Reply | None,
+        *,
+        recipient: str = ...,
+    ) -> None:
+        """`session`: its name, and that of the service."""
+
+    def stored(self, envelope: Envelope, *, session: str = ...) -> None:
+        """A message is durable."""
+
+
 class PeerNames(Protocol):
     def verify(self, address: str, done: Callable[[PeerName], None]) -> None:
         """Call `done` once; inside this call when the name is known."""

@@ -23,7 +23,7 @@ from postwarden.receive.ehlo import hello_reply, keywords
 from postwarden.receive.footer import Footer
 from postwarden.receive.networks import Networks
 from postwarden.receive.params import SmtpdParams
-from postwarden.receive.ports import Clerk, Judge, PeerNames, Prepare, Store
+from postwarden.receive.ports import Clerk, Judge, PeerNames, Prepare, Recorder, Store
 from postwarden.receive.postmaster import Postmaster
 from postwarden.receive.received import Dates, ReceivedBy
 from postwarden.receive.server_names import ServerNames
@@ -79,7 +79,7 @@ class Service:
         n = neighbours
         self.clock, self.log, self.names, self.store = n.clock, n.log, n.names, n.store
         self.judge, self.prepare, self.waiting, self.counters = n.judge, n.prepare, n.waiting, n.counters
-        self._settings, self._key = settings, key
+        self._settings, self.key = settings, key
         self.name = key.partition("/")[0]
         tables = Tables.of(settings) if tables is None else tables
         params = view(SmtpdParams, settings, key)
@@ -103,6 +103,8 @@ class Service:
         )
         self.clients = Clients(settings, key, params, tables)
         self.sites = Sites(settings, key, params, tables)
+        self.recorder: Recorder | None = None
+        """None: nothing is kept of decisions."""
         self.flush_site: Callable[[str], bool] | None = None
         """Tells the courier of a site whose mail is to be tried now; False: it can't be told."""
         self.forbidden, self.noop = (
@@ -212,7 +214,7 @@ class Service:
         word = params.smtpd_forbid_bare_newline.lower()
         ends = _LINE_ENDS.get(word)
         if ends is None:
-            origin = self._settings.origin("smtpd_forbid_bare_newline", self._key)
+            origin = self._settings.origin("smtpd_forbid_bare_newline", self.key)
             raise ConfigError(origin, f"smtpd_forbid_bare_newline: no such setting: {word}")
         limit = max(params.message_size_limit, 64 << 20)
         options = Options(
@@ -228,7 +230,7 @@ class Service:
         return Mode(params, options, structs.replace(options, line_ends=LineEnds.LENIENT))
 
     def _open_footer(self, params: SmtpdParams, tables: Tables) -> Footer:
-        origin = self._settings.origin("smtpd_reject_footer_maps", self._key)
+        origin = self._settings.origin("smtpd_reject_footer_maps", self.key)
         maps = tables.maps(params.smtpd_reject_footer_maps, origin)
         name, template = params.myhostname, params.smtpd_reject_footer
         return Footer(template, maps, server_name=name, now=lambda: self.clock.now(), warn=self.warn)
@@ -237,13 +239,13 @@ class Service:
         if self.tls_level == "none":
             return None
         must = self.tls_level == "encrypt"
-        library = tls_library(self._settings, self._key)
+        library = tls_library(self._settings, self.key)
         chain = params.smtpd_tls_chain_files
         name = "smtpd_tls_chain_files" if chain else "smtpd_tls_cert_file"
-        origin = self._settings.origin(name, self._key)
+        origin = self._settings.origin(name, self.key)
         found = ServerTlsSettings(server_tls(params, library, must=must), not must, chain, _dh_file(params))
         if not chain and not found.settings.pairs:
-            origin = self._settings.origin("smtpd_tls_security_level", self._key)
+            origin = self._settings.origin("smtpd_tls_security_level", self.key)
             raise ConfigError(origin, "TLS is asked for, and smtpd_tls_cert_file or smtpd_tls_chain_files is not set")
         try:
             named = ServerNames(names, self.waiting, self.warn) if names else None

@@ -247,7 +247,7 @@ class Submitting:
             return
         self._draft = None
         draft.on_drained = None
-        draft.commit(envelope, head, lambda fault: self._stored(queue_id, fault))
+        draft.commit(envelope, head, lambda fault: self._stored(envelope, fault))
 
     def _wait(self, pending: Pending, then: Callable[[], None]) -> None:
         self._rounds += 1
@@ -295,9 +295,12 @@ class Submitting:
         written = self._submission.written if self.peer in (0, self._service.trusted) else 0.0
         return min(max(written, now - _OLDEST), now) if written else now
 
-    def _stored(self, queue_id: str, fault: Reply | None) -> None:
+    def _stored(self, envelope: Envelope, fault: Reply | None) -> None:
+        recorder = self._service.recorder
+        if fault is None and recorder is not None:
+            recorder.stored(envelope)
         if not self._over:
-            self._say(Answer(ACCEPTED, "", queue_id) if fault is None else _WRITE)
+            self._say(Answer(ACCEPTED, "", envelope.queue_id) if fault is None else _WRITE)
 
     def _say(self, said: Answer) -> None:
         self._stream.write(answer(said))

@@ -14,7 +14,7 @@ from postwarden.net.log import Log
 from postwarden.net.waiting import Waiting
 from postwarden.receive.counters import MESSAGES, Counters
 from postwarden.receive.params import SubmitParams
-from postwarden.receive.ports import Prepare, Store
+from postwarden.receive.ports import Prepare, Recorder, Store
 from postwarden.receive.received import Dates
 from postwarden.receive.users import Users
 from postwarden.tables.opening import Tables
@@ -67,6 +67,8 @@ class SubmitService:
         self.clock, self.log, self.store, self.prepare = clock, log, store, prepare
         self.waiting, self.counters, self.trusted = waiting, counters, trusted
         self._relay = relay
+        self.recorder: Recorder | None = None
+        """None: nothing is kept of decisions."""
         self.users = Users(settings, key, self.params, tables, login)
         self.profile = self.params.cleanup_service_name
         self.absent = absent_filter(settings, key, local=True)

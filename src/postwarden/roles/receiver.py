@@ -32,6 +32,7 @@ from postwarden.receive.session import Session
 from postwarden.roles.life import Life, run
 from postwarden.roles.listeners import SUBMIT
 from postwarden.roles.local_door import LocalDoor
+from postwarden.roles.recording import open_recorder
 from postwarden.spool.appender import Appender
 from postwarden.spool.params import SpoolParams
 
@@ -123,8 +124,11 @@ class Receiver:
             users=pipeline.LocalUsers(login_name, os.geteuid(), hourly, life.log.relay),
         )
         self._gates = {key: Handshakes(service) for key, service in self._reception.services.items()}
+        self._recorder = open_recorder(settings, f"receiver{start.instance}", life.clock, self._warn)
+        self._reception.submit.recorder = self._recorder
         for service in self._reception.services.values():
             service.flush_site = self._flush_site
+            service.recorder = self._recorder
         self._doors: list[LocalDoor] = []
         self._servers: list[asyncio.Server] = []
         life.loop.create_task(self._listen())
@@ -207,6 +211,9 @@ class Receiver:
         if self._told is not None:
             self._told.sealed(sealed)
 
+    def _warn(self, text: str) -> None:
+        self._life.log.emit("smtpd", Warn(text))
+
     def _spool_says(self, event: Event) -> None:
         self._life.log.emit("cleanup", event)
 
@@ -228,8 +235,10 @@ class Receiver:
     def _end_when_told(self) -> None:
         if self._told is not None and self._told.open and self._told.waiting:
             self._life.clock.call_later(0.01, self._end_when_told)
-        else:
-            self._life.finish()
+            return
+        if self._recorder is not None:
+            self._recorder.close()
+        self._life.finish()
 
 
 def main(control: socket.socket) -> int:
