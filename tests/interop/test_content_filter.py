@@ -4,6 +4,8 @@ import contextlib
 import re
 import smtplib
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +34,9 @@ class Filter(Sink):
         self.back = back
         self.seen: list[tuple[str, list[str]]] = []
         self.xforward: list[str] = []
+        self.closed = False
         super().__init__(refuse=self._heard)
+        threading.Thread(target=self._forward_all, daemon=True).start()
 
     def _heard(self, line: str) -> str | None:
         verb = line.upper().split(" ")[0]
@@ -40,10 +44,18 @@ class Filter(Sink):
             return "250-filter.example\r\n250 XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE"
         if verb == "XFORWARD":
             self.xforward.append(line)
-        if verb == "QUIT":
-            while self.messages:
-                self._forward()
         return None
+
+    def _forward_all(self) -> None:
+        """Beside the sessions: a client that keeps its connection may never say QUIT."""
+        while not self.closed:
+            if self.messages:
+                self._forward()
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
 
     def _forward(self) -> None:
         sender, recipients, content = self.messages.pop(0)
