@@ -28,6 +28,10 @@ def test_nothing_to_say_of_what_works() -> None:
             "error: /etc/postfix/main.cf:1: parameter smtpd_upstream_proxy_protocol is refused",
         ),
         ("smtpd_tls_req_ccert = yes", "error: /etc/postfix/main.cf:1: parameter smtpd_tls_req_ccert is refused"),
+        (
+            "smtp_tls_trust_anchor_file = /x",
+            "error: /etc/postfix/main.cf:1: parameter smtp_tls_trust_anchor_file is ref",
+        ),
         ("smtp_tls_per_site = hash:/x", "error: /etc/postfix/main.cf:1: parameter smtp_tls_per_site is refused"),
         (
             "address_verify_poll_count = 9",

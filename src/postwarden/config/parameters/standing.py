@@ -21,7 +21,8 @@ _WORKING = """
     default_transport default_verp_delimiters defer_code defer_transports delay_notice_recipient delay_warning_time
     deliver_lock_attempts deliver_lock_delay disable_dns_lookups disable_mime_output_conversion disable_verp_bounces
     disable_vrfy_command double_bounce_sender duplicate_filter_limit
-    empty_address_local_login_sender_maps_lookup_key empty_address_recipient enable_long_queue_ids
+    empty_address_default_transport_maps_lookup_key empty_address_local_login_sender_maps_lookup_key
+    empty_address_recipient empty_address_relayhost_maps_lookup_key enable_long_queue_ids
     enable_original_recipient enable_threaded_bounces error_notice_recipient execution_directory_expansion_filter
     expand_owner_alias export_environment fallback_transport fallback_transport_maps fast_flush_domains
     forward_expansion_filter forward_path frozen_delivered_to header_address_token_limit header_from_format
@@ -59,7 +60,8 @@ _WORKING = """
     relay_domains relay_domains_reject_code relay_recipient_maps relay_transport relayhost relocated_maps
     relocated_prefix_enable remote_header_rewrite_domain require_home_directory reset_owner_alias
     resolve_dequoted_address resolve_null_domain resolve_numeric_domain sender_bcc_maps sender_canonical_classes
-    sender_canonical_maps sendmail_fix_line_endings show_user_unknown_table_name smtp_address_preference
+    sender_canonical_maps sender_dependent_default_transport_maps sender_dependent_relayhost_maps
+    sendmail_fix_line_endings show_user_unknown_table_name smtp_address_preference
     smtp_always_send_ehlo smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce
     smtp_connect_timeout smtp_connection_cache_destinations smtp_connection_cache_on_demand
     smtp_connection_cache_time_limit smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit
@@ -253,6 +255,9 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "smtp_tls_per_site": "use smtp_tls_policy_maps",
         "lmtp_tls_per_site": "use lmtp_tls_policy_maps",
+        # Other authorities would be believed than those that were named.
+        "smtp_tls_trust_anchor_file": "not available in this version: use smtp_tls_CAfile",
+        "lmtp_tls_trust_anchor_file": "not available in this version: use lmtp_tls_CAfile",
         "maps_rbl_domains": "use reject_rbl_client in smtpd_recipient_restrictions",
         # Without these a stranger would pass for the proxy in front, which is often in mynetworks, or for a friend.
         "smtpd_upstream_proxy_protocol": "not available in this version: let clients connect without a proxy",
