@@ -2,6 +2,8 @@ import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from hypothesis import given
+from hypothesis import strategies as st
 
 from postwarden.deliver.smtp.security import (
     INVALID,
@@ -126,3 +128,15 @@ def test_attributes_of_a_policy() -> None:
 def test_an_entry_that_makes_no_sense_is_never_less_than_it_says(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_policy(text, LEVELS)
+
+
+WORDS = "secure may none match= match=a ciphers=x exclude=a:b | : , =".split()
+
+
+@given(st.text(max_size=80) | st.lists(st.sampled_from(WORDS)).map(" ".join))
+def test_any_entry_is_a_policy_or_an_error(text: str) -> None:
+    try:
+        found = parse_policy(text, LEVELS)
+    except ValueError:
+        return
+    assert found.level in LEVELS
