@@ -115,7 +115,7 @@ class _Addressing(Struct, frozen=True):
     """What content needs of addressing."""
 
     rewrite: Callable[[str], str]
-    local_domain: Callable[[str], bool]
+    by_name_alone: Callable[[str], bool]
 
 
 def receiver(
@@ -132,9 +132,9 @@ def receiver(
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
     tables = around.open_tables(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker, files)
     resolver = open_resolver(settings, tables)
-    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.local_domain)
+    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.by_name_alone)
     profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
-    clerk = _clerk(settings, tables, resolver.local_domain, around.log)
+    clerk = _clerk(settings, tables, resolver.by_name_alone, around.log)
     outside = open_outside(around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)))
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}
@@ -314,9 +314,9 @@ def courier(
 
     inside: dict[str, Inside] = {
         "error": partial(_refused, resolver),
-        "discard": lambda name, nexthop, _: discard(nexthop),
+        "discard": lambda name, nexthop, recipient, sender: discard(nexthop),
     }
-    clerk = _clerk(settings, tables, resolver.local_domain, log)
+    clerk = _clerk(settings, tables, resolver.by_name_alone, log)
     spawner = Spawner(reports, clerk, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace)
     return Parts(
         ledger,
@@ -359,11 +359,11 @@ def _end_of_line(resolver: AddressResolver, name: str, address: str) -> bool:
     return local.lower() == name and resolver.local_domain(domain)
 
 
-def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient: Recipient) -> Status:
+def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient: Recipient, sender: str) -> Status:
     """What the error transport says, and which setting sent the recipient there."""
     status = error(nexthop, "retry" if transport == "retry" else "error")
     try:
-        resolved = resolver.resolve(recipient.address)
+        resolved = resolver.resolve(recipient.address, sender)
         wordless = resolver.wordless(resolved)
         if wordless is not None and resolved.transport == transport:
             text = f"{status.text}: no mail is sent there, by {wordless.name} = {transport}"
@@ -407,7 +407,7 @@ def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callab
 def requeuing(settings: Settings, uid: int, log: Log) -> tuple[Clerk, Callable[[str, float], bytes]]:
     """`Parts.clerk` and `Parts.requeued`, for a command that requeues while no courier runs. Raises ConfigError."""
     tables = Tables.of(settings)
-    clerk = _clerk(settings, tables, open_resolver(settings, tables).local_domain, log)
+    clerk = _clerk(settings, tables, open_resolver(settings, tables).by_name_alone, log)
     return clerk, _requeued(view(BounceParams, settings), uid)
 
 
@@ -420,10 +420,10 @@ def _requeued(bounce: BounceParams, uid: int) -> Callable[[str, float], bytes]:
     return requeued
 
 
-def _clerk(settings: Settings, tables: Tables, local_domain: Callable[[str], bool], log: Log) -> Clerk:
+def _clerk(settings: Settings, tables: Tables, by_name_alone: Callable[[str], bool], log: Log) -> Clerk:
     """content.prepare for mail from inside: everything but automatic copies, as cleanup(8) does it."""
     entries = {name: entry for name, entry in settings.entries.items() if name not in _COPIES}
-    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, local_domain)
+    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, by_name_alone)
     prepare = Preparer(
         replace(settings, entries=entries), "", tables, addressing, lambda event: log.emit("cleanup", event)
     )
@@ -455,7 +455,7 @@ def problems(settings: Settings) -> list[Problem]:
         rules = [rule for _, rule in entrances(settings)]
     except ConfigError as error:
         return [Problem(error.origin, "error", error.text)]
-    addressing = _Addressing(rewriter.rewrite, resolver.local_domain)
+    addressing = _Addressing(rewriter.rewrite, resolver.by_name_alone)
     nobody = cast(Any, None)
     alone = Surroundings(nobody, nobody, nobody, nobody)
     profiles = Profiles(settings, tables, addressing, nobody)

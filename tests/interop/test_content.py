@@ -313,7 +313,7 @@ class Ours:
         tables = Tables.of(chosen)
         self._events: list[Event] = []
         rewriter = Rewriter(view(RewriteParams, chosen))
-        addressing = Addressing(rewriter, open_resolver(chosen, tables).local_domain)
+        addressing = Addressing(rewriter, open_resolver(chosen, tables).by_name_alone)
         self._prepare = Preparer(chosen, "", tables, addressing, self._events.append)
 
     @property
@@ -333,9 +333,9 @@ class Ours:
 
 
 class Addressing:
-    def __init__(self, rewriter: Rewriter, local_domain: object) -> None:
+    def __init__(self, rewriter: Rewriter, by_name_alone: object) -> None:
         self.rewrite = rewriter.rewrite
-        self.local_domain = local_domain
+        self.by_name_alone = local_domain
 
 
 def recipient_of(text: str) -> Recipient:

@@ -21,6 +21,10 @@ class ResolveParams(Struct, frozen=True):
     transport_maps: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]
     proxy_interfaces: tuple[str, ...]
+    sender_dependent_default_transport_maps: tuple[str, ...]
+    sender_dependent_relayhost_maps: tuple[str, ...]
+    empty_address_default_transport_maps_lookup_key: str
+    empty_address_relayhost_maps_lookup_key: str
     relocated_maps: tuple[str, ...]
     relocated_prefix_enable: bool
     local_transport: str

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from postwarden.addressing.params import ResolveParams, RewriteParams
 from postwarden.addressing.rewrite import Rewriter, without_dot
+from postwarden.addressing.senders import RELAYHOSTS, TRANSPORTS, SenderMaps
 from postwarden.addressing.transports import apply_transport, find_transport, valid_literal
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
@@ -23,6 +24,7 @@ from postwarden.mail.hostname import valid_address, valid_hostname
 from postwarden.tables.matching import MatchList
 from postwarden.tables.network import address_bits
 from postwarden.tables.opening import Tables
+from postwarden.tables.table import Found
 
 _MAX_KEPT = 20_000
 _BAD = "5.1.3 bad address syntax"
@@ -47,6 +49,8 @@ class AddressClass(Enum):
         return self in (AddressClass.LOCAL, AddressClass.VIRTUAL_ALIAS, AddressClass.VIRTUAL_MAILBOX)
 
 
+_SENT_ON = frozenset((AddressClass.RELAY, AddressClass.DEFAULT))
+_REFUSING = frozenset(("error", "retry"))
 _DECIDES = {
     AddressClass.LOCAL: "local_transport",
     AddressClass.VIRTUAL_ALIAS: "virtual_alias_maps, which does not have this address",
@@ -106,6 +110,7 @@ class AddressResolver:
         """Raises ConfigError."""
         self._params = params
         self._rewriter = rewriter
+        self._origin = rewriter.params.myorigin.lower()
         self._settings = settings
         parents = params.parent_domain_matches_subdomains
         self._local, self._alias, self._mailbox, self._relay = (
@@ -115,6 +120,8 @@ class AddressResolver:
         self._transports = tables.maps(params.transport_maps, settings.origin("transport_maps"), literal=True)
         self._parents_by_dot = "transport_maps" not in parents
         self._relocated = tables.maps(params.relocated_maps, settings.origin("relocated_maps"))
+        self._senders = SenderMaps(settings, params, tables, self.by_name_alone)
+        self._mapped = bool(self._transports or self._relocated or self._senders)
         self._own = frozenset(map(address_bits, (*settings.own_addresses(), *params.proxy_interfaces)))
         self._defaults = {
             kind: self._default(kind, parameter)
@@ -150,8 +157,13 @@ class AddressResolver:
             self._is_local[domain] = known
         return known
 
-    def resolve(self, address: str) -> Resolved:
-        """Raises TableError and Pending."""
+    def by_name_alone(self, domain: str) -> bool:
+        """Whether canonical(5) and its like have users of this domain by their name alone. Raises TableError."""
+        return domain.lower() == self._origin or self.local_domain(domain)
+
+    def resolve(self, address: str, sender: str | None = None) -> Resolved:
+        """`sender`: whose mail it is, empty for mail of nobody's; None: what depends on senders is left out. Raises
+        TableError and Pending."""
         address = self._rewriter.rewrite(address)
         local, at, domain = address.rpartition("@")
         if not at or not local or not domain or domain[-1] == "." or self.local_domain(domain):
@@ -168,9 +180,12 @@ class AddressResolver:
         if not home.transport or (local[:1] == "-" and not self._params.allow_min_user):
             return Resolved(home.address_class, "error", _BAD, address, _SYNTAX, bad=True)
         routed = not _OPERATORS.isdisjoint(local)
-        if not self._transports and not self._relocated:
-            return Resolved(home.address_class, home.transport, home.nexthop, address, home.rule, routed)
-        return self._overridden(home, address, routed)
+        resolved = Resolved(home.address_class, home.transport, home.nexthop, address, home.rule, routed)
+        if not self._mapped:
+            return resolved
+        if sender is not None and self._senders and home.address_class in _SENT_ON:
+            resolved = self._by_sender(resolved, sender)
+        return self._overridden(resolved)
 
     def wordless(self, resolved: Resolved) -> Rule | None:
         """The parameter that chose the transport, where it says no more than its name: the next hop is then a domain,
@@ -230,26 +245,45 @@ class AddressResolver:
         user, _, site = local.rpartition("@")
         return user, self._rewriter.complete(site)
 
-    def _overridden(self, home: _Home, address: str, routed: bool) -> Resolved:
+    def _by_sender(self, resolved: Resolved, sender: str) -> Resolved:
+        """What stands in for default_transport and relayhost, for mail of this sender."""
+        kind = resolved.address_class
+        transport, nexthop = self._defaults[kind]
+        rule, table = resolved.rule, ""
+        given = self._senders.transport(sender) if kind is AddressClass.DEFAULT else None
+        if given is not None:
+            (transport, nexthop, rule), table = given, TRANSPORTS
+        if not nexthop:
+            relayhost = self._senders.relayhost(sender)
+            if relayhost is None:
+                nexthop = self._params.relayhost or resolved.recipient.rpartition("@")[2]
+            else:
+                nexthop = relayhost[0]
+                if not table and transport not in _REFUSING:
+                    rule, table = relayhost[1], RELAYHOSTS
+        return replace(resolved, transport=transport, nexthop=nexthop, rule=rule, table=table)
+
+    def _overridden(self, resolved: Resolved) -> Resolved:
         """What transport_maps and relocated_maps say. A virtual alias domain has no transport to be replaced."""
-        transport, nexthop, rule, table = home.transport, home.nexthop, home.rule, ""
-        delimiters = self._params.recipient_delimiter
-        if self._transports and home.address_class is not AddressClass.VIRTUAL_ALIAS:
+        address, delimiters = resolved.recipient, self._params.recipient_delimiter
+        if self._transports and resolved.address_class is not AddressClass.VIRTUAL_ALIAS:
             found = find_transport(
                 self._transports, address, delimiters=delimiters, parents_by_dot=self._parents_by_dot
             )
             if found is not None:
-                transport, nexthop = apply_transport(found.value, transport, nexthop, address.rpartition("@")[2])
-                table = "transport_maps"
-                rule = Rule(found.table, found.key, found.origin or self._settings.origin(table))
+                domain = address.rpartition("@")[2]
+                transport, nexthop = apply_transport(found.value, resolved.transport, resolved.nexthop, domain)
+                resolved = self._decided(resolved, transport, nexthop, found, "transport_maps")
         if self._relocated:
-            moved = self._relocated.find_address(address, delimiters, self.local_domain)
+            moved = self._relocated.find_address(address, delimiters, self.by_name_alone)
             if moved is not None:
                 prefix = "5.1.6 User has moved to " if self._params.relocated_prefix_enable else ""
-                transport, nexthop = "error", prefix + moved.value
-                table = "relocated_maps"
-                rule = Rule(moved.table, moved.key, moved.origin or self._settings.origin(table))
-        return Resolved(home.address_class, transport, nexthop, address, rule, routed, table=table)
+                resolved = self._decided(resolved, "error", prefix + moved.value, moved, "relocated_maps")
+        return resolved
+
+    def _decided(self, resolved: Resolved, transport: str, nexthop: str, found: Found, table: str) -> Resolved:
+        rule = Rule(found.table, found.key, found.origin or self._settings.origin(table))
+        return replace(resolved, transport=transport, nexthop=nexthop, rule=rule, table=table)
 
     def _local_domain(self, domain: str) -> bool:
         domain = without_dot(domain)

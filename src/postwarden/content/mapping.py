@@ -17,9 +17,9 @@ class Unreasonable(Exception):
 class Mapper:
     """Looks addresses up, and completes what it finds. Every method raises TableError and Pending."""
 
-    def __init__(self, rewrite: Callable[[str], str], local_domain: Callable[[str], bool], delimiters: str) -> None:
+    def __init__(self, rewrite: Callable[[str], str], by_name_alone: Callable[[str], bool], delimiters: str) -> None:
         self._rewrite = rewrite
-        self._local_domain = local_domain
+        self._by_name_alone = by_name_alone
         self._delimiters = delimiters
 
     def targets(self, maps: Maps, address: str, *, propagate: bool) -> list[str] | None:
@@ -27,7 +27,7 @@ class Mapper:
 
         `@domain` keeps the local part; `propagate`: an extension that the key did not have goes along.
         """
-        found = maps.find_address(address, self._delimiters, self._local_domain)
+        found = maps.find_address(address, self._delimiters, self._by_name_alone)
         if found is None:
             return None
         value = found.value.strip()
@@ -39,7 +39,7 @@ class Mapper:
 
     def first(self, maps: Maps, address: str) -> str | None:
         """Where a copy goes: what a bcc map says, not completed."""
-        found = maps.find_address(address, self._delimiters, self._local_domain)
+        found = maps.find_address(address, self._delimiters, self._by_name_alone)
         return found.value.strip() if found else None
 
     def chain(self, maps: Maps, address: str, *, propagate: bool) -> str:

@@ -7,5 +7,5 @@ class Addressing(Protocol):
     def rewrite(self, address: str) -> str:
         """Standard form."""
 
-    def local_domain(self, domain: str) -> bool:
-        """Ours to deliver in. Raises TableError and Pending."""
+    def by_name_alone(self, domain: str) -> bool:
+        """Tables have users of this domain by their name alone: myorigin, and what we deliver in. Raises TableError and Pending."""

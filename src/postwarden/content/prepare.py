@@ -65,7 +65,7 @@ class Preparer:
         def maps(name: str) -> Maps:
             return tables.maps(getattr(params, name), settings.origin(name, service))
 
-        mapper = Mapper(addressing.rewrite, addressing.local_domain, params.recipient_delimiter)
+        mapper = Mapper(addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter)
         masquerade = self._masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", service))
         self._canonical = {place: Canonical(place, params, mapper, maps, masquerade) for place in Place}
         self._recipients = Recipients(

@@ -66,6 +66,9 @@ class Gateway:
     def local_domain(self, domain: str) -> bool:
         return self.resolver.local_domain(domain)
 
+    def by_name_alone(self, domain: str) -> bool:
+        return self.resolver.by_name_alone(domain)
+
     def inside(self, resolved: Resolved) -> bool:
         """Whether what it leads to belongs to the organization."""
         if resolved.address_class is not AddressClass.DEFAULT:

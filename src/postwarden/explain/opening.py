@@ -56,7 +56,7 @@ def open_places(settings: Settings) -> Places:
 def _content(settings: Settings, tables: Tables, gateway: Gateway) -> Content:
     params = view(ContentParams, settings)
     rewriter = Rewriter(view(RewriteParams, settings))
-    mapper = Mapper(rewriter.rewrite, gateway.local_domain, params.recipient_delimiter)
+    mapper = Mapper(rewriter.rewrite, gateway.by_name_alone, params.recipient_delimiter)
 
     def maps(name: str) -> Maps:
         return tables.maps(getattr(params, name), settings.origin(name))

@@ -161,7 +161,7 @@ class Walker:
     def _virtual(self, address: str) -> Found | None:
         if not self._content.virtual:
             return None
-        return self._content.virtual.find_address(address, self._limits.delimiter, self._gateway.local_domain)
+        return self._content.virtual.find_address(address, self._limits.delimiter, self._gateway.by_name_alone)
 
     # Routing
 

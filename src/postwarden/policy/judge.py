@@ -182,7 +182,7 @@ class Judge:
         decision = _ask(self._sender, question)
         if refuses(decision) or not self._params.smtpd_reject_unlisted_sender or marks.discards:
             return decision
-        return self._listed.check(question, facts.sender or "") or decision
+        return self._listed.check(question, facts.sender or "", question.recipient or "") or decision
 
     def _judge_early(self, facts: SessionFacts, marks: Marks, recipient: str) -> Decision | None:
         """The lists for client, HELO and sender, which at RCPT may ask for the recipient too. Where they have been

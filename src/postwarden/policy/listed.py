@@ -43,9 +43,9 @@ class Class(Protocol):
 class Resolver(Protocol):
     """`addressing.resolve`."""
 
-    def resolve(self, address: str) -> Resolution: ...
+    def resolve(self, address: str, sender: str | None = None) -> Resolution: ...
 
-    def local_domain(self, domain: str) -> bool: ...
+    def by_name_alone(self, domain: str) -> bool: ...
 
 
 class Tables(Protocol):
@@ -82,12 +82,13 @@ class Listed:
             )
         }
 
-    def check(self, question: Question, address: str) -> Decision | None:
-        """A refusal when nobody has the address; None when somebody does, or when there is no table to ask.
+    def check(self, question: Question, address: str, other: str | None = None) -> Decision | None:
+        """A refusal when nobody has the address; None when somebody does, or when there is no table to ask. `other`:
+        who would write to it, the sender to a recipient, the recipient back to a sender; None: whoever.
         `question.subject` is SENDER or RECIPIENT. Raises TableError and Pending."""
         if not address:
             return None
-        resolved = self._resolver.resolve(address)
+        resolved = self._resolver.resolve(address, other)
         recipient = resolved.recipient
         for maps in (self._rewritten[question.subject], *self._everywhere):
             if maps and self._find(maps, recipient):
@@ -107,10 +108,10 @@ class Listed:
         if question.marks.listed or question.recipient is None:
             return None
         question.marks.listed = True
-        return self.check(question.about(Subject.RECIPIENT), question.recipient)
+        return self.check(question.about(Subject.RECIPIENT), question.recipient, question.facts.sender or "")
 
     def _find(self, maps: Maps, address: str) -> bool:
-        return maps.find_address(address, self._params.recipient_delimiter, self._resolver.local_domain) is not None
+        return maps.find_address(address, self._params.recipient_delimiter, self._resolver.by_name_alone) is not None
 
     def _undeliverable(self, question: Question, resolved: Resolution) -> Decision:
         """The next hop of error: and retry: is what to say of the address."""

@@ -68,4 +68,4 @@ class _Owners:
     def _find(self, sender: str) -> Found | None:
         means = self._means
         address = means.resolver.resolve(sender).recipient
-        return self._maps.find_address(address, means.params.recipient_delimiter, means.resolver.local_domain)
+        return self._maps.find_address(address, means.params.recipient_delimiter, means.resolver.by_name_alone)

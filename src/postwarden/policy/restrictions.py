@@ -84,7 +84,11 @@ def unlisted_recipient(means: Means, rule: Rule) -> Restriction:
 
 
 def unlisted_sender(means: Means, rule: Rule) -> Restriction:
-    return lambda question: means.listed.check(question.about(Subject.SENDER), question.facts.sender or "")
+    def restriction(question: Question) -> Decision | None:
+        sender, recipient = question.facts.sender or "", question.recipient or ""
+        return means.listed.check(question.about(Subject.SENDER), sender, recipient)
+
+    return restriction
 
 
 def access(subject: Subject) -> Compiler:

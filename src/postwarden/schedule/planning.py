@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.mail.decision import Missing
-from postwarden.mail.envelope import Recipient
+from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Entry
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Resolver
@@ -70,7 +70,7 @@ class Planner:
         recipients = entry.envelope.recipients
         if len(entry.open) == 1:
             index = entry.open[0]
-            found = self._route(recipients[index], entry.envelope.filter, flushed)
+            found = self._route(recipients[index], entry.envelope, flushed)
             if isinstance(found, Status):
                 return Plan([], [(index, found)])
             limits, nexthop, recipient = found
@@ -84,7 +84,7 @@ class Planner:
         routes: dict[tuple[str, str], tuple[TransportLimits, str, list[tuple[int, Recipient]]]] = {}
         missing, unknown = Missing(), cast(_Route | Status, UNAVAILABLE)
         for index in entry.open:
-            found = missing.answer(partial(self._route, recipients[index], entry.envelope.filter, flushed), unknown)
+            found = missing.answer(partial(self._route, recipients[index], entry.envelope, flushed), unknown)
             if isinstance(found, Status):
                 plan.refused.append((index, found))
                 continue
@@ -99,11 +99,11 @@ class Planner:
                 plan.groups.append(Group(limits, nexthop, key, indices, group))
         return plan
 
-    def _route(self, recipient: Recipient, content_filter: str, flushed: bool) -> _Route | Status:
-        if content_filter:
-            return self._filtered(recipient, content_filter, flushed)
+    def _route(self, recipient: Recipient, envelope: Envelope, flushed: bool) -> _Route | Status:
+        if envelope.filter:
+            return self._filtered(recipient, envelope.filter, flushed)
         try:
-            resolved = self._resolve(recipient.address)
+            resolved = self._resolve(recipient.address, envelope.sender)
             limits = self._limits(resolved.transport)
             if limits is None:
                 return UNAVAILABLE

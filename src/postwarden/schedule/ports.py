@@ -69,8 +69,9 @@ class Resolution(Protocol):
 
 
 class Resolver(Protocol):
-    def resolve(self, recipient: str) -> Resolution:
-        """Raises TableError (try again later) and Pending (see `mail.decision`)."""
+    def resolve(self, recipient: str, sender: str | None = None) -> Resolution:
+        """`sender`: whose mail it is; None: whosever. Raises TableError (try again later) and Pending (see
+        `mail.decision`)."""
 
 
 class Reporter(Protocol):
@@ -116,8 +117,8 @@ class Recorder(Protocol):
     def ended(self, queue_id: str) -> None: ...
 
 
-Inside = Callable[[str, str, Recipient], Status]
-"""A transport that needs nobody: (transport name, next hop, recipient) -> outcome. error and discard."""
+Inside = Callable[[str, str, Recipient, str], Status]
+"""A transport that needs nobody: (transport name, next hop, recipient, sender) -> outcome. error and discard."""
 
 Site = Callable[[str], bool]
 """Whether a list of domains has this one. Raises Pending."""

@@ -184,8 +184,9 @@ class Rounds:
 
     def _perform(self, delivery: Delivery, inside: Inside, program: str) -> None:
         message = delivery.message
+        sender = message.entry.envelope.sender
         for index, recipient in zip(delivery.indices, delivery.recipients, strict=True):
-            self._log_here(message, index, inside(delivery.transport, delivery.nexthop, recipient), program)
+            self._log_here(message, index, inside(delivery.transport, delivery.nexthop, recipient, sender), program)
         self.unqueue(message)
         message.pending -= 1
 

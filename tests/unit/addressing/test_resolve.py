@@ -174,3 +174,51 @@ def test_a_transport_without_a_word_is_known_by_its_setting(
     rule = chosen.wordless(chosen.resolve(address))
     assert (rule.name if rule else "") == name
     assert rule is None or rule.origin.text == f"{name} = {parameters[name]}"
+
+
+BY_SENDER = {
+    "relayhost": "[relay.example]",
+    "relay_domains": "rel.example",
+    "sender_dependent_default_transport_maps": (
+        "inline:{{a@x.example=slow} {b@x.example=slow:hop} {keep@x.example=dunno} {null@x.example=:hop} {<>=nul}}"
+    ),
+    "sender_dependent_relayhost_maps": "inline:{{@x.example=[x]:587} {keep@x.example=DUNNO} {<>=nobodys}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("sender", "transport", "nexthop"),
+    [
+        ("a@x.example", "slow", "[x]:587"),
+        ("b@x.example", "slow", "hop"),
+        ("c@x.example", "smtp", "[x]:587"),
+        ("keep@x.example", "smtp", "[relay.example]"),
+        ("a@y.example", "smtp", "[relay.example]"),
+        ("", "nul", "nobodys"),
+        (None, "smtp", "[relay.example]"),
+    ],
+)
+def test_mail_goes_by_its_sender(sender: str | None, transport: str, nexthop: str) -> None:
+    found = resolver(**BY_SENDER).resolve("r@far.example", sender)
+    assert (found.transport, found.nexthop) == (transport, nexthop)
+
+
+def test_a_class_with_a_transport_of_its_own_keeps_it() -> None:
+    found = resolver(**BY_SENDER)
+    relayed = found.resolve("r@rel.example", "a@x.example")
+    assert (relayed.transport, relayed.nexthop, relayed.table) == (
+        "relay", "[x]:587", "sender_dependent_relayhost_maps",
+    )  # fmt: skip
+    assert found.resolve("r@mx.example.com", "a@x.example").transport == "local"
+
+
+def test_a_sender_without_a_transport_puts_off() -> None:
+    with pytest.raises(TableError, match="null transport"):
+        resolver(**BY_SENDER).resolve("r@far.example", "null@x.example")
+
+
+def test_users_of_myorigin_are_found_by_name_alone() -> None:
+    maps = "inline:{user=slow}"
+    found = resolver(myorigin="origin.example", mydestination="", sender_dependent_default_transport_maps=maps)
+    assert found.resolve("r@far.example", "user@Origin.example").transport == "slow"
+    assert found.resolve("r@far.example", "user@mx.example.com").transport == "smtp"

@@ -23,7 +23,7 @@ class Addressing:
     def __init__(self, **parameters: str) -> None:
         chosen = settings(**parameters)
         self.rewrite = Rewriter(view(RewriteParams, chosen)).rewrite
-        self.local_domain = open_resolver(chosen, Tables.of(chosen)).local_domain
+        self.by_name_alone = open_resolver(chosen, Tables.of(chosen)).by_name_alone
 
 
 class Cleanup:

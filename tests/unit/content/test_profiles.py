@@ -29,7 +29,7 @@ class Addressing:
     def rewrite(self, address: str) -> str:
         return address
 
-    def local_domain(self, domain: str) -> bool:
+    def by_name_alone(self, domain: str) -> bool:
         return False
 
 

@@ -22,8 +22,8 @@ NUMBER = 1000
 
 
 class _Addressing:
-    def __init__(self, rewrite: object, local_domain: object) -> None:
-        self.rewrite, self.local_domain = rewrite, local_domain
+    def __init__(self, rewrite: object, by_name_alone: object) -> None:
+        self.rewrite, self.by_name_alone = rewrite, by_name_alone
 
 
 class Scene:
@@ -35,7 +35,7 @@ class Scene:
         chosen = settings(**parameters)
         tables = Tables.of(chosen, asker=self.asking if slow else None)
         resolver = open_resolver(chosen, tables)
-        addressing = _Addressing(Rewriter(view(RewriteParams, chosen)).rewrite, resolver.local_domain)
+        addressing = _Addressing(Rewriter(view(RewriteParams, chosen)).rewrite, resolver.by_name_alone)
         self.prepare = Preparer(chosen, "", tables, addressing, lambda event: None)  # type: ignore[arg-type]
         self.rounds = 0
 

@@ -44,7 +44,7 @@ class Route(Struct):
 class DomainResolver:
     """user@transport.nexthop"""
 
-    def resolve(self, recipient: str) -> Route:
+    def resolve(self, recipient: str, sender: str | None = None) -> Route:
         if recipient.startswith("fault@"):
             raise LookupError
         transport, _, nexthop = recipient.rpartition("@")[2].partition(".")
@@ -124,7 +124,7 @@ class World:
             trace=lambda queue_id, now: f"Received: by mx.example.com; id {queue_id}\r\n".encode(),
         )
         inside = {
-            "error": lambda name, nexthop, _: Status("5.1.2", nexthop),
+            "error": lambda name, nexthop, recipient, sender: Status("5.1.2", nexthop),
             "discard": lambda *_: Status("2.0.0", "x"),
         }
         parts = Parts(
@@ -143,7 +143,7 @@ class World:
         self.clock.run()
         self._stored = 0
 
-    def resolve(self, recipient: str) -> Route:
+    def resolve(self, recipient: str, sender: str | None = None) -> Route:
         return self.resolver.resolve(recipient)
 
     def served(self, site: str) -> bool:
@@ -348,7 +348,7 @@ def test_a_bug_with_one_address_keeps_neither_its_message_nor_those_behind_it() 
     world = World(qmgr_message_active_limit="8")
 
     class Odd(DomainResolver):
-        def resolve(self, recipient: str) -> Route:
+        def resolve(self, recipient: str, sender: str | None = None) -> Route:
             if recipient.startswith("bug"):
                 raise UnicodeDecodeError("idna", b"", 0, 1, "bug")
             return super().resolve(recipient)
@@ -503,7 +503,7 @@ def test_a_resolver_that_waits_holds_up_only_its_message() -> None:
     class Slow(DomainResolver):
         known = False
 
-        def resolve(self, recipient: str) -> Route:
+        def resolve(self, recipient: str, sender: str | None = None) -> Route:
             if recipient.startswith("slow") and not self.known:
                 raise Pending(lambda: None)  # type: ignore[arg-type, return-value]
             return super().resolve(recipient)

@@ -258,7 +258,7 @@ def test_a_message_whose_route_is_still_looked_up(operation: str) -> None:
     class Slow:
         known = False
 
-        def resolve(self, recipient: str) -> object:
+        def resolve(self, recipient: str, sender: str | None = None) -> object:
             if not self.known:
                 raise Pending(lambda: None)  # type: ignore[arg-type, return-value]
             return plain.resolve(recipient)

@@ -20,7 +20,7 @@ class Route(Struct):
 
 
 class Resolver:
-    def resolve(self, recipient: str) -> Route:
+    def resolve(self, recipient: str, sender: str | None = None) -> Route:
         _local, _, domain = recipient.partition("@")
         if domain == "fault":
             raise LookupError
