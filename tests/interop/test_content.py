@@ -335,7 +335,7 @@ class Ours:
 class Addressing:
     def __init__(self, rewriter: Rewriter, by_name_alone: object) -> None:
         self.rewrite = rewriter.rewrite
-        self.by_name_alone = local_domain
+        self.by_name_alone = by_name_alone
 
 
 def recipient_of(text: str) -> Recipient:

@@ -1,4 +1,4 @@
-"""Random configurations, addresses and senders: class, transport, next hop and address as trivial-rewrite(8) has them."""
+"""Random configurations, addresses, senders: class, transport, next hop and address as trivial-rewrite(8) has them."""
 
 import random
 

@@ -8,4 +8,4 @@ class Addressing(Protocol):
         """Standard form."""
 
     def by_name_alone(self, domain: str) -> bool:
-        """Tables have users of this domain by their name alone: myorigin, and what we deliver in. Raises TableError and Pending."""
+        """Tables have users of this domain by their name alone. Raises TableError and Pending."""
