@@ -79,6 +79,7 @@ def test_one_that_was_delivered_by_an_alias(world: World) -> None:
     text = world.explain(queue_id)
     assert "ann.smith@sink.example: sent: 250 2.0.0 Ok" in text
     assert "for ann.smith@sink.example, which was ann@sink.example" in text
+    assert f"[virtual_alias_maps {world.base}/virtual:2]" in text
     (found,) = world.values(queue_id)
     assert [record["kind"] for record in found["records"]] == ["judged", "stored", "attempted", "ended"]
     message_id = re.search(r"message (<\S+>)", text)

@@ -6,6 +6,8 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -104,7 +106,7 @@ def parse(words: list[str]) -> Words:
 def _history(settings: Settings, given: Words, name: str) -> int:
     """-1: no message of that name was recorded."""
     found = recorded.history(recorded.store(settings), name)
-    text = RecordText(settings, Paint.of_stdout())
+    text = RecordText(settings, Paint.of_stdout(), partial(_tree, settings))
     if not found:
         return -1
     for one in found:
@@ -116,11 +118,15 @@ def _history(settings: Settings, given: Words, name: str) -> int:
     return 0
 
 
+def _tree(settings: Settings, of: str) -> Iterator[str]:
+    return address.drawn_tree(settings, of, plain=not writes_lines(sys.stdout.encoding))
+
+
 def _refusals(settings: Settings, given: Words) -> int:
     """Exit code 1 where none fits, as grep has it."""
     wanted = Wanted(given.one("client"), given.one("from"), given.one("to"), _since(given.one("since")))
     found = recorded.refusals(recorded.store(settings), wanted)
-    text = RecordText(settings, Paint.of_stdout())
+    text = RecordText(settings, Paint.of_stdout(), partial(_tree, settings))
     for one in found:
         if "j" in given.flags:
             print(json.dumps(recorded.values([one])[0]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from postwarden.cli.explaining.paint import Paint
+from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
 from postwarden.config.values import split
 from postwarden.config.view import view
@@ -27,6 +28,7 @@ from postwarden.roles.identity import RootIdentity, SystemAccounts
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import routing_of
 from postwarden.tables.opening import Tables
+from postwarden.tables.table import TableError
 
 PATIENCE = 20.0
 """Seconds for the hosts of one next hop."""
@@ -60,6 +62,16 @@ def explain_address(settings: Settings, address: str, *, offline: bool) -> Answe
     router = Router(settings, gateway.resolver, listed, open_places(settings), ways)
     leaving = [node.text for node in (way[-1] for way in tree.ends()) if _leaves(node)]
     return Answer(address, tree, [router.route(text) for text in dict.fromkeys(leaving)])
+
+
+def drawn_tree(settings: Settings, address: str, *, plain: bool) -> Iterator[str]:
+    """What an address becomes, with file and line of each step. What can't be known is said."""
+    try:
+        yield from drawn(
+            open_walker(settings, Gateway(settings), SystemAccounts(), _identity()).walk(address), plain=plain
+        )
+    except (ConfigError, TableError) as error:
+        yield f"{address}: {error}"
 
 
 def _leaves(node: Node) -> bool:

@@ -1,7 +1,7 @@
 """What happened to a message, or to a client that was refused: out of the store of decisions."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -99,9 +99,11 @@ def refusals(path: str, wanted: Wanted) -> list[Judged]:
 
 
 class RecordText:
-    def __init__(self, settings: Settings, paint: Paint) -> None:
+    def __init__(self, settings: Settings, paint: Paint, tree: Callable[[str], Iterator[str]]) -> None:
+        """`tree` draws what an address becomes, as the configuration is now."""
         self._settings = settings
         self._paint = paint
+        self._tree = tree
 
     def history(self, history: History) -> Iterator[str]:
         stored = history.stored
@@ -153,6 +155,10 @@ class RecordText:
                 yield f"  {when} stored"
                 for address, before in record.recipients:
                     yield f"      for {address}{f', which was {before}' if before else ''}"
+                for before in dict.fromkeys(before for _, before in record.recipients if before):
+                    yield "      as the configuration is now:"
+                    for line in self._tree(before):
+                        yield f"        {line}"
             case Attempted():
                 way = f" by {record.transport}:{record.nexthop}" if record.transport else ""
                 yield f"  {when} {record.recipient}: {record.status.action.value}{way}, {record.status.code}:"
