@@ -54,7 +54,10 @@ class Writer:
             return
         out = bytearray()
         for record in records:
-            data = self._encoder.encode(record)
+            try:
+                data = self._encoder.encode(record)
+            except UnicodeEncodeError:
+                continue  # a full name of passwd(5) may be any bytes; those that are with it here are not lost
             if len(data) <= _LARGEST:
                 out += len(data).to_bytes(4) + data
         try:

@@ -130,3 +130,11 @@ def test_a_disk_that_takes_nothing_is_said_once_and_stops_nothing(tmp_path: Path
     writer.add(RECORDS[-1])
     writer.flush()
     assert list(read(str(blocked))) == [RECORDS[-1]]
+
+
+def test_a_record_that_is_no_text_costs_no_other_one(writer: Writer, tmp_path: Path, said: list[str]) -> None:
+    writer.add(RECORDS[0])
+    writer.add(Attempted(3.0, "Q1", "c@d.example", "", Status("2.0.0", "Jos\udce9")))
+    writer.add(RECORDS[1])
+    writer.flush()
+    assert list(read(str(tmp_path / "trace"))) == RECORDS[:2]
