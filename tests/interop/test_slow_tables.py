@@ -200,3 +200,21 @@ def test_a_definition_that_only_root_may_read(tmp_path: Path, sink: Sink) -> Non
             assert "one" in begun(made.port).say("RCPT TO:<a@sink.example>")
             define("two")
             until(lambda: "two" in begun(made.port).say("RCPT TO:<a@sink.example>"), 20)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that others may not read")
+def test_a_definition_that_a_reload_brings_is_handed_to_the_courier(tmp_path: Path, sink: Sink) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    secret = tmp_path / "secret.cf"
+    with TableServer(Memcached(**{"b@sink.example": "discard:by table"})) as cache:
+        secret.write_text(f"memcache = inet:127.0.0.1:{cache.port}\n")
+        secret.chmod(0o600)
+        (tmp_path / "us").mkdir()
+        with running(Gateway(tmp_path / "us", sink.port)) as made:
+            made.write_main_cf(transport_maps=f"memcache:{secret}")
+            made.command("reload")
+            until(lambda: "reload" in made.log(), 20)
+            until(lambda: send(made.port, "b@sink.example").startswith("250"), 20)
+            until(lambda: "to=<b@sink.example>" in made.log(), 20)
+            assert "status=sent (by table)" in made.log(), made.log()

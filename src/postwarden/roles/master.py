@@ -152,6 +152,9 @@ class Master:
         self._announce("reload")
         packed = msgspec.msgpack.encode(settings)
         for child in list(self._children.values()):
+            if child.role == "courier":
+                # First: the new configuration may name some, and what changed a moment ago `changed` no longer says.
+                self._hand_over(child, handover, handover.tables)
             if child.role in _IN_PLACE:
                 self._reconfigure(child, packed)
         self._sources_changed()
@@ -438,11 +441,15 @@ class Master:
             paths = changed
             if child.role == "courier":
                 paths = tuple(path for path in changed if path in handover.tables)
-            if paths:
-                try:
-                    child.send(Handed(paths), handover.descriptors(paths))
-                except OSError as error:
-                    self.log.emit("master", Failure(f"{child.role} pid {child.pid}: renewed files: {error}"))
+            self._hand_over(child, handover, paths)
+
+    def _hand_over(self, child: Child, handover: Handover, paths: tuple[str, ...]) -> None:
+        if not paths:
+            return
+        try:
+            child.send(Handed(paths), handover.descriptors(paths))
+        except OSError as error:
+            self.log.emit("master", Failure(f"{child.role} pid {child.pid}: renewed files: {error}"))
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug of ours in a callback. The roles go on, and so must we."""
