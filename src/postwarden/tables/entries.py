@@ -15,7 +15,9 @@ Reader = Callable[[bytes, str, Warn, bool], Iterator[Entry]]
 _SPACE = b" \t\n\r\v\f"
 _QUOTED = re.compile(rb'(?:"(?:[^"\\]|\\.)*"|[^\s"\\]|\\.?)+', re.DOTALL)
 _ALIAS_NAME = re.compile(rb'((?:"(?:[^"\\]|\\.)*"|\([^()]*\)|[^"\\:,()]|\\.)+):')
-_ALIAS_PART = re.compile(rb'"(?:[^"\\]|\\.)*"?|\([^()]*\)|[ \t\r\v\f]*([,@;:.!])[ \t\r\v\f]*|[ \t\r\v\f]+')
+_ALIAS_PART = re.compile(
+    rb'"(?:[^"\\]|\\.)*"?|\([^()]*\)|[ \t\r\v\f]*([,@;:.!])[ \t\r\v\f]*|\\([A-Za-z0-9_])|[ \t\r\v\f]+'
+)
 
 
 def map_entries(data: bytes, file: str, warn: Warn, utf8: bool = True) -> Iterator[Entry]:
@@ -152,4 +154,6 @@ def _unquoted(name: bytes) -> bytes:
 def _alias_part(part: re.Match[bytes]) -> bytes:
     if part[1]:
         return b", " if part[1] == b"," else part[1]
+    if part[2]:
+        return part[2]  # a backslash quotes what needs no quotes: `\user` means something in .forward files only
     return b" " if part[0][:1] in _SPACE else part[0]

@@ -10,6 +10,8 @@ from postwarden.config.lines import FIRST_WORD, SPACE, logical_lines
 from postwarden.mail.decision import Origin
 from postwarden.tables.keys import folded
 
+_ESCAPED = re.compile(r'("(?:[^"\\]|\\.)*"?)|\\([A-Za-z0-9_])')
+"""As postalias has it: a backslash quotes what needs no quotes."""
 _ALIAS_NAME = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s"\\:,()<>]|\\.)+')
 
 _ALIAS_LINE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s":]+)(?:\s*:(?:\s|$)|:\S*$|\s*:[^\s:]+\s*$)')
@@ -40,7 +42,7 @@ def alias_lines(data: bytes, file: str, fault: Fault = refuse) -> Iterator[Line]
             fault(ConfigError(origin, "an alias begins with its name"))
             continue
         rest = origin.text[name.end() :].lstrip(SPACE)
-        value = rest[1:].strip(SPACE)
+        value = _ESCAPED.sub(lambda found: found[2] or found[0], rest[1:].strip(SPACE))
         if not rest.startswith(":"):
             fault(ConfigError(origin, 'no ":" behind the name of an alias'))
         elif not value:

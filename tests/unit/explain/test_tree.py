@@ -61,7 +61,7 @@ def test_aliases_down_to_mailboxes_with_file_and_line(machine: Machine) -> None:
         "|-- joe  [alias_maps /aliases:2]  => mailbox /mail/joe\n"
         "`-- boss  [alias_maps /aliases:2]\n"
         "    |-- ann  [alias_maps /aliases:4]  => mailbox /mail/ann\n"
-        "    |-- \\joe  [alias_maps /aliases:4]  => mailbox /mail/joe\n"
+        "    |-- joe  [alias_maps /aliases:4]  => mailbox /mail/joe\n"
         "    |-- /var/x  [alias_maps /aliases:4]  => file\n"
         "    `-- |/bin/cat  [alias_maps /aliases:4]  => command"
     )

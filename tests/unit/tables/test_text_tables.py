@@ -314,3 +314,11 @@ def test_literal_and_account_tables(name: str, key: str, value: str | None) -> N
 def test_text_tables_are_fixed() -> None:
     assert TextTable.fixed
     assert not open_table("static:x", "/").fixed
+
+
+def test_a_backslash_in_an_alias_quotes_and_means_nothing_else(tmp_path: Path) -> None:
+    """As in an index that postalias makes."""
+    (tmp_path / "aliases").write_text('joe: \\joe, "|cat \\n", \\"x\n')
+    found = TextTable("hash:aliases", str(tmp_path / "aliases"), True).get("joe")
+    assert found is not None
+    assert found.value == 'joe, "|cat \\n", \\"x'
