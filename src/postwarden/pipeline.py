@@ -16,7 +16,8 @@ from typing import Any, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
-from postwarden.addressing.params import RewriteParams
+from postwarden.addressing.local import LocalDomains
+from postwarden.addressing.params import LocalParams, RewriteParams
 from postwarden.addressing.resolve import AddressResolver, cause, open_resolver, where
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
@@ -25,12 +26,14 @@ from postwarden.config.entrances import entrances
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
+from postwarden.content.generic import Generic
 from postwarden.content.locals import LocalClients
 from postwarden.content.prepare import Prepared, Preparer
 from postwarden.content.profiles import Profiles
 from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
+from postwarden.deliver.smtp.generic import GenericMaps
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
@@ -58,6 +61,7 @@ from postwarden.receive.service import Neighbours, Service
 from postwarden.receive.submit_service import SubmitService
 from postwarden.routing.finder import HostFinder
 from postwarden.routing.params import routing_of
+from postwarden.schedule.lists import authorized, served
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
@@ -66,7 +70,6 @@ from postwarden.schedule.ports import Clerk, Inside, Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
 from postwarden.schedule.transports import transports
-from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.source import NOTHING_HANDED
 from postwarden.tables.table import TableError
@@ -243,6 +246,8 @@ def carrier(
     Raises ConfigError."""
     tables = Tables.of(settings, lambda text: around.log.emit("smtp", Notice(text)), around.asker, files)
     own = (*settings.own_addresses(), *settings.items("proxy_interfaces"))
+    local = LocalDomains(settings, view(LocalParams, settings), tables)
+    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, local.by_name_alone)
     deliverers = {}
     for service in settings.services:
         if service.type == "inet" or service.command not in ("smtp", "lmtp"):
@@ -258,6 +263,8 @@ def carrier(
         def warn(text: str, program: str = service.command, log_name: str = log_name) -> None:
             around.log.emit(program, Warn(text), log_name)
 
+        name = f"{service.command}_generic_maps"
+        generic = Generic(settings, service.key, name, tables, addressing)
         name = f"{service.command}_delivery_status_filter"
         filters = tables.maps(settings.items(name, service.key), settings.origin(name, service.key))
         policies = tls_policies(settings, service.key, tables, warn)
@@ -270,10 +277,11 @@ def carrier(
             log=around.log,
             tls=tls(service.key),
             policies=policies,
+            outward=GenericMaps(generic, warn, fetch) if generic else None,
             status_filter=StatusFilter(filters, warn, soft_bounce=profile.soft_bounce) if filters else None,
             log_name=log_name,
         )
-    return Carriage(deliverers, tables.refresh, any(True for _ in tables))
+    return Carriage(deliverers, lambda: _looked(tables, (local.forget,)), any(True for _ in tables))
 
 
 def courier(
@@ -328,8 +336,8 @@ def courier(
         fetch,
         refresh,
         clerk,
-        _served(settings, params, tables),
-        _authorized(settings, params, tables),
+        served(settings, params, tables),
+        authorized(settings, params, tables),
         _requeued(bounce, os.geteuid()),
         os.geteuid(),
         pickup_filter(settings),
@@ -371,37 +379,6 @@ def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient:
         return replace(status, cause=cause(resolved), origin=where(resolved.rule))
     except (TableError, Pending):
         return status
-
-
-def _authorized(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str, str], bool]:
-    """Which local users may list and flush the queue; whom it can't look up may not; Pending comes out of it.
-    Raises ConfigError."""
-    names = ("authorized_mailq_users", "authorized_flush_users")
-    lists = {name: MatchList(name, getattr(params, name), tables, settings.origin(name)) for name in names}
-
-    def authorized(parameter: str, user: str) -> bool:
-        try:
-            return lists[parameter].match_string(user) is not None
-        except TableError:
-            return False
-
-    return authorized
-
-
-def _served(settings: Settings, params: CourierParams, tables: Tables) -> Callable[[str], bool]:
-    """Whether fast_flush_domains has a domain; what can't be looked up it has not; Pending comes out of it.
-    Raises ConfigError."""
-    name = "fast_flush_domains"
-    parents = name in params.parent_domain_matches_subdomains
-    domains = MatchList(name, params.fast_flush_domains, tables, settings.origin(name), parents=parents)
-
-    def served(domain: str) -> bool:
-        try:
-            return domains.match_domain(domain) is not None
-        except TableError:
-            return False
-
-    return served
 
 
 def requeuing(settings: Settings, uid: int, log: Log) -> tuple[Clerk, Callable[[str, float], bytes]]:
@@ -475,8 +452,8 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(client_tls, settings, key, {}))
             attempt(partial(tls_policies, settings, key, tables, nobody))
     attempt(partial(transports, settings))
-    attempt(lambda: _served(settings, view(CourierParams, settings), tables))
-    attempt(lambda: _authorized(settings, view(CourierParams, settings), tables))
+    attempt(lambda: served(settings, view(CourierParams, settings), tables))
+    attempt(lambda: authorized(settings, view(CourierParams, settings), tables))
     attempt(lambda: open_reports(settings, nobody, lambda text: None))
     return list(dict.fromkeys(found))
 

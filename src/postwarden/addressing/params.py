@@ -14,13 +14,11 @@ class RewriteParams(Struct, frozen=True):
 
 class ResolveParams(Struct, frozen=True):
     myhostname: str
-    mydestination: tuple[str, ...]
     relay_domains: tuple[str, ...]
     virtual_alias_domains: tuple[str, ...]
     virtual_mailbox_domains: tuple[str, ...]
     transport_maps: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]
-    proxy_interfaces: tuple[str, ...]
     sender_dependent_default_transport_maps: tuple[str, ...]
     sender_dependent_relayhost_maps: tuple[str, ...]
     empty_address_default_transport_maps_lookup_key: str
@@ -39,3 +37,12 @@ class ResolveParams(Struct, frozen=True):
     resolve_null_domain: bool
     resolve_dequoted_address: bool
     allow_min_user: bool
+
+
+class LocalParams(Struct, frozen=True):
+    """Which domains are local."""
+
+    mydestination: tuple[str, ...]
+    myorigin: str
+    parent_domain_matches_subdomains: tuple[str, ...]
+    proxy_interfaces: tuple[str, ...]

@@ -11,7 +11,8 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from postwarden.addressing.params import ResolveParams, RewriteParams
+from postwarden.addressing.local import LocalDomains
+from postwarden.addressing.params import LocalParams, ResolveParams, RewriteParams
 from postwarden.addressing.rewrite import Rewriter, without_dot
 from postwarden.addressing.senders import RELAYHOSTS, TRANSPORTS, SenderMaps
 from postwarden.addressing.transports import apply_transport, find_transport, valid_literal
@@ -22,7 +23,6 @@ from postwarden.mail.address import is_dot_atom
 from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.hostname import valid_address, valid_hostname
 from postwarden.tables.matching import MatchList
-from postwarden.tables.network import address_bits
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import Found
 
@@ -110,19 +110,18 @@ class AddressResolver:
         """Raises ConfigError."""
         self._params = params
         self._rewriter = rewriter
-        self._origin = rewriter.params.myorigin.lower()
         self._settings = settings
         parents = params.parent_domain_matches_subdomains
-        self._local, self._alias, self._mailbox, self._relay = (
+        self._local = LocalDomains(settings, view(LocalParams, settings), tables)
+        self._alias, self._mailbox, self._relay = (
             MatchList(name, getattr(params, name), tables, settings.origin(name), parents=name in parents)
-            for name in ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
+            for name in ("virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
         )
         self._transports = tables.maps(params.transport_maps, settings.origin("transport_maps"), literal=True)
         self._parents_by_dot = "transport_maps" not in parents
         self._relocated = tables.maps(params.relocated_maps, settings.origin("relocated_maps"))
         self._senders = SenderMaps(settings, params, tables, self.by_name_alone)
         self._mapped = bool(self._transports or self._relocated or self._senders)
-        self._own = frozenset(map(address_bits, (*settings.own_addresses(), *params.proxy_interfaces)))
         self._defaults = {
             kind: self._default(kind, parameter)
             for kind, parameter in (
@@ -137,36 +136,29 @@ class AddressResolver:
             raise ConfigError(origin, "empty_address_recipient: mail to nobody has to go to somebody")
         # What a domain alone decides, by the domain as it was written.
         self._homes: dict[str, _Home] = {}
-        self._is_local: dict[str, bool] = {}
 
     def forget(self) -> None:
         """A table or a file in a list has changed. Raises ConfigError, and then goes on with what it had."""
         self._homes.clear()
-        self._is_local.clear()
-        for matches in (self._local, self._alias, self._mailbox, self._relay):
+        self._local.forget()
+        for matches in (self._alias, self._mailbox, self._relay):
             if matches.stale():
                 matches.reload()
 
     def local_domain(self, domain: str) -> bool:
         """Is it ours to deliver in (mydestination, our own address literals)? Raises TableError."""
-        known = self._is_local.get(domain)
-        if known is None:
-            known = self._local_domain(domain)
-            if len(self._is_local) >= _MAX_KEPT:
-                self._is_local.clear()
-            self._is_local[domain] = known
-        return known
+        return self._local.has(domain)
 
     def by_name_alone(self, domain: str) -> bool:
         """Whether canonical(5) and its like have users of this domain by their name alone. Raises TableError."""
-        return domain.lower() == self._origin or self.local_domain(domain)
+        return self._local.by_name_alone(domain)
 
     def resolve(self, address: str, sender: str | None = None) -> Resolved:
         """`sender`: whose mail it is, empty for mail of nobody's; None: what depends on senders is left out. Raises
         TableError and Pending."""
         address = self._rewriter.rewrite(address)
         local, at, domain = address.rpartition("@")
-        if not at or not local or not domain or domain[-1] == "." or self.local_domain(domain):
+        if not at or not local or not domain or domain[-1] == "." or self._local.has(domain):
             local, domain = self._unroute(local if at else address, domain if at else None)
             address = f"{local}@{domain}"
         home = self._homes.get(domain)
@@ -284,14 +276,6 @@ class AddressResolver:
     def _decided(self, resolved: Resolved, transport: str, nexthop: str, found: Found, table: str) -> Resolved:
         rule = Rule(found.table, found.key, found.origin or self._settings.origin(table))
         return replace(resolved, transport=transport, nexthop=nexthop, rule=rule, table=table)
-
-    def _local_domain(self, domain: str) -> bool:
-        domain = without_dot(domain)
-        if not domain or domain[-1] == ".":
-            return False
-        if self._local.match_string(domain):
-            return True
-        return domain[0] == "[" and address_bits(valid_literal(domain) or "0.0.0.0") in self._own
 
     def _find_home(self, domain: str) -> _Home:
         if domain[:1] == "[":

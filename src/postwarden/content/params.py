@@ -3,6 +3,14 @@
 from msgspec import Struct
 
 
+class GenericParams(Struct, frozen=True):
+    """Of addresses on their way out."""
+
+    header_address_token_limit: int
+    propagate_unmatched_extensions: tuple[str, ...]
+    recipient_delimiter: str
+
+
 class ContentParams(Struct, frozen=True):
     myhostname: str
     enable_long_queue_ids: bool

@@ -8,7 +8,7 @@ from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.cache import SessionCache
 from postwarden.deliver.smtp.delivery import Delivery, Done
 from postwarden.deliver.smtp.params import Profile
-from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log, Policies
+from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log, Outward, Policies
 from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job, Troubled
@@ -41,6 +41,7 @@ class SmtpDeliverer:
         log: Log,
         tls: ClientTls | None = None,
         policies: Policies | None = None,
+        outward: Outward | None = None,
         status_filter: Callable[[Status], Status] | None = None,
         log_name: str = "",
     ) -> None:
@@ -48,6 +49,7 @@ class SmtpDeliverer:
         self.clock = clock
         self.tls = tls
         self._policies = policies
+        self.outward = outward
         self.status_filter = status_filter
         self._hosts = hosts
         self._dial = dial

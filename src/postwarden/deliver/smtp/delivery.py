@@ -9,7 +9,7 @@ from postwarden.deliver.body import Body, FileBody
 from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.handshake import Handshake
 from postwarden.deliver.smtp.params import Profile
-from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.protocols import ClientTls, Outward
 from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.deliver.smtp.transaction import Transaction
@@ -30,6 +30,7 @@ class Desk(Protocol):
     profile: Profile
     clock: Clock
     tls: ClientTls | None
+    outward: Outward | None
     status_filter: Callable[[Status], Status] | None
 
     def hosts(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None: ...
@@ -71,10 +72,12 @@ class Delivery:
         "body",
         "job",
         "left",
+        "outward",
     )
 
     def __init__(self, desk: Desk, job: Job, body: Body, done: Done) -> None:
         self.job = job
+        self.outward = job
         self.body = body
         self.left = list(range(len(job.recipients)))
         self._desk = desk
@@ -101,6 +104,23 @@ class Delivery:
         self._connected = 0.0
 
     def begin(self) -> None:
+        if self._desk.outward is None:
+            self._start()
+        else:
+            self._desk.outward.find(self.job, self._addressed)
+
+    def _addressed(self, answer: Job | Status) -> None:
+        if self._over:
+            return
+        if isinstance(answer, Status):
+            self._final = True
+            self.refused(self.left, answer)
+            self._settle()
+            return
+        self.outward = answer
+        self._start()
+
+    def _start(self) -> None:
         session = self._desk.rested(self.job.nexthop)
         if session is None:
             self._desk.hosts(self.job.nexthop, self._found)
@@ -243,7 +263,7 @@ class Delivery:
         self._session = None
         self._tried = self._sessions = 0
         self._connected = 0.0
-        self.begin()
+        self._start()
 
     def refused(self, recipients: list[int], status: Status, *, whole_server: bool = False) -> None:
         if not recipients:

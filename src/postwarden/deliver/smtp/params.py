@@ -41,6 +41,7 @@ class SmtpParams(Struct, frozen=True):
     smtp_bind_address_enforce: bool
     smtp_send_xforward_command: bool
     smtp_delivery_status_filter: tuple[str, ...]
+    smtp_generic_maps: tuple[str, ...]
     smtp_connect_timeout: int
     smtp_helo_timeout: int
     smtp_starttls_timeout: int
@@ -88,6 +89,7 @@ class LmtpParams(Struct, frozen=True):
     lmtp_bind_address_enforce: bool
     lmtp_send_xforward_command: bool
     lmtp_delivery_status_filter: tuple[str, ...]
+    lmtp_generic_maps: tuple[str, ...]
     lmtp_connect_timeout: int
     lmtp_lhlo_timeout: int
     lmtp_starttls_timeout: int

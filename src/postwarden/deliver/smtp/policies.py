@@ -42,13 +42,13 @@ class TlsPolicies:
             found = self._find(key)
         except Pending as pending:
             if self.fetch is None:
-                done(reasons.no_policy())
+                done(reasons.lookup_failed())
             else:
                 self.fetch(pending.fetch, lambda: self.find(nexthop, host, done))
             return
         except TableError as error:
             self._warn(f"TLS policy of {key}: {error}")
-            done(reasons.no_policy())
+            done(reasons.lookup_failed())
             return
         done(reasons.misconfigured_tls() if found is INVALID else found)
 

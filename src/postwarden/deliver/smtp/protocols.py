@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postwarden.deliver.smtp.security import Security
+from postwarden.ipc.records import Job
 from postwarden.mail.events import Event
 from postwarden.mail.host import Host
 from postwarden.mail.session import TlsFacts
@@ -24,6 +25,13 @@ class ClientTls(Protocol):
 
     def start(self, stream: Stream, wanted: Wanted, server_name: str) -> bool:
         """Begin the handshake as it is wanted; False when our own configuration does not allow it."""
+
+
+class Outward(Protocol):
+    """Addresses as they leave this machine."""
+
+    def find(self, job: Job, done: Callable[[Job | Status], None]) -> None:
+        """The job as it is to be said to servers. `done` may be called at once."""
 
 
 class Policies(Protocol):

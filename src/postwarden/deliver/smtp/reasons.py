@@ -139,7 +139,7 @@ def misconfigured_tls() -> Status:
     return Status("4.7.5", "client TLS configuration problem")
 
 
-def no_policy() -> Status:
+def lookup_failed() -> Status:
     """smtp_tls_policy_maps does not answer."""
     return Status("4.3.0", "Temporary lookup error")
 

@@ -31,7 +31,8 @@ _PIECES_A_TURN = 4
 class Owner(Protocol):
     """Who keeps the books of a delivery."""
 
-    job: Job
+    outward: Job
+    """With the addresses that are said to servers."""
     body: Body
     left: list[int]
     """Indices of the recipients that this transaction is for."""
@@ -93,7 +94,7 @@ class Transaction:
         self._producing = False
 
     def begin(self) -> None:
-        session, job = self._session, self._owner.job
+        session, job = self._session, self._owner.outward
         session.uses += 1
         offered = session.offered
         if 0 < offered.size_limit < job.size:
@@ -106,7 +107,7 @@ class Transaction:
 
     def _prepare(self) -> bool:
         """Write down the commands; False when an address makes that impossible."""
-        session, job, owner = self._session, self._owner.job, self._owner
+        session, job, owner = self._session, self._owner.outward, self._owner
         offered, profile = session.offered, session.profile
         quote = profile.quote
         # Postfix: conversion would make the announced size wrong.
@@ -221,7 +222,7 @@ class Transaction:
         self._told += 1
         if self._mail_refused:
             return
-        if 200 <= reply.code < 300 and self._owner.job.trace == "verify":
+        if 200 <= reply.code < 300 and self._owner.outward.trace == "verify":
             self._owner.delivered([index], reasons.done(self._session.host, reply, "relayed"))
         elif 200 <= reply.code < 300:
             self._accepted.append(index)
@@ -245,7 +246,7 @@ class Transaction:
 
     def _content(self) -> None:
         session, owner = self._session, self._owner
-        job, profile = owner.job, session.profile
+        job, profile = owner.outward, session.profile
         if not self._accepted:
             self._finish(b"")
             return
