@@ -1,6 +1,9 @@
 """What a table of a data base is told in its own file, in the form of main.cf: `sqlite:/etc/postfix/users.cf`."""
 
+import re
 from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
 
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.main_cf import parse_main_cf
@@ -8,6 +11,9 @@ from postwarden.config.settings import load
 from postwarden.config.values import boolean, integer, split
 from postwarden.mail.decision import Origin
 from postwarden.tables.source import NOTHING_HANDED, read
+
+_VALUE = re.compile(r'(overriding earlier entry: [^=]*|name: "[^\s"]*)[\s=].*', re.DOTALL)
+"""In what is said of a line. It may be a password, which those who may read the log need not know."""
 
 
 class Definition:
@@ -71,13 +77,22 @@ class Definition:
 
 def in_file(file: str, handed: Mapping[str, str] = NOTHING_HANDED) -> tuple[Definition, tuple[Problem, ...]]:
     """The definition that is the file's text, and what is strange in it. Raises TableError, ConfigError."""
-    entries, problems = parse_main_cf(read(handed.get(file, file)), file)
+    try:
+        entries, problems = parse_main_cf(read(handed.get(file, file)), file)
+    except ConfigError as error:
+        raise ConfigError(error.origin, _without_value(error.text)) from None
 
     def get(name: str) -> tuple[str, Origin] | None:
         entry = entries.get(name)
         return None if entry is None else (entry.value, entry.origin)
 
-    return Definition(get, Origin(file, 0, "")), tuple(problems)
+    return Definition(get, Origin(file, 0, "")), tuple(
+        [replace(one, text=_without_value(one.text)) for one in problems]
+    )
+
+
+def _without_value(text: str) -> str:
+    return _VALUE.sub(r"\1 ...", text)
 
 
 def in_main_cf(name: str, config_directory: str, origin: Origin) -> Definition:

@@ -6,7 +6,7 @@ import pytest
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin
-from postwarden.tables.opening import Tables, open_table
+from postwarden.tables.opening import Tables, open_table, warnings
 from postwarden.tables.sqlite import first_statement
 from postwarden.tables.table import TableError
 from postwarden.tables.template import Templates
@@ -98,6 +98,16 @@ def test_a_bad_definition_names_file_and_line(here: Path, text: str, said: str) 
         value(here, text, "a")
     assert caught.value.origin.file == f"{here}/s.cf" or caught.value.origin.file == f"{here}/./s.cf"
     assert said in caught.value.text
+
+
+def test_what_is_said_of_a_definition_names_no_password(here: Path) -> None:
+    (here / "s.cf").write_text(QUERY + "password = geheim\npassword = other\ndbpath = x\n")
+    found = warnings(open_table("sqlite:./s.cf", str(here)))
+    assert "overriding earlier entry: password ..." in [problem.text for problem in found]
+    (here / "s.cf").write_text(QUERY + "password geheim\n")
+    with pytest.raises(ConfigError) as caught:
+        open_table("sqlite:./s.cf", str(here))
+    assert 'name: "password ...' in caught.value.text and "geheim" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ import re
 
 from postwarden.tables.definition import Definition
 from postwarden.tables.remote import libpq
-from postwarden.tables.remote.servers import Host
+from postwarden.tables.remote.servers import Host, ServerError
 from postwarden.tables.remote.sql import CONNECT_SECONDS, QUERY_SECONDS, Client, Connect, SqlTable, parted
 from postwarden.tables.template import Templates, select
+
+_PASSWORD = re.compile(r"(//[^:@/?]*):([^?]*)@|([?&]\w*password)=([^&]*)")
+"""In a connection string."""
 
 
 class PgsqlTable(SqlTable):
@@ -28,7 +31,10 @@ class PgsqlTable(SqlTable):
 
         def connect(host: Host) -> Client:
             if _is_connection_string(host.address):
-                return libpq.PgsqlClient(begin | {"dbname": host.address} | end, QUERY_SECONDS)
+                try:
+                    return libpq.PgsqlClient(begin | {"dbname": host.address} | end, QUERY_SECONDS)
+                except ServerError as error:
+                    raise ServerError(said(str(error), host), late=error.late) from None
             where = {"dbname": database, "host": host.address, "port": host.port}
             return libpq.PgsqlClient(begin | where | {"user": user, "password": password} | end, QUERY_SECONDS)
 
@@ -51,7 +57,15 @@ def host(text: str) -> Host:
 
 
 def _without_password(uri: str) -> str:
-    return re.sub(r"(//[^/@]*?):[^/@]*@|([?&]password)=[^&]*", r"\1\2@" if "@" in uri else r"\2", uri)
+    return _PASSWORD.sub(lambda match: f"{match[1]}@" if match[1] else match[3], uri)
+
+
+def said(text: str, host: Host) -> str:
+    """The library quotes a string that it can't read, or the part of it that it can't."""
+    text = text.replace(host.address, host.name)
+    for match in _PASSWORD.finditer(host.address):
+        text = text.replace(f'"{match[2] or match[4]}"', '"..."')
+    return text
 
 
 def _is_connection_string(text: str) -> bool:

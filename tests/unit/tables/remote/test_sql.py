@@ -233,10 +233,19 @@ def test_hosts_of_pgsql() -> None:
     assert pgsql.host("unix:/run") == Host("unix:/run", "/run", local=True)
     assert pgsql.host("/run") == Host("/run", "/run", local=True)
     assert pgsql.host("inet:h:1") == Host("inet:h:1", "h", "1")
-    for uri in ("postgresql://u:geheim@h/d", "postgres://h/d?password=geheim&a=b", "postgresql://u:geheim@h,i/d?x=y"):
+    for uri in (
+        "postgresql://u:geheim@h/d", "postgres://h/d?password=geheim&a=b", "postgresql://u:geheim@h,i/d?x=y",
+        "postgresql://u:ge/heim@h/d", "postgresql://u@h/d?sslpassword=geheim",
+    ):  # fmt: skip
         found = pgsql.host(uri)
         assert found.address == uri
-        assert "geheim" not in found.name
+        assert "heim" not in found.name
+
+
+def test_pgsql_says_no_password_of_a_string_that_the_library_quotes() -> None:
+    uri = "postgresql://u:geheim@[::1/d?password=%zz"
+    text = pgsql.said(f'connect: no matching "]" in URI: "{uri}", bad token: "%zz"', pgsql.host(uri))
+    assert text == 'connect: no matching "]" in URI: "postgresql://u@[::1/d?password", bad token: "..."'
 
 
 def test_what_mysql_is_told(tmp_path: Path) -> None:
