@@ -147,7 +147,9 @@ class Threads:
 
     def _sweep(self) -> None:
         now = self.now()
-        while self._open and (self._open[0].over.is_set() or self._open[0].until <= now):
+        # One that hangs must not keep all that came after it, nor what they gave.
+        self._open = deque([job for job in self._open if not job.over.is_set()])
+        while self._open and self._open[0].until <= now:
             self._open.popleft().end(None, AskError(f"no answer in {SECONDS:.0f} seconds"))
         self._sweeping = bool(self._open)
         if self._sweeping:

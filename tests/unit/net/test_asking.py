@@ -1,6 +1,8 @@
 import asyncio
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -99,6 +101,30 @@ def test_who_does_not_answer_in_time_is_not_waited_for(monkeypatch: pytest.Monke
         go.set()
         await threads.ask("a", lambda: "later", Heard())()
         assert len(heard.all) == 1
+
+    run(scene)
+
+
+def test_one_that_hangs_keeps_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_SWEEP", 0.01)
+
+    class Answer:
+        pass
+
+    async def scene(threads: Threads) -> None:
+        go = threading.Event()
+        stuck = threads.ask("stuck", lambda: go.wait(10), Heard())
+        answer = Answer()
+        gone = weakref.ref(answer)
+        await threads.ask("a", partial(id, answer), Heard())()
+        del answer
+        for _ in range(500):
+            if gone() is None:
+                break
+            await asyncio.sleep(0.01)
+        assert gone() is None
+        go.set()
+        await stuck()
 
     run(scene)
 
