@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
 
-_FILES = frozenset(("hash", "btree", "lmdb", "texthash", "regexp", "pcre", "cidr", "cdb", "dbm", "sdbm", "sqlite"))
+_INDEXED = MappingProxyType(dict.fromkeys(("hash", "btree", "lmdb", "dbm"), ".lmdb") | {"cdb": ".cdb"})
+_TEXTS = frozenset(("texthash", "regexp", "pcre", "cidr"))
+_DEFINED = frozenset(("sqlite", "mysql", "pgsql", "ldap"))
 
 
 class UnknownOwner(Exception):
@@ -32,8 +35,8 @@ class AliasTables:
             raise
 
     def owner(self, table: str) -> int:
-        """The uid that owns the file behind a table: the index where there is one, else the text. What is written in
-        main.cf itself or kept by a server is root's. Raises UnknownOwner."""
+        """The uid that owns the file behind a table: the index where there is one, else the text; of a data base
+        the definition. What is written in main.cf itself is root's. Raises UnknownOwner."""
         files = self._files.get(table, ())
         for file in files:
             try:
@@ -47,7 +50,8 @@ class AliasTables:
 
 def _files(table: str, directory: str) -> tuple[str, ...]:
     kind, _, name = table.removeprefix("proxy:").partition(":")
-    if kind not in _FILES:
-        return ()
     path = os.path.join(directory, name)
-    return (f"{path}.lmdb", path) if kind in ("hash", "btree", "lmdb") else (path,)
+    if kind in _INDEXED:
+        return (path + _INDEXED[kind], path)
+    in_file = kind in _TEXTS and not name.startswith("{")
+    return (path,) if in_file or (kind in _DEFINED and name.startswith(("/", "."))) else ()
