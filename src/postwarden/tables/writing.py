@@ -216,8 +216,13 @@ class _Draft:
 
     def put_in_place(self, target: str, owner: tuple[int, int, int]) -> None:
         """`owner`: user, group and mode. Raises OSError."""
-        os.fchown(self.handle, owner[0], owner[1])
-        os.fchmod(self.handle, owner[2])
+        user, group, mode = owner
+        try:
+            os.fchown(self.handle, user, group)
+        except PermissionError:
+            # Only root gives files away. What is ours is read with our rights, and by our group only if by all.
+            mode = mode if mode & 0o004 else 0o600
+        os.fchmod(self.handle, mode)
         os.rename(self._file, target)
         self._close()
         _sync_directory(os.path.dirname(target) or ".")
