@@ -11,7 +11,7 @@ from postwarden.config.values import split
 from postwarden.mail.decision import Origin
 from postwarden.mail.reply import Reply
 
-NAMES = ("smtpd_milters", "non_smtpd_milters", "smtpd_proxy_filter")
+NAMES = ("smtpd_milters", "smtpd_milter_maps", "non_smtpd_milters", "smtpd_proxy_filter")
 _REPLIES = {
     "tempfail": Reply(451, "4.7.1", "Service unavailable - try again later"),
     "reject": Reply(550, "5.5.0", "Service unavailable"),
@@ -37,8 +37,12 @@ def absent_filter(settings: Settings, service: str = "", *, local: bool = False)
     if "no_milters" in _items(settings.text("receive_override_options", service)):
         return None
     name = "non_smtpd_milters" if local else "smtpd_milters"
-    for milter in _items(settings.text(name, service)):
-        action = _action(milter, settings.text("milter_default_action", service))
+    default = settings.text("milter_default_action", service)
+    wanted = [(name, _action(milter, default)) for milter in _items(settings.text(name, service))]
+    if not local and settings.text("smtpd_milter_maps", service).strip():
+        # Any client may have milters there, even where smtpd_milters names none.
+        wanted.append(("smtpd_milter_maps", default.strip().lower()))
+    for name, action in wanted:
         if action != "accept":
             return Absent(name, settings.origin(name, service), _REPLIES.get(action, _MISTAKE))
     return None
@@ -52,13 +56,13 @@ def _items(text: str) -> tuple[str, ...]:
 
 
 def _action(milter: str, default: str) -> str:
-    """One of `{ inet:host:port, default_action=accept }` has its own."""
+    """One of `{ inet:host:port, default_action=accept }` has its own, perhaps in braces again."""
     if milter.startswith("{") and milter.endswith("}"):
         for setting in _items(milter[1:-1])[1:]:
-            name, _, value = setting.partition("=")
+            name, _, value = setting.removeprefix("{").removesuffix("}").partition("=")
             if name.strip() == "default_action":
-                return value.strip()
-    return default.strip()
+                return value.strip().lower()
+    return default.strip().lower()
 
 
 def problems(settings: Settings) -> Iterator[Problem]:

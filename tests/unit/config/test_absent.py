@@ -2,7 +2,7 @@
 
 import pytest
 
-from postwarden.config.absent import absent_filter
+from postwarden.config.absent import NAMES, absent_filter
 from postwarden.config.check import problems
 from postwarden.testing.config import settings as configuration
 
@@ -20,6 +20,13 @@ MILTER = "inet:localhost:1"
         ({"smtpd_milters": f"{{ {MILTER}, default_action=accept }}"}, ""),
         ({"smtpd_milters": f"{{ {MILTER}, default_action=accept }}, {MILTER}"}, "451 4.7.1"),
         ({"smtpd_milters": f"{{ {MILTER}", "milter_default_action": "accept"}, ""),
+        ({"smtpd_milters": MILTER, "milter_default_action": "ACCEPT"}, ""),
+        (
+            {"smtpd_milters": f"{{ {MILTER}, {{ default_action = tempfail }} }}", "milter_default_action": "accept"},
+            "451 4.7.1",
+        ),
+        ({"smtpd_milter_maps": f"static:{MILTER}"}, "451 4.7.1"),
+        ({"smtpd_milter_maps": f"static:{MILTER}", "milter_default_action": "accept"}, ""),
         ({"smtpd_milters": MILTER, "milter_default_action": "quarantine"}, "hold"),
         ({"non_smtpd_milters": MILTER}, ""),
         ({"smtpd_proxy_filter": "127.0.0.1:10024"}, "451 4.3.0"),
@@ -37,7 +44,7 @@ def test_an_absent_filter(main_cf: dict[str, str], reply: str) -> None:
     else:
         assert absent is not None
         assert str(absent.reply).startswith(reply)
-    named = [name for name in ("smtpd_milters", "non_smtpd_milters", "smtpd_proxy_filter") if name in main_cf]
+    named = [name for name in NAMES if name in main_cf]
     said = [str(problem) for problem in problems(settings)]
     assert [name for name in named if any(f"{name}: not available in this version" in text for text in said)] == named
 
