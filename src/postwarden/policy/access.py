@@ -127,9 +127,9 @@ def never_permits(rule: Rule, value: Callable[[Question], str], check: Restricti
 
     def restriction(question: Question) -> Decision | None:
         decision = check(question)
-        if decision is None or decision.verdict is not Verdict.PERMIT:
-            return decision
         marks = question.marks
+        if decision is None or decision.verdict is not Verdict.PERMIT or marks.discards:
+            return decision
         marks.warn(rule, f"restriction {rule.name} returns OK for {value(question)}")
         marks.warn(rule, "this is not allowed for security reasons")
         marks.warn(rule, "use DUNNO instead of OK if you want to make an exception")

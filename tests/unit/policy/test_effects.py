@@ -142,3 +142,16 @@ def test_lists_within_tables_end() -> None:
     peer.say("EHLO x", "MAIL FROM:<s@far.example>")
     assert peer.say("RCPT TO:<a@rel.example>") == "451 4.3.5 Server configuration error\r\n"
     assert any("causes unreasonable recursion" in line for line in place.log)
+
+
+def test_discard_by_what_never_permits() -> None:
+    """As in smtpd(8): what is thrown away opens no door."""
+    place = Reception(BASE + "smtpd_sender_restrictions = check_reverse_client_hostname_access static:DISCARD\n")
+    peer = place.connect("192.0.2.10")
+    peer.say("EHLO x")
+    peer.say("MAIL FROM:<s@far.example>")
+    assert peer.say("RCPT TO:<a@rel.example>").startswith("250 ")
+    peer.say("DATA")
+    assert peer.say("Subject: x", "", "y", ".").startswith("250 ")
+    assert place.store.messages == []
+    assert not any("not allowed for security" in line for line in place.log)
