@@ -256,11 +256,13 @@ def differences(theirs: Stored | str, ours: Stored | str) -> Iterator[tuple[obje
 def deliver(judges: Judges, one: Sent) -> tuple[str, str]:
     """(queue id, "") or ("", the reply)."""
     with judges.smtp() as smtp:
+        smtp.command_encoding = "utf-8"
         smtp.ehlo("me.example")
         if one.client != OURS:
             smtp.docmd(f"XCLIENT NAME=mail.far.example ADDR={one.client}")
             smtp.ehlo("mail.far.example")
-        assert smtp.docmd(f"MAIL FROM:<{external(one.sender)}>")[0] == 250
+        plain = one.sender.isascii() and "".join(one.recipients).isascii()
+        assert smtp.docmd(f"MAIL FROM:<{external(one.sender)}>{'' if plain else ' SMTPUTF8'}")[0] == 250
         for recipient in one.recipients:
             address, _, parameters = recipient.partition(" ")
             assert smtp.docmd(f"RCPT TO:<{external(address)}> {parameters}".rstrip())[0] == 250

@@ -69,11 +69,15 @@ def _folded(start: str, elements: list[str]) -> list[str]:
         piece = element if place == len(elements) - 1 else f"{element},"
         if place == 0:
             lines[-1] += piece
-        elif len(lines[-1]) + 1 + len(piece) < FOLD_AT:
+        elif _octets(lines[-1]) + 1 + _octets(piece) < FOLD_AT:
             lines[-1] += f" {piece}"
         else:
             lines.append(piece)
     return lines
+
+
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
 class _Reader:

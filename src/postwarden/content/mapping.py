@@ -31,10 +31,11 @@ class Mapper:
         if found is None:
             return None
         value = found.value.strip()
+        extension = found.extension if propagate else ""
         if value.startswith("@"):
             local, at, _ = address.rpartition("@")
-            return [self._rewrite(f"{local if at else address}{value}")]
-        extension = found.extension if propagate else ""
+            local = (local if at else address).removesuffix(found.extension)
+            return [self._rewrite(f"{local}{extension}{value}")]
         return [self._extended(self._rewrite(target), extension) for target in addresses_in(value)]
 
     def first(self, maps: Maps, address: str) -> str | None:

@@ -120,3 +120,10 @@ def test_what_is_not_looked_at_has_nothing_to_change(value: str) -> None:
     field = f"To: {value}\r\n".encode()
     if not needs_look(field):
         assert rewritten(field, complete, 1000) == field
+
+
+def test_lines_are_measured_in_octets() -> None:
+    listed = "a, " + ", ".join(["jürgen@müller.example"] * 3)
+    folded = rewritten(f"To: {listed}\r\n".encode(), lambda address: address if "@" in address else "a@b.example", 99)
+    assert max(map(len, folded.split(b"\r\n"))) <= 70
+    assert folded.count(b"\r\n\t") == 1
