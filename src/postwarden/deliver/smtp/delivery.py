@@ -179,12 +179,14 @@ class Delivery:
     def _dial(self, host: Host, security: Security | Status) -> None:
         if self._over:
             return
+        plain, self._plain = self._plain, False
         if isinstance(security, Status):
             self.refused(self.left, security, whole_server=True)
             self._after()
             return
         self._session = self._desk.dial(host, self.job.nexthop, self._not_connected)
-        self._session.security = security
+        # The table may want more by now, and the next server more than this one.
+        self._session.security = PLAIN if plain and security.level == "may" else security
         self._session.others = self._hosts
         self._session.sender = self.job.sender
         self._shake(self._session)
@@ -218,9 +220,6 @@ class Delivery:
 
     def _shake(self, session: Session) -> None:
         desk = self._desk
-        if self._plain:
-            self._plain = False
-            session.security = PLAIN
         shake = Handshake(session, session.security, desk.tls, self.job.nexthop, notes=self, done=self._shaken)
         session.phase = shake
         session.on_opened = shake.begin

@@ -1,5 +1,6 @@
 """smtp_tls_policy_maps and levels at work: what is said to which server."""
 
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -15,7 +16,7 @@ from postwarden.net.tls_client import Wanted
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
 from postwarden.testing.remote import OFFER, Script
-from postwarden.testing.smtp_client import Bench, PlayedTls, job
+from postwarden.testing.smtp_client import HOST, Bench, FixedHosts, PlayedTls, job
 
 TLS = Script(offer=(*OFFER, "STARTTLS"))
 RIGHT = PeerCertificate(b"x", ("rcpt.example",))
@@ -152,3 +153,44 @@ def test_a_slow_table_is_waited_for() -> None:
         fetch().__await__().__next__()
     done()
     assert answers == [encrypt]
+
+
+class Broken(PlayedTls):
+    """No handshake succeeds."""
+
+    def start(self, stream, wanted: Wanted, server_name: str) -> bool:  # type: ignore[no-untyped-def]
+        self.wanted.append(wanted)
+        if wanted.level == "none":
+            return False
+        stream.break_(ssl.SSLError("no protocols in common"))
+        return True
+
+
+class Changing:
+    """Policies that say something else each time."""
+
+    def __init__(self, *answers: Security | Status) -> None:
+        self.answers = list(answers)
+
+    def find(self, nexthop: str, host: Host, done: Callable[[Security | Status], None]) -> None:
+        done(self.answers.pop(0))
+
+
+MAY, SECURE = Security(Wanted("may")), Security(Wanted("secure"), ("nexthop",))
+
+
+def test_what_may_do_without_tls_is_done_in_clear() -> None:
+    world = bench()
+    world.deliverer.tls, world.deliverer._policies = Broken(), Changing(MAY, MAY)
+    assert world.deliver(job(arrival=1_600_000_000.0)).results[0].action is Action.SENT
+
+
+@pytest.mark.parametrize("answers", [(MAY, SECURE), (MAY, Status("4.3.0", "Temporary lookup error"), SECURE)])
+def test_doing_without_tls_is_forgotten_where_tls_is_wanted_by_now(answers: tuple[Security | Status, ...]) -> None:
+    """A table that changes, or fails, between two attempts: what was allowed to the first server is not to the next."""
+    other = Host("relay.example", "127.0.0.9", 25, domain="relay.example", destination=1)
+    world = Bench(TLS, hosts=FixedHosts(HOST, other) if len(answers) > 2 else FixedHosts(HOST))
+    world.deliverer.tls, world.deliverer._policies = Broken(), Changing(*answers)
+    status = world.deliver(job(arrival=1_600_000_000.0)).results[0]
+    assert status.code == "4.7.5"
+    assert all(command[:4] != b"MAIL" for remote in world.remotes for command in remote.commands)
