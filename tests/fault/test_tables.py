@@ -57,21 +57,21 @@ def test_a_table_that_breaks_while_it_is_in_use(tmp_path: Path) -> None:
         until(answers(gateway, "refused@mx.example.com", "first text"), 10)
 
 
-def test_a_table_that_is_broken_at_reload_and_at_start(tmp_path: Path) -> None:
+def test_a_table_that_is_broken_keeps_its_text_and_lets_the_next_start_go_on(tmp_path: Path) -> None:
     table = tmp_path / "access.cidr"
     write(table, "127.0.0.0/8 REJECT first text\n")
     gateway = Gateway(tmp_path, smtpd_client_restrictions=f"check_client_access cidr:{table}")
     with running(gateway):
         assert "first text" in answer(gateway, "r@mx.example.com")[1]
         write(table, "127.0.0.0/8 REJECT second text\nnonsense here\n")
-        refused = gateway.command("reload", check=False)
-        assert refused.returncode == 1 and f"{table}:2: " in refused.stderr, refused.stderr
+        until(lambda: f"{table}:2: " in gateway.log(), 20)
         assert "first text" in answer(gateway, "r@mx.example.com")[1]
-    refused = gateway.command("start", check=False)
-    assert refused.returncode == 1 and f"{table}:2: " in refused.stderr, refused.stderr
-    write(table, "127.0.0.0/8 REJECT second text\n")
-    with running(gateway):
+    started = gateway.command("start")
+    try:
+        assert f"warning: {table}:2: " in started.stderr, started.stderr
         assert "second text" in answer(gateway, "r@mx.example.com")[1]
+    finally:
+        gateway.stop()
 
 
 def test_each_stage_sees_a_changed_table(tmp_path: Path) -> None:

@@ -183,8 +183,9 @@ def give_spool(directory: str, owner: tuple[int, int]) -> int:
     """Give a queue that root has copied here to `owner`; how many files and directories had another. What is handed in
     by users (maildrop) keeps its owner, who counts as its sender. Raises OSError."""
     given = _hand_on(directory, owner)
-    for path, directories, names in os.walk(os.path.join(directory, "incoming")):
-        given += sum([_hand_on(os.path.join(path, name), owner) for name in (".", *directories, *names)])
+    for top in ("incoming", "trace"):
+        for path, directories, names in os.walk(os.path.join(directory, top)):
+            given += sum([_hand_on(os.path.join(path, name), owner) for name in (".", *directories, *names)])
     return given + sum([_hand_on(entry.path, owner) for entry in os.scandir(directory) if entry.is_file()])
 
 

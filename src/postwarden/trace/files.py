@@ -125,9 +125,14 @@ def read(path: str, wanted: Callable[[bytes], bool] = lambda data: True) -> Iter
 
 
 def sweep(path: str, now: float, *, seconds: float, size: int) -> None:
-    """Remove what is older than `seconds`, and of the rest the oldest beyond `size` bytes."""
+    """Remove what is older than `seconds`, and of the rest the oldest beyond `size` bytes, as far as that is allowed:
+    a queue that was copied may have another owner."""
     kept = 0
-    for name in reversed(_names(path)):
+    try:
+        names = _names(path)
+    except OSError:
+        return
+    for name in reversed(names):
         file = os.path.join(path, name)
         try:
             state = os.stat(file)

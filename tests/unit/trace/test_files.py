@@ -138,3 +138,11 @@ def test_a_record_that_is_no_text_costs_no_other_one(writer: Writer, tmp_path: P
     writer.add(RECORDS[1])
     writer.flush()
     assert list(read(str(tmp_path / "trace"))) == RECORDS[:2]
+
+
+def test_a_store_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", closed)
+    sweep(str(tmp_path), 0, seconds=1, size=1)
