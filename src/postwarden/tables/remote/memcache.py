@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from postwarden.tables.template import Domains, Opener, Templates
 from postwarden.wire.lookups import Looked, MemcacheReader, memcache_get, memcache_set
 
 _SERVER = "inet:localhost:11211"
+_NO_KEY = re.compile("[\0- \x7f\ud800-\udfff]")
+"""White space and control characters of ASCII, and what is no text. Other white space is a part of a key."""
 
 
 class _Cache(Struct):
@@ -122,7 +125,7 @@ class MemcacheTable(SourceTable):
             if not cache.domains.hold(name):
                 return None
         asked = cache.keys.query(name)
-        if not asked or any(char.isspace() or not char.isprintable() for char in asked):
+        if not asked or _NO_KEY.search(asked):
             return None  # memcached has no such keys
         try:
             looked = cache.ask(memcache_get(asked))

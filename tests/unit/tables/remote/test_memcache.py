@@ -100,6 +100,13 @@ def test_keys_that_are_not_asked_for(scene: Scene, more: str, key: str) -> None:
     assert not scene.server.questions
 
 
+@pytest.mark.parametrize("char", ["\u00a0", "\u200b", "\u3000"])
+def test_only_white_space_of_ascii_is_none_of_memcached_s(scene: Scene, char: str) -> None:
+    key = f"a{char}b@a.b"
+    assert value(scene.table("backup = static:x"), key) == "x"
+    assert [question.split()[0] for question in scene.server.questions] == [b"get", b"set"]
+
+
 def test_a_key_can_not_be_a_command(scene: Scene) -> None:
     assert value(scene.table(), "a\r\nflush_all") is None
     assert not scene.server.questions
