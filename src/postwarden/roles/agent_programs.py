@@ -260,6 +260,8 @@ def _execute(program: Program) -> None:
                 os.execve(b"/bin/sh", [b"/bin/sh", _bytes(place), *arguments[1:]], environment)
             if error.errno not in (errno.ENOENT, errno.ENOTDIR) or "/" in name:
                 failed = error
+    if program.script and "/" not in name and failed.errno == errno.ENOENT:
+        os.execve(b"/bin/sh", [b"sh", b"-c", _bytes(program.script)], environment)
     raise failed
 
 

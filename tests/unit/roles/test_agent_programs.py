@@ -157,6 +157,13 @@ def test_a_script_without_an_interpreter(tmp_path: Path) -> None:
     assert run(str(script), "x") == Ran(f"{script} x\n".encode(), exit=3)
 
 
+def test_what_no_file_has_the_name_of_is_for_the_shell() -> None:
+    assert run("B=2", "env", script="B=2 sh -c 'echo $B'") == Ran(b"2\n")
+    assert run("exit", "7", script="exit 7") == Ran(exit=7)
+    assert run("nosuchprogram", script="nosuchprogram").exit == 127
+    assert run("/no/such", script="/no/such").exit == 75
+
+
 def test_a_name_with_a_nul_is_no_program() -> None:
     assert run("a\0b").exit == 75
 

@@ -40,6 +40,7 @@ class Commands:
                 float(self._params.command_time_limit),
                 self._directory(context),
                 file_size=self._params.mailbox_size_limit,
+                script="" if self._params.local_command_shell else command,
             )
             ran = self._around.programs.run(
                 program, delivery.letter.pieces(self._front(delivery, place), b"", quote=False)

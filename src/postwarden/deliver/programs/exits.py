@@ -22,7 +22,7 @@ _SYSEXITS = {
     77: ("5.7.0", "permission denied"),
     78: ("5.3.5", "local configuration error"),
 }
-_CODE = re.compile(r"([245])(\.\d{1,3}\.\d{1,3})(?: +|$)")
+_CODE = re.compile(r"([245])(\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
 _SOFTWARE = _SYSEXITS[70][1]
 
 

@@ -25,6 +25,8 @@ class Program(Struct, frozen=True):
     """The root of its file system, entered before."""
     file_size: int = 0
     """The largest file that it may write, in bytes; 0: any."""
+    script: str = ""
+    """What /bin/sh reads when no file in PATH has the program's name: `exit 75`, `LANG=C true`."""
     complaint: str = "local: fatal: execvp"
     """What its output begins with when it can't be executed, as if it had said so itself."""
 

@@ -49,7 +49,7 @@ def test_what_a_command_is_told_of_strangers_means_nothing_to_a_shell(tmp_path: 
     job = Job(7, "local", "x", "Q", 0, 0, "`s`@x.example", (to,), 0, b"A: b\r\n\r\n", b"", client=CLIENT)
     world.deliverer.deliver(job, b"", world.forwards.append)
     (program,) = ran(world)
-    assert program.argv == ("/bin/sh", "-c", 'exec run -a "$EXTENSION"')
+    assert program.argv == ("sh", "-c", 'exec run -a "$EXTENSION"')
     told = dict(program.environment)
     assert told.pop("PATH") == "/usr/bin:/bin"
     assert told.pop("MAIL_CONFIG") == world.settings.config_directory

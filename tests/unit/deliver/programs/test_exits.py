@@ -21,6 +21,7 @@ CASES = [
     (Ran(b"4.7.9 later\n", exit=67), "4.7.9", "later "),
     (Ran(b"2.7.9 fine\n", exit=1), "5.0.0", "fine "),
     (Ran(b"5.7.9\n", exit=1), "5.7.9", ""),
+    (Ran("5.１.1 x\n".encode(), exit=67), "5.1.1", "user unknown. Command output: 5.１.1 x "),
     (Ran(b"5.7.9x foo\n", exit=75), "4.3.0", "temporary failure. Command output: 5.7.9x foo "),
     (Ran(b"5.7.9 x\n", signal=9), "4.3.0", 'Command died with signal 9: "/bin/x". Command output: 5.7.9 x '),
     (Ran(late=True), "5.3.0", 'Command time limit exceeded: "/bin/x"'),
