@@ -74,7 +74,8 @@ class Writer:
         self._close()
 
     def _write(self, data: bytes) -> None:
-        if self._fd < 0 or self._size >= FILE_SIZE:
+        # `sweep` takes an old file away from who had nothing to write for long.
+        if self._fd < 0 or self._size >= FILE_SIZE or not os.fstat(self._fd).st_nlink:
             self._begin()
         written = os.write(self._fd, data)
         self._size += written

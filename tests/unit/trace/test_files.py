@@ -146,3 +146,15 @@ def test_a_store_of_somebody_else_is_left_alone(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "listdir", closed)
     sweep(str(tmp_path), 0, seconds=1, size=1)
+
+
+def test_who_had_nothing_to_write_for_long_begins_a_new_file(writer: Writer, tmp_path: Path) -> None:
+    writer.add(RECORDS[0])
+    writer.flush()
+    sweep(str(tmp_path / "trace"), 9e9, seconds=3, size=10_000)
+    time = writer._now
+    assert isinstance(time, Time)
+    time.now += 1e6
+    writer.add(RECORDS[1])
+    writer.flush()
+    assert list(read(str(tmp_path / "trace"))) == [RECORDS[1]]
