@@ -41,7 +41,7 @@ class Canonical:
         """Nothing is done beyond standard form."""
 
     def __call__(self, address: str) -> str:
-        """`address` is in standard form. Raises TableError, Pending, Unreasonable."""
+        """`address` is in standard form. Raises TableError and Pending."""
         for maps in self._maps:
             address = self._mapper.chain(maps, address, propagate=self._propagate)
         return address if self._masquerade is None else self._masquerade(address)

@@ -17,7 +17,15 @@ class Unreasonable(Exception):
 class Mapper:
     """Looks addresses up, and completes what it finds. Every method raises TableError and Pending."""
 
-    def __init__(self, rewrite: Callable[[str], str], by_name_alone: Callable[[str], bool], delimiters: str) -> None:
+    def __init__(
+        self,
+        rewrite: Callable[[str], str],
+        by_name_alone: Callable[[str], bool],
+        delimiters: str,
+        circling: Callable[[str], None] = lambda address: None,
+    ) -> None:
+        """`circling` hears of an address that a table leads in a circle."""
+        self._circling = circling
         self._rewrite = rewrite
         self._by_name_alone = by_name_alone
         self._delimiters = delimiters
@@ -44,13 +52,22 @@ class Mapper:
         return found.value.strip() if found else None
 
     def chain(self, maps: Maps, address: str, *, propagate: bool) -> str:
-        """Canonical form: looked up again until nothing is found, or the address itself. Raises Unreasonable."""
+        """Canonical form: looked up again until nothing is found, or the address itself. Where that never happens, what
+        cleanup(8) comes to: the address that the last of its steps finds."""
+        trail: list[str] = []
+        places: dict[str, int] = {}
         for _ in range(RECURSION_LIMIT):
             targets = self.targets(maps, address, propagate=propagate)
             if not targets or targets[0].lower() == address.lower():
                 return targets[0] if targets else address
+            begin = places.setdefault(address, len(trail))
+            if begin < len(trail):
+                address = trail[begin + (RECURSION_LIMIT - begin) % (len(trail) - begin)]
+                break
+            trail.append(address)
             address = targets[0]
-        raise Unreasonable(f"unreasonable map nesting for {address}")
+        self._circling(address)
+        return address
 
     def _extended(self, address: str, extension: str) -> str:
         if not extension:

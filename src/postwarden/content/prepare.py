@@ -65,7 +65,7 @@ class Preparer:
         def maps(name: str) -> Maps:
             return tables.maps(getattr(params, name), settings.origin(name, service))
 
-        mapper = Mapper(addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter)
+        mapper = Mapper(addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter, self._circling)
         masquerade = self._masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", service))
         self._canonical = {place: Canonical(place, params, mapper, maps, masquerade) for place in Place}
         self._recipients = Recipients(
@@ -98,6 +98,9 @@ class Preparer:
         except Unreasonable as error:
             self._say(Warn(f"{envelope.queue_id}: {error} -- message not accepted, try again later"))
             return Reply(451, "4.6.0", "Alias expansion error")
+
+    def _circling(self, address: str) -> None:
+        self._say(Warn(f"unreasonable canonical map nesting for {address} -- the tables lead in a circle"))
 
     def _prepare(self, envelope: Envelope, head: bytes, *, local: bool) -> Prepared | Reply:
         params, queue_id = self._params, envelope.queue_id
