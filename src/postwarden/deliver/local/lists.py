@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from postwarden.tables.combined import PipeTable, UnionTable, braced
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
 
@@ -23,35 +24,47 @@ class AliasTables:
     def __init__(self, maps: Maps, directory: str, *, optional: bool = False) -> None:
         self._maps = maps
         self._optional = optional
-        self._files: Mapping[str, tuple[str, ...]] = {t.name: _files(t.name, directory) for t in maps.tables}
+        self._parts: Mapping[str, tuple[_Files, ...]] = {t.name: _parts(t.name, directory) for t in maps.tables}
 
     def find(self, name: str) -> Found | None:
         """Raises TableError."""
         try:
             return self._maps.find(name)
         except TableError:
-            if self._optional and not any(os.path.exists(file) for files in self._files.values() for file in files):
+            files = [file for parts in self._parts.values() for part in parts for file in part]
+            if self._optional and not any(map(os.path.exists, files)):
                 return None
             raise
 
     def owner(self, table: str) -> int:
         """The uid that owns the file behind a table: the index where there is one, else the text; of a data base
-        the definition. What is written in main.cf itself is root's. Raises UnknownOwner."""
-        files = self._files.get(table, ())
-        for file in files:
-            try:
-                return os.stat(file).st_uid
-            except OSError:
-                continue
-        if files:
+        the definition. What is written in main.cf itself is root's. A table of tables is of the one user who has a part
+        in it: what he writes there must not be done in root's name. Raises UnknownOwner, too, where there are two."""
+        owners = {_owner(files) for files in self._parts.get(table, ())} - {0}
+        if None in owners or len(owners) > 1:
             raise UnknownOwner(f"{table}: no owner UID for alias database")
-        return 0
+        return owners.pop() or 0 if owners else 0
 
 
-def _files(table: str, directory: str) -> tuple[str, ...]:
+_Files = tuple[str, ...]
+"""The first that is there counts."""
+
+
+def _owner(files: _Files) -> int | None:
+    for file in files:
+        try:
+            return os.stat(file).st_uid
+        except OSError:
+            continue
+    return None
+
+
+def _parts(table: str, directory: str) -> tuple[_Files, ...]:
     kind, _, name = table.removeprefix("proxy:").partition(":")
+    if kind in (UnionTable.kind, PipeTable.kind):
+        return tuple([files for part in braced(name) for files in _parts(part, directory)])
     path = os.path.join(directory, name)
     if kind in _INDEXED:
-        return (path + _INDEXED[kind], path)
+        return ((path + _INDEXED[kind], path),)
     in_file = kind in _TEXTS and not name.startswith("{")
-    return (path,) if in_file or (kind in _DEFINED and name.startswith(("/", "."))) else ()
+    return ((path,),) if in_file or (kind in _DEFINED and name.startswith(("/", "."))) else ()

@@ -39,6 +39,19 @@ def test_who_wrote_the_text_or_the_definition_answers_for_it(tmp_path: Path, kin
     assert owner(f"{kind}:./a.cf", tmp_path) == 8
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("kind", ["unionmap", "pipemap", "proxy:unionmap"])
+def test_a_user_s_part_of_a_table_does_nothing_in_root_s_name(tmp_path: Path, kind: str) -> None:
+    for name, uid in (("root", 0), ("hers", 8), ("his", 9)):
+        (tmp_path / name).touch()
+        os.chown(tmp_path / name, uid, uid)
+    assert owner(f"{kind}:{{inline:{{a=b}}, texthash:root}}", tmp_path) == 0
+    assert owner(f"{kind}:{{texthash:root, inline:{{a=b}}, pipemap:{{cidr:hers, texthash:hers}}}}", tmp_path) == 8
+    for parts in ("texthash:hers, texthash:his", "texthash:root, texthash:none"):
+        with pytest.raises(UnknownOwner):
+            owner(f"{kind}:{{{parts}}}", tmp_path)
+
+
 def test_what_stands_in_main_cf_is_root_s(tmp_path: Path) -> None:
     for name in ("mysql:a", "sqlite:a", "inline:{a=b}", "pcre:{{/a/ b}}", "regexp:{{/a/ b}}"):
         assert owner(name, tmp_path) == 0
