@@ -106,7 +106,8 @@ def parse(words: list[str]) -> Words:
 def _history(settings: Settings, given: Words, name: str) -> int:
     """-1: no message of that name was recorded."""
     found = recorded.history(recorded.store(settings), name)
-    text = RecordText(settings, Paint.of_stdout(), partial(_tree, settings))
+    paint = Paint.of_stdout()
+    text = RecordText(settings, paint, partial(_tree, settings))
     if not found:
         return -1
     for one in found:
@@ -114,7 +115,7 @@ def _history(settings: Settings, given: Words, name: str) -> int:
             print(json.dumps({"queue_id": one.queue_id, "records": recorded.values(one.records)}))
         else:
             for line in text.history(one):
-                print(line)
+                paint.show(line)
     return 0
 
 
@@ -126,13 +127,14 @@ def _refusals(settings: Settings, given: Words) -> int:
     """Exit code 1 where none fits, as grep has it."""
     wanted = Wanted(given.one("client"), given.one("from"), given.one("to"), _since(given.one("since")))
     found = recorded.refusals(recorded.store(settings), wanted)
-    text = RecordText(settings, Paint.of_stdout(), partial(_tree, settings))
+    paint = Paint.of_stdout()
+    text = RecordText(settings, paint, partial(_tree, settings))
     for one in found:
         if "j" in given.flags:
             print(json.dumps(recorded.values([one])[0]))
         else:
             for line in text.refusal(one):
-                print(line)
+                paint.show(line)
     return int(not found)
 
 
@@ -150,8 +152,9 @@ def _address(settings: Settings, given: Words) -> int:
     if "j" in given.flags:
         print(json.dumps(address.values(answer)))
     else:
-        for line in address.lines(answer, Paint.of_stdout(), plain=not writes_lines(sys.stdout.encoding)):
-            print(line)
+        paint = Paint.of_stdout()
+        for line in address.lines(answer, paint, plain=not writes_lines(sys.stdout.encoding)):
+            paint.show(line)
     return int(not answer.good)
 
 
@@ -169,12 +172,13 @@ def _session(settings: Settings, given: Words) -> int:
         print("  to change it: add compatibility_level = 3.6 to main.cf, which restricts relaying; with it:")
         settings = changed
         played = asyncio.run(play(settings, service, local, client, offline=offline))
-    text = SessionText(settings, client, service, Paint.of_stdout())
+    paint = Paint.of_stdout()
+    text = SessionText(settings, client, service, paint)
     if "j" in given.flags:
         print(json.dumps(text.values(played)))
     else:
         for line in text.lines(played):
-            print(line)
+            paint.show(line)
     return int(bool(refused(played)))
 
 

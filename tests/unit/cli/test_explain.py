@@ -1,6 +1,7 @@
 """explain, as somebody calls it; without the network."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,21 @@ def test_refused_sessions_are_found(asker: Asker) -> None:
 @pytest.mark.usefixtures("recorder")
 def test_a_name_that_was_never_recorded_is_an_address(asker: Asker) -> None:
     assert asker.values("4XyZbC9999z")["address"] == "4XyZbC9999z"
+
+
+def test_what_strangers_chose_does_not_command_the_terminal(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    (spool := asker.etc / "spool" / "postwarden").mkdir(parents=True)
+    asker.configure((asker.etc / "main.cf").read_text() + f"queue_directory = {asker.etc / 'spool'}\n")
+    recorder = Recorder(files.directory(str(spool)), "receiver1", VirtualClock(), lambda text: None)
+    client = Client("mx.far.example", "192.0.2.7", 1, "mx.far.example", "x", "ESMTP")
+    sender = "\x9b2J\x1b]0;owned\x07\x1b[31mred@far.example"
+    decision = Decision(Verdict.REJECT, Rule("reject", "", Origin("", 0, "")), (), Reply(554, "5.7.1", sender))
+    recorder.judged(("s1", "smtp/inet"), "RCPT", SessionFacts(client, sender=sender), decision, decision.reply)
+    recorder.stored(Envelope("4XyZbC1234z", 0.0, sender, (Recipient("a@b.example"),), 1, message_id=f"<{sender}>"))
+    recorder.close()
+    monkeypatch.setattr(explain.Paint, "of_stdout", lambda: explain.Paint(coloured=True))
+    for words in (("--refused",), ("4XyZbC1234z",)):
+        _, said = asker.ask(*words)
+        shown = re.sub("\x1b\\[[0-9]{1,2}m", "", "".join(said))
+        assert "red@far.example" in shown
+        assert shown.isprintable()

@@ -1,7 +1,12 @@
 """Colours for a terminal, and none for a pipe (https://no-color.org)."""
 
 import os
+import re
 import sys
+
+from postwarden.mail.events import printable
+
+_COLOUR = re.compile("(\x1b\\[[0-9]m|\x1b\\[3[12]m)")
 
 
 class Paint:
@@ -23,6 +28,10 @@ class Paint:
 
     def faint(self, text: str) -> str:
         return self._wrap(text, "2")
+
+    def show(self, line: str) -> None:
+        """Print it. Senders and servers choose much of what is in it, and must not command the terminal."""
+        print("".join([part if _COLOUR.fullmatch(part) else printable(part) for part in _COLOUR.split(line)]))
 
     def _wrap(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._coloured else text
