@@ -1,7 +1,6 @@
 """The alias tables, and who answers for them."""
 
 import os
-from collections.abc import Mapping
 from types import MappingProxyType
 
 from postwarden.tables.combined import PipeTable, UnionTable, braced
@@ -24,14 +23,14 @@ class AliasTables:
     def __init__(self, maps: Maps, directory: str, *, optional: bool = False) -> None:
         self._maps = maps
         self._optional = optional
-        self._parts: Mapping[str, tuple[_Files, ...]] = {t.name: _parts(t.name, directory) for t in maps.tables}
+        self._directory = directory
 
     def find(self, name: str) -> Found | None:
         """Raises TableError."""
         try:
             return self._maps.find(name)
         except TableError:
-            files = [file for parts in self._parts.values() for part in parts for file in part]
+            files = [f for table in self._maps.tables for part in _parts(table.name, self._directory) for f in part]
             if self._optional and not any(map(os.path.exists, files)):
                 return None
             raise
@@ -40,7 +39,7 @@ class AliasTables:
         """The uid that owns the file behind a table: the index where there is one, else the text; of a data base
         the definition. What is written in main.cf itself is root's. A table of tables is of the one user who has a part
         in it: what he writes there must not be done in root's name. Raises UnknownOwner, too, where there are two."""
-        owners = {_owner(files) for files in self._parts.get(table, ())} - {0}
+        owners = {_owner(files) for files in _parts(table, self._directory)} - {0}
         if None in owners or len(owners) > 1:
             raise UnknownOwner(f"{table}: no owner UID for alias database")
         return owners.pop() or 0 if owners else 0
@@ -60,7 +59,9 @@ def _owner(files: _Files) -> int | None:
 
 
 def _parts(table: str, directory: str) -> tuple[_Files, ...]:
-    kind, _, name = table.removeprefix("proxy:").partition(":")
+    kind, _, name = table.partition(":")
+    if kind in ("proxy", "debug"):
+        return _parts(name, directory)
     if kind in (UnionTable.kind, PipeTable.kind):
         return tuple([files for part in braced(name) for files in _parts(part, directory)])
     path = os.path.join(directory, name)

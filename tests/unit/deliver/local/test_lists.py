@@ -4,8 +4,11 @@ from pathlib import Path
 import pytest
 
 from postwarden.deliver.local.lists import AliasTables, UnknownOwner
+from postwarden.mail.decision import BUILT_IN
 from postwarden.tables.literal import LiteralTable
 from postwarden.tables.maps import Maps
+from postwarden.tables.opening import Tables
+from postwarden.testing.config import settings
 
 
 class Table(LiteralTable):
@@ -20,7 +23,14 @@ def owner(name: str, here: Path) -> int:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize(
     ("name", "suffix"),
-    [("hash:a", ".lmdb"), ("proxy:lmdb:a", ".lmdb"), ("dbm:a", ".lmdb"), ("cdb:a", ".cdb"), ("proxy:cdb:a", ".cdb")],
+    [
+        ("hash:a", ".lmdb"),
+        ("debug:hash:a", ".lmdb"),
+        ("proxy:lmdb:a", ".lmdb"),
+        ("dbm:a", ".lmdb"),
+        ("cdb:a", ".cdb"),
+        ("proxy:cdb:a", ".cdb"),
+    ],
 )
 def test_who_made_the_index_answers_for_it(tmp_path: Path, name: str, suffix: str) -> None:
     (tmp_path / "a").touch()
@@ -50,6 +60,17 @@ def test_a_user_s_part_of_a_table_does_nothing_in_root_s_name(tmp_path: Path, ki
     for parts in ("texthash:hers, texthash:his", "texthash:root, texthash:none"):
         with pytest.raises(UnknownOwner):
             owner(f"{kind}:{{{parts}}}", tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_table_that_is_told_to_the_log_is_still_its_owner_s(tmp_path: Path) -> None:
+    (tmp_path / "hers").write_text("list |id\n")
+    os.chown(tmp_path / "hers", 8, 8)
+    (table,) = Tables.of(settings()).maps((f"debug:texthash:{tmp_path}/hers",), BUILT_IN).tables
+    aliases = AliasTables(Maps([table]), str(tmp_path))
+    found = aliases.find("list")
+    assert found is not None
+    assert aliases.owner(found.table) == 8
 
 
 def test_what_stands_in_main_cf_is_root_s(tmp_path: Path) -> None:
