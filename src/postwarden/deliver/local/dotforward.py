@@ -58,17 +58,16 @@ class ForwardFiles:
 
     def _look(self, path: str, account: Account) -> bytes | None:
         try:
-            state = os.lstat(path)
+            fault = _fault(os.lstat(path), account)
         except OSError:
             return None
-        if not stat.S_ISREG(state.st_mode):
-            return self._refused(f"file {path} is not a regular file")
-        if state.st_uid not in (0, account.uid):
-            return self._refused(f"file {path} has bad owner uid {state.st_uid}")
-        if state.st_mode & stat.S_IWOTH:
-            return self._refused(f"file {path} is world writable")
+        if fault:
+            return self._refused(f"file {path} {fault}")
         try:
             with open(path, "rb", opener=_as_it_is) as file:
+                # Whoever may write in the directory may have put another in its place since.
+                if fault := _fault(os.fstat(file.fileno()), account):
+                    return self._refused(f"file {path} {fault}")
                 return file.read()
         except OSError as error:
             return self._refused(f"cannot open file {path}: {error.strerror}")
@@ -79,6 +78,14 @@ class ForwardFiles:
 
     def _warn(self, text: str) -> None:
         self._around.emit(Warn(text))
+
+
+def _fault(state: os.stat_result, account: Account) -> str:
+    if not stat.S_ISREG(state.st_mode):
+        return "is not a regular file"
+    if state.st_uid not in (0, account.uid):
+        return f"has bad owner uid {state.st_uid}"
+    return "is world writable" if state.st_mode & stat.S_IWOTH else ""
 
 
 def _as_it_is(path: str, flags: int) -> int:
