@@ -13,7 +13,7 @@ from postwarden.deliver.local.letter import Letter
 from postwarden.deliver.local.locks import Locker, plan
 from postwarden.deliver.local.mailboxes import Places
 from postwarden.deliver.local.params import LocalParams
-from postwarden.deliver.local.ports import Resolver, Surroundings
+from postwarden.deliver.local.ports import Account, Accounts, Resolver, Surroundings
 from postwarden.deliver.local.rights import Rights
 from postwarden.deliver.local.step import Step
 from postwarden.deliver.local.tables import LocalTables
@@ -54,6 +54,15 @@ class LocalDeliverer:
         return Outcome(job.job_id, tuple(results), Timing(handed, handed, self._around.now()))
 
 
+def _is_of_the_system(account: Account, accounts: Accounts, mail_owner: str) -> bool:
+    """What runs in its name could read and change the queue."""
+    try:
+        owner = accounts.by_name(mail_owner)
+    except OSError:
+        return True
+    return owner is not None and (account.uid == owner.uid or account.gid == owner.gid)
+
+
 def local_deliverer(
     settings: Settings,
     service: str,
@@ -79,6 +88,9 @@ def local_deliverer(
         raise ConfigError(settings.origin("default_privs", service), text)
     if account.uid == 0 or account.gid == 0:
         text = f"default_privs: {params.default_privs} is privileged: name a user that owns nothing"
+        raise ConfigError(settings.origin("default_privs", service), text)
+    if around.identity.may_act_as(0) and _is_of_the_system(account, around.accounts, params.mail_owner):
+        text = f"default_privs: {params.default_privs} is the mail system owner: its queue would be any program's"
         raise ConfigError(settings.origin("default_privs", service), text)
     locker = Locker(locking, around.now, around.sleep)
     default = Rights(account.uid, account.gid)

@@ -27,6 +27,7 @@ class LocalParams(Struct, frozen=True):
     import_environment: tuple[str, ...]
     local_command_shell: str
     luser_relay: str
+    mail_owner: str
     mail_spool_directory: str
     mailbox_command: str
     mailbox_command_maps: tuple[str, ...]

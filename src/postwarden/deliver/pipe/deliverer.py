@@ -147,8 +147,10 @@ class PipeDeliverer:
         if account.uid == 0 or gid == 0:
             raise BadAttribute(f"user={attributes.user} has root privileges: name a user that owns nothing")
         owner = accounts.by_name(self._params.mail_owner)
-        if owner is not None and account.uid == owner.uid and self._around.identity.may_act_as(0):
-            raise BadAttribute(f"user={attributes.user} is the mail system owner: its queue would be the program's")
+        owned = owner is not None and (account.uid == owner.uid or gid == owner.gid)
+        if owned and self._around.identity.may_act_as(0):
+            who = f"{attributes.user}:{attributes.group}".rstrip(":")
+            raise BadAttribute(f"user={who} is the mail system owner: its queue would be the program's")
         return account.uid, gid
 
     def _pieces(self, job: Job, letter: Letter, recipients: Sequence[Recipient]) -> Iterator[bytes]:

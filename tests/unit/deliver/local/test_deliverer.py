@@ -69,7 +69,12 @@ class World:
         (base / "program").write_text("#!/bin/sh\n")
         (base / "program").chmod(0o755)
         users = [Account(name, ME, GROUP, str(base / name)) for name in ("joe", "ann")]
-        self.machine = LocalMachine(*users, Account("nobody", 65534, 65534, "/"), Account("root", 0, 0, "/root"))
+        self.machine = LocalMachine(
+            *users,
+            Account("nobody", 65534, 65534, "/"),
+            Account("root", 0, 0, "/root"),
+            Account("postfix", 600, 600, "/"),
+        )
         given = {
             "alias_maps": f"hash:{base}/aliases",
             "mail_spool_directory": str(self.mail),
@@ -388,6 +393,7 @@ def test_the_mode_of_a_new_mailbox(world: World) -> None:
     ("name", "value", "text"),
     [
         ("default_privs", "root", "privileged"),
+        ("default_privs", "postfix", "mail system owner"),
         ("default_privs", "nosuchuser", "unknown user"),
         ("mailbox_delivery_lock", "wish", "locking method"),
     ],
@@ -405,6 +411,22 @@ def forward(world: World, text: str, name: str = ".forward", mode: int = 0o600) 
     home.mkdir(exist_ok=True)
     (home / name).write_text(text)
     (home / name).chmod(mode)
+
+
+def test_a_forward_file_that_is_exchanged_while_we_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward(world, "x@elsewhere.example\n", mode=0o600)
+    forward(world, '"|/bin/false"\n', name="other", mode=0o666)
+    look = os.lstat
+
+    def lstat(path: str) -> os.stat_result:
+        state = look(path)
+        if str(path).endswith("/.forward"):
+            os.replace(world.base / "joe" / "other", path)
+        return state
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert any("world writable" in line for line in world.machine.log)
 
 
 def test_a_forward_file(world: World) -> None:

@@ -171,6 +171,7 @@ def test_verification_runs_nothing(tmp_path: Path) -> None:
         ("user=root argv=x", "4.3.0", "root privileges"),
         ("user=vmail:root argv=x", "4.3.0", "root privileges"),
         ("user=postfix argv=x", "4.3.0", "mail system owner"),
+        ("user=vmail:postfix argv=x", "4.3.0", "mail system owner"),
         ("user=vmail argv=x $nosuch", "4.3.5", 'unknown macro name: "nosuch"'),
     ],
 )
