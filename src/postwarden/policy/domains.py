@@ -15,6 +15,8 @@ from postwarden.wire.dns import Kind
 from postwarden.wire.dns_answer import Answer, Outcome
 
 _DETAILS = {Subject.SENDER: ".1.8", Subject.RECIPIENT: ".1.2"}
+_MAX_HOSTS = 100
+"""Of a domain that whoever sends may choose: each would cost two look-ups, of names that may be anybody's."""
 _NULL_MX = {Subject.SENDER: (550, "5.7.27"), Subject.RECIPIENT: (556, "5.1.10")}
 
 
@@ -125,7 +127,7 @@ class _Backup:
                 text = f"Unable to look up mail exchanger information: {dns_error(answer)}"
                 self._put_off(question, text)
             return None
-        if is_null_mx(answer):
+        if is_null_mx(answer) or len(answer.records) > _MAX_HOSTS:
             return None
         if means.params.permit_mx_backup_networks and not self._allowed(question, answer):
             return None

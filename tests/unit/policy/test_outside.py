@@ -325,3 +325,14 @@ def test_nothing_is_asked_where_nothing_is_configured() -> None:
     assert place.dns.asked == [] and place.facts.findings.known == {}
     with pytest.raises(Pending):
         Place(smtpd_recipient_restrictions="sleep 1").judge.recipient(place.facts, "joe@mx.example.com")
+
+
+@pytest.mark.parametrize(("hosts", "said"), [(98, "permit"), (99, "554 5.7.1")])
+def test_the_servers_of_a_backup_domain_are_asked_for_in_bounds(hosts: int, said: str) -> None:
+    many = "".join(f"many.example MX 20 h{number}.victim.example\n" for number in range(hosts))
+    own = "many.example MX 5 mx.good.example\nmany.example MX 10 mx.example.com\n"
+    dns = FakeResolver(ZONE + own + many)
+    at = Place(
+        dns=dns, smtpd_relay_restrictions="permit_mx_backup, reject_unauth_destination", inet_interfaces="192.0.2.1"
+    )
+    assert at.says("x@many.example").startswith(said)
