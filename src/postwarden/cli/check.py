@@ -3,17 +3,23 @@
 import os
 import sys
 
+from postwarden.cli import replay
 from postwarden.cli.checking.everything import check
 from postwarden.cli.checking.findings import Finding, as_json, rendered
 from postwarden.cli.tool import Misuse, options
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import load
 
-USAGE = "usage: postwarden [-c DIR] check [-j] [-n]     -j: one JSON object a line     -n: without DNS"
+USAGE = (
+    "usage: postwarden [-c DIR] check [-j] [-n]     -j: one JSON object a line     -n: without DNS\n"
+    "       postwarden [-c DIR] check [-j] --replay CANDIDATE     recorded sessions, judged by another configuration"
+)
 
 
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. Findings go to standard output; exit code 1 where one is an error."""
+    if any(word.startswith(replay.OPTION) for word in words[1:]):
+        return replay.main(name, words)
     directory, words = words[0], words[1:]
     try:
         chosen = {letter for letter, _ in options(words, "jn")}

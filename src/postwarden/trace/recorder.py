@@ -9,6 +9,7 @@ from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
+from postwarden.trace.answers import answers
 from postwarden.trace.files import Writer
 from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Record, Stored
 
@@ -49,7 +50,7 @@ class Recorder:
             Judged(
                 self._clock.now(), session[0], session[1], stage, Facts.of(facts), recipient, facts.queue_id,
                 decision.verdict.value, "" if reply is None else str(reply), Because.of(decision.rule),
-                decision.facts, effects,
+                decision.facts, effects, asked=answers(facts.findings.known) if facts.findings.known else (),
             )
         )  # fmt: skip
 

@@ -79,6 +79,8 @@ class Judged(Struct, frozen=True, array_like=True, tag="j"):
     """What was to be done beside: `redirect someone@example.com`."""
     reference: str = ""
     """What the reply told the client to name, when he asks."""
+    asked: tuple[Fact, ...] = ()
+    """What others answered while this was judged, whether it decided or not: see `trace.answers`."""
 
 
 class Stored(Struct, frozen=True, array_like=True, tag="s"):

@@ -1,0 +1,1 @@
+"""Recorded sessions, judged again by another configuration."""
