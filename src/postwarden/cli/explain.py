@@ -68,14 +68,20 @@ def main(name: str, words: list[str]) -> int:
         if len(given.rest) != 1:
             raise Misuse("what is to be explained? An address, a queue id, or a client with --client")
         (word,) = given.rest
-        if _QUEUE_ID.fullmatch(word) or (word[:1] == "<" and word[-1:] == ">"):
+        bracketed = word[:1] == "<" and word[-1:] == ">"
+        if _QUEUE_ID.fullmatch(word) or bracketed:
             code = _history(settings, given, word)
             if code >= 0:
                 return code
+            given.rest = [word[1:-1] if bracketed else word]
+            if "j" not in given.flags:
+                print(f"no message {word} is recorded{_recording(settings)}; as an address:")
         return _address(settings, given)
     except Misuse as error:
         print(f"postwarden: explain: {error}\n{USAGE}", end="", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (ConfigError, OSError) as error:
         print(f"postwarden: fatal: explain: {error}", file=sys.stderr)
         return 1
@@ -117,6 +123,12 @@ def _history(settings: Settings, given: Words, name: str) -> int:
             for line in text.history(one):
                 paint.show(line)
     return 0
+
+
+def _recording(settings: Settings) -> str:
+    if settings.text("postwarden_trace") == "no":
+        return f" (postwarden_trace = no, {settings.origin('postwarden_trace')})"
+    return f" (kept for {settings.text('postwarden_trace_lifetime')} at most: postwarden_trace_lifetime)"
 
 
 def _tree(settings: Settings, of: str) -> Iterator[str]:

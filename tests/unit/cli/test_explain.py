@@ -1,5 +1,6 @@
 """explain, as somebody calls it; without the network."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -8,12 +9,16 @@ from typing import Any
 import pytest
 
 from postwarden.cli import explain
+from postwarden.cli.explaining import session
 from postwarden.mail.decision import Decision, Origin, Rule, Verdict
 from postwarden.mail.envelope import Client, Envelope, Recipient
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.mail.status import Status
+from postwarden.net.clock import LoopClock
+from postwarden.net.names import Names
 from postwarden.testing.clock import VirtualClock
+from postwarden.testing.resolver import FakeResolver
 from postwarden.trace import files
 from postwarden.trace.recorder import Recorder
 
@@ -265,3 +270,88 @@ def test_what_strangers_chose_does_not_command_the_terminal(asker: Asker, monkey
         shown = re.sub("\x1b\\[[0-9]{1,2}m", "", "".join(said))
         assert "red@far.example" in shown
         assert shown.isprintable()
+
+
+# What cannot be found out, and what nobody named
+
+
+def rejection(asker: Asker, *words: str) -> list[str]:
+    who = ("--client", "192.0.2.9", "--name", "pc.example")
+    code, said = asker.ask(*who, *words)
+    assert code == 1
+    return said
+
+
+def test_dns_that_does_not_answer_is_named_with_the_restriction_that_asked(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text()
+                    + "smtpd_recipient_restrictions = reject_unknown_sender_domain\n")  # fmt: skip
+    said = rejection(asker, "--from", "a@b.example", "--to", "ann@here.example")
+    assert said[0].startswith("RCPT TO:<ann@here.example> is refused: 450 4.1.8")
+    at = asker.line("smtpd_recipient_restrictions = reject_unknown_sender_domain")
+    assert said[1] == f"  by reject_unknown_sender_domain of smtpd_recipient_restrictions, {asker.etc}/main.cf:{at}"
+    assert said[2].startswith("  it could not be found out")
+    assert "  DNS MX b.example: not asked" in said
+
+
+def test_a_recipient_whom_nobody_has_is_named_with_the_table(asker: Asker) -> None:
+    said = rejection(asker, "--from", "a@b.example", "--to", "nobody@here.example")
+    assert "User unknown in local recipient table" in said[0]
+    at = asker.line("local_recipient_maps = inline:{ann=x}")
+    assert said[1] == f"  by local_recipient_maps, {asker.etc}/main.cf:{at}"
+    assert said[2].startswith("  to change it: add the user or an alias")
+
+
+def test_each_recipient_has_an_advice_of_its_own(asker: Asker) -> None:
+    said = rejection(asker, "--from", "a@b.example", "--to", "ann@here.example", "--to", "x@away.example")
+    assert "add away.example to relay_domains" in "\n".join(said[:3])
+
+
+def test_what_puts_a_refusal_off_is_named(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text() + "smtpd_relay_restrictions ="
+                    " check_sender_access static:{DEFER_IF_REJECT later}, reject_unauth_destination\n")  # fmt: skip
+    said = rejection(asker, "--from", "a@b.example", "--to", "x@away.example")
+    assert " 450 " in said[0]
+    assert said[1].startswith("  by check_sender_access static:{DEFER_IF_REJECT later} of smtpd_relay_restrictions")
+
+
+def test_a_login_and_tls_that_could_not_happen_are_said(asker: Asker) -> None:
+    words = ("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example", "--to", "ann@here.example")
+    _, said = asker.ask(*words, "--login", "ann", "--tls")
+    assert "  --login could not happen here: smtpd_sasl_auth_enable = no (its default)" in said
+    assert "  --tls could not happen here: smtpd_tls_security_level = (its default)" in said
+
+
+def test_a_message_that_was_never_recorded_is_said_to_be_unknown(asker: Asker) -> None:
+    code, said = asker.ask("<bob@far.example>")
+    assert code == 0
+    assert said[0].startswith("no message <bob@far.example> is recorded")
+    assert said[1].startswith("bob@far.example: sent")
+
+
+def test_a_restriction_that_waits_for_dns_is_shown_once(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asker.configure((asker.etc / "main.cf").read_text() + "smtpd_recipient_restrictions ="
+                    " reject_unknown_sender_domain, reject_rbl_client bl.example\n")  # fmt: skip
+
+    def names(loop: asyncio.AbstractEventLoop, *rest: object) -> Names:
+        fake = FakeResolver("", LoopClock(loop))
+        return Names(fake, fake)
+
+    monkeypatch.setattr(session, "open_names", names)
+    words = ("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example", "--to", "ann@here.example")
+    assert explain.main("explain", [str(asker.etc), "-j", *words]) == 1
+    last = json.loads(capsys.readouterr().out)["exchanges"][-1]
+    assert last["reply"].startswith("450 4.1.8")
+    listed = [asked for asked in last["asked"] if asked["list"] == "smtpd_recipient_restrictions"]
+    assert [(asked["restriction"], asked["decided"]) for asked in listed] == [("reject_unknown_sender_domain", True)]
+    assert [fact for fact in listed[0]["facts"] if fact.startswith("DNS MX")] == ["DNS MX b.example: no such name"]
+
+
+def test_a_reader_who_leaves_is_no_fault(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*words: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", gone)
+    with pytest.raises(BrokenPipeError):  # cli.main ends it without a word
+        explain.main("explain", [str(asker.etc), "--offline", "ann@here.example"])

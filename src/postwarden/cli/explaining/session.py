@@ -13,6 +13,8 @@ from postwarden.explain.witness import Look, WitnessedTables
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event
+from postwarden.mail.reply import Reply
+from postwarden.mail.session import SessionFacts
 from postwarden.net.clock import LoopClock
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import Names, open_names
@@ -51,11 +53,17 @@ class Asked(Struct, frozen=True):
     rule: Rule
     decision: Decision | None
     """None: it had nothing to say."""
+    later: Decision | None = None
+    """It did not decide, and left this: what mail is put off with that the lists would take, or would refuse."""
     looks: tuple[Look, ...] = ()
     facts: tuple[Fact, ...] = ()
     """What DNS said."""
     fault: str = ""
     """Why it could not decide."""
+
+    @property
+    def said(self) -> Decision | None:
+        return self.decision or self.later
 
 
 class Exchange(Struct, frozen=True):
@@ -64,6 +72,8 @@ class Exchange(Struct, frozen=True):
     command: str
     reply: str
     asked: tuple[Asked, ...] = ()
+    by: Decision | None = None
+    """What policy refused it with; None: it did not."""
 
     @property
     def code(self) -> int:
@@ -86,37 +96,80 @@ class _Witness:
         self._looks = looks
         self._facts = facts
         self._by_marks: dict[int, tuple[Marks, list[Asked]]] = {}
+        self._lacking: tuple[list[Fact], int] = ([], 0)
 
     def watch(self, parameter: str, rule: Rule, compiled: Restriction) -> Restriction:
+        fetched: list[Fact] = []
+
         def restriction(question: Question) -> Decision | None:
             self._looks()
-            before = len(self._facts)
-            decision: Decision | None = None
-            fault = ""
+            self._settle()
+            marks, before = question.marks, len(self._facts)
+            puts_off = (marks.defer_if_permit, marks.defer_if_reject)
+
+            def note(decision: Decision | None = None, fault: str = "") -> None:
+                later = _new(puts_off, (marks.defer_if_permit, marks.defer_if_reject))
+                facts = (*fetched, *self._facts[before:])
+                fetched.clear()
+                _, asked = self._by_marks.setdefault(id(marks), (marks, []))
+                looks = tuple(self._looks())
+                asked.append(Asked(marks.stage, parameter, rule, decision, later, looks, facts, fault))
+
             try:
                 decision = compiled(question)
             except Pending:
-                self._begin(question.marks)
+                self._by_marks.pop(id(marks), None)
+                self._lacking = (fetched, before)
                 raise
             except TableError as error:
-                fault = str(error)
+                note(fault=str(error))
                 raise
-            finally:
-                _, asked = self._by_marks.setdefault(id(question.marks), (question.marks, []))
-                facts = tuple(self._facts[before:])
-                asked.append(Asked(question.marks.stage, parameter, rule, decision, tuple(self._looks()), facts, fault))
+            note(decision)
             return decision
 
         return restriction
 
-    def _begin(self, marks: Marks) -> None:
-        self._by_marks.pop(id(marks), None)
+    def _settle(self) -> None:
+        """What DNS has said since a restriction lacked it belongs to that one."""
+        fetched, since = self._lacking
+        fetched += self._facts[since:]
+        self._lacking = ([], len(self._facts))
 
     def taken(self) -> tuple[Asked, ...]:
         """What was asked since this was called last."""
         taken = tuple(asked for _, all_ in self._by_marks.values() for asked in all_)
         self._by_marks.clear()
         return taken
+
+
+def _new(before: tuple[Decision | None, ...], after: tuple[Decision | None, ...]) -> Decision | None:
+    return next((late for early, late in zip(before, after, strict=True) if late is not early), None)
+
+
+class _Verdicts:
+    """A `receive.ports.Recorder` that keeps the last refusal."""
+
+    def __init__(self) -> None:
+        self.refusal: Decision | None = None
+
+    def session(self) -> str:
+        return "explained"
+
+    def judged(
+        self,
+        session: tuple[str, str],
+        stage: str,
+        facts: SessionFacts,
+        decision: Decision,
+        reply: Reply | None,
+        *,
+        recipient: str = "",
+    ) -> None:
+        if reply is not None:
+            self.refusal = decision
+
+    def stored(self, envelope: Envelope, *, session: str = "") -> None:
+        """Nothing is."""
 
 
 class _Heard:
@@ -158,6 +211,7 @@ class _Play:
         built = pipeline.receiver(
             settings, around, self._store, keys=(key,), waiting=LoopWaiting(loop), counters=Counters.create(), files={}
         )
+        self._verdicts = built.services[key].recorder = _Verdicts()
         self._session = Session(built.services[key])
 
     def _open(self, settings: Settings, *rest: object) -> Tables:
@@ -199,13 +253,15 @@ class _Play:
         self._session.replace_facts(replace(facts, client=replace(facts.client, login=login)))
 
     async def _exchange(self, visitor: Visitor, command: str, act: Callable[[], None]) -> Exchange:
+        self._verdicts.refusal = None
         act()
         async with asyncio.timeout(PATIENCE):
             while not (complete(visitor.heard) or visitor.gone):
                 await visitor.spoke.wait()
                 visitor.spoke.clear()
         heard, visitor.heard = visitor.heard, b""
-        return Exchange(command, heard.decode("utf-8", "replace").replace("\r\n", "\n").strip(), self._witness.taken())
+        reply = heard.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+        return Exchange(command, reply, self._witness.taken(), self._verdicts.refusal)
 
 
 def complete(heard: bytes) -> bool:

@@ -11,12 +11,17 @@ from postwarden.config.settings import Settings
 from postwarden.mail.decision import Decision, Verdict
 
 _REFUSING = (Verdict.REJECT, Verdict.DEFER)
+_FAULTS = ("4.3.0", "4.3.5")
+"""Status of a table that can't be asked, and of a configuration that can't be followed."""
 
 
 def deciding(exchange: Exchange) -> Asked | None:
-    """Who gave the reply of a refused command: the last that refused."""
-    found = [asked for asked in exchange.asked if asked.fault or _refuses(asked.decision)]
-    return found[-1] if found else None
+    """Who gave the reply of a refused command: policy names it. What has no place in a list has none."""
+    found = [asked for asked in exchange.asked if asked.fault or _refuses(asked.said)]
+    if exchange.by is None:
+        return found[-1] if found else None
+    named = [asked for asked in found if asked.said is not None and asked.said.rule == exchange.by.rule]
+    return named[-1] if named else Asked("", "", exchange.by.rule, exchange.by)
 
 
 def _refuses(decision: Decision | None) -> bool:
@@ -50,8 +55,24 @@ class SessionText:
         found = self._settings.find_service(self._service)
         where = f" ({found.origin})" if found is not None else ""
         yield f"client {name}[{address}], service {self._service}{where}"
+        yield from self._unheeded()
         for exchange in played.exchanges:
             yield from self._exchange(exchange)
+
+    def _unheeded(self) -> Iterator[str]:
+        """What the command line says of the client and this service does not take."""
+        for given, option, name, wrong in (
+            (bool(self._client.login), "--login", "smtpd_sasl_auth_enable", ("no",)),
+            (self._client.tls, "--tls", "smtpd_tls_security_level", ("", "none")),
+        ):
+            value = self._settings.text(name, self._service)
+            if given and value in wrong and not (option == "--tls" and self._tls_otherwise()):
+                origin = _at(str(self._settings.origin(name, self._service)))
+                yield f"  {option} could not happen here: {f'{name} = {value}'.rstrip()} ({origin})"
+
+    def _tls_otherwise(self) -> bool:
+        names = ("smtpd_tls_wrappermode", "smtpd_use_tls", "smtpd_enforce_tls")
+        return any(self._settings.text(name, self._service) == "yes" for name in names)
 
     def _why(self, exchange: Exchange) -> Iterator[str]:
         asked = deciding(exchange)
@@ -59,13 +80,19 @@ class SessionText:
             yield "  no restriction decided that: it is the protocol, a limit, or an address that nobody has"
             return
         origin = str(asked.rule.origin)
-        yield f"  by {_named(asked)} of {asked.list}, {_at(origin)}"
+        yield f"  by {_named(asked)}{f' of {asked.list}' if asked.list else ''}, {_at(origin)}"
         if asked.fault:
             yield f"  {asked.fault}; until that is mended, mail that needs it is put off"
             return
-        domain = (self._client.recipients or ("",))[0].rpartition("@")[2]
+        recipients = [one for one in self._client.recipients if exchange.command == f"RCPT TO:<{one}>"]
+        domain = (*recipients, *self._client.recipients, "")[0].rpartition("@")[2]
         networks = _at(str(self._settings.origin("mynetworks", self._service)))
-        yield f"  to change it: {cure(asked.rule, self._client.address, networks, domain)}"
+        if asked.later is not None and asked.rule.name.startswith(("reject_unknown_", "permit_")):
+            yield "  it could not be found out: the client may come again, and whoever was asked has to answer"
+        elif asked.said is not None and asked.said.reply is not None and asked.said.reply.status in _FAULTS:
+            yield "  it could not be found out: until that is mended, mail that needs it is put off"
+        else:
+            yield f"  to change it: {cure(asked.rule, self._client.address, networks, domain)}"
         for line in (*self._missed(exchange, asked), *self._facts(asked)):
             yield f"  {line}"
 
@@ -74,7 +101,7 @@ class SessionText:
         for asked in exchange.asked:
             if asked is decider:
                 return
-            if asked.list == decider.list and asked.decision is None and asked.rule.name.startswith("permit"):
+            if asked.list == decider.list and asked.said is None and asked.rule.name.startswith("permit"):
                 for line in self._facts(asked):
                     yield f"{asked.rule.name} did not fit: {line}"
 
@@ -87,10 +114,10 @@ class SessionText:
             if look.found is not None:
                 where = f" ({look.found.origin})" if look.found.origin is not None else ""
                 yield f"{look.table} has {look.key}: {look.found.value}{where}"
-        for fact in asked.facts:
+        for fact in dict.fromkeys(asked.facts):
             yield f"{fact.subject} {fact.key}: {fact.answer}"
-        for fact in asked.decision.facts if asked.decision is not None else ():
-            yield f"{fact.subject} {fact.key}: {fact.answer}".rstrip(": ")
+        for fact in asked.said.facts if asked.said is not None else ():
+            yield f"{fact.subject} {fact.key}".rstrip() + f": {fact.answer}".rstrip(": ")
 
     def _exchange(self, exchange: Exchange) -> Iterator[str]:
         paint = self._paint
@@ -148,6 +175,8 @@ def _named(asked: Asked) -> str:
 def _verdict(asked: Asked) -> str:
     if asked.fault:
         return "fault"
+    if asked.later is not None and asked.decision is None:
+        return "put off"
     return "-" if asked.decision is None else asked.decision.verdict.value
 
 

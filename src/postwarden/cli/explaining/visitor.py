@@ -85,6 +85,8 @@ class Told(Resolver):
 
         def answered(answer: Answer) -> None:
             said = " ".join(str(record.data) for record in answer.records) or answer.outcome.value
+            if given is None and self._behind is None:
+                said = "not asked"
             self._facts.append(Fact(f"DNS {kind.name}", name, "was given" if given is not None else said))
             done(answer)
 
