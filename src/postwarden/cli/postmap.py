@@ -23,7 +23,7 @@ from postwarden.tables.definition import stands_in_main_cf
 from postwarden.tables.entries import Entry, Warn, alias_entries, encoded_files, map_entries
 from postwarden.tables.indexed import IndexTable, TextTable
 from postwarden.tables.literal import InlineTable
-from postwarden.tables.opening import open_table, warnings
+from postwarden.tables.opening import DEFINED, open_table, warnings
 from postwarden.tables.source import SourceTable, read
 from postwarden.tables.table import Table, TableError
 from postwarden.tables.writing import CdbWriter, Duplicates, IndexWriter, Writer
@@ -355,7 +355,8 @@ def _open(name: str, options: Options) -> Table:
     if not (kind and colon and rest):
         raise Refusal(f'open dictionary: expecting "type:name" form instead of "{name}"')
     # A relative name is one of the working directory here, but parameters of sqlite:name are those of main.cf.
-    of_main_cf = kind == "sqlite" and stands_in_main_cf(rest)
+    within, _, place = name.removeprefix("proxy:").partition(":")
+    of_main_cf = within in DEFINED and stands_in_main_cf(place)
     directory = configuration(options) if of_main_cf else ""
     try:
         table = open_table(name, directory, aliases=options.aliases or None, fold=options.fold, say=options.say)
