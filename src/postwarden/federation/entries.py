@@ -80,6 +80,14 @@ def rendered_name(name: str) -> str:
     return quoted
 
 
+def rendered_address(name: str) -> str:
+    """The name of an entry `user@domain`, as a key of virtual(5). Raises ValueError."""
+    text = external(name) if name[0] != "@" else name
+    if text[0] == "#":
+        raise ValueError("can't be written: its line would be a comment")
+    return text
+
+
 def _rendered(target: Destination) -> str:
     value = target.value
     match target.kind:

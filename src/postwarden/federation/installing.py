@@ -8,10 +8,9 @@ from msgspec import Struct
 
 from postwarden.config.errors import Problem
 from postwarden.explain.leads import Entry
-from postwarden.federation.entries import rendered_name, rendered_targets
+from postwarden.federation.entries import rendered_address, rendered_name, rendered_targets
 from postwarden.federation.sources import Federation
 from postwarden.federation.store import write
-from postwarden.mail.address import external
 from postwarden.tables.entries import alias_entries, map_entries
 from postwarden.tables.writing import CdbWriter, IndexWriter, Writer
 
@@ -52,8 +51,7 @@ def texts(federation: Federation, entries: Mapping[str, Entry]) -> Texts:
             value = rendered_targets(entry.targets)
             lines[entry.name] = Line(value, source)
             if entry.virtual:
-                local, _, domain = entry.name.rpartition("@")
-                parts[True].append(f"{external(entry.name) if local else '@' + domain}\t{value}\n")
+                parts[True].append(f"{rendered_address(entry.name)}\t{value}\n")
             else:
                 parts[False].append(f"{rendered_name(entry.name)}: {value}\n")
     return Texts("".join(parts[False]).encode(), "".join(parts[True]).encode(), lines)

@@ -6,7 +6,7 @@ from postwarden.addressing.aliases import Destination, Kind
 from postwarden.addressing.resolve import AddressClass
 from postwarden.explain.gateway import Gateway, within
 from postwarden.explain.leads import Entry
-from postwarden.federation.entries import rendered_name, rendered_targets
+from postwarden.federation.entries import rendered_address, rendered_name, rendered_targets
 from postwarden.federation.sources import Source
 
 
@@ -24,7 +24,7 @@ def objections(entry: Entry, source: Source, gateway: Gateway, *, virtual: bool)
         found.append(f"{entry.name}: nobody is behind this name")
     if not found:
         try:
-            rendered_name(entry.name)
+            (rendered_address if entry.virtual else rendered_name)(entry.name)
             rendered_targets(entry.targets)
         except ValueError as error:
             found.append(f"{entry.name}: {error}")

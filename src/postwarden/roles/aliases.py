@@ -28,6 +28,8 @@ _LAST_SECONDS = 5.0
 _MERGE_SECONDS = 1800.0
 """After which a merge is killed; what is installed stays."""
 _SAID_LIMIT = 1 << 20
+_PROBLEMS, _PROBLEM_LENGTH = 1000, 250
+"""With four bytes a character they fit into that: a source with endless targets must not make a merge look dead."""
 
 
 class Said(msgspec.Struct, array_like=True):
@@ -241,7 +243,8 @@ def merged(settings: Settings, *, pull: bool) -> Said:
     except Exception as error:  # ConfigError, TableError, OSError, Busy, or a bug of ours: what is installed stays
         name = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
         return Said(problems=(f"merge: {name}{error}; what is installed stays",))
-    problems = tuple(f"{p.origin}: {p.text}" for p in report.problems[:1000] if p.severity != "note")
+    said = (f"{p.origin}: {p.text}" for p in report.problems[:_PROBLEMS] if p.severity != "note")
+    problems = tuple(text if len(text) <= _PROBLEM_LENGTH else f"{text[:_PROBLEM_LENGTH]}..." for text in said)
     if not report.install:
         return Said(problems=problems)
     counts = f"entries={report.entries}, changed={len(report.changes)}"

@@ -328,3 +328,12 @@ def test_a_directory_of_others_is_no_place(site: Site) -> None:
     with pytest.raises(PermissionError):
         site.merge()
     assert site.look_up("plant") is None
+
+
+def test_a_name_that_would_be_a_comment_is_left_out_and_said(site: Site) -> None:
+    with (site.base / "etc" / "alias-sources.cf").open("a") as file:
+        file.write(f"virtual_table = hash:{site.base}/etc/virtual\nplant.domains = p.example\n")
+    site.lay_down('"#x@p.example": joe\nx@p.example: joe\n')
+    report = site.merge()
+    assert any("#x@p.example: can't be written" in problem.text for problem in report.problems)
+    assert (site.base / "etc" / "virtual").read_text().count("@p.example") == 1

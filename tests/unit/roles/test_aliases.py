@@ -37,3 +37,15 @@ def test_the_process_of_a_merge_says_what_it_did(tmp_path: Path) -> None:
     while (said := merge.look()) is None:
         pass
     assert any("no such file" in text for text in said.problems)
+
+
+def test_endless_targets_do_not_make_a_merge_look_dead(tmp_path: Path) -> None:
+    long = "".join(f"sales-{n}: joe@{'a' * 60_000}.far.example\n" for n in range(20))
+    (tmp_path / "landed").write_text(f"{long}other: root\n")
+    os.utime(tmp_path / "landed", (1_000_000_000, 1_000_000_000))
+    site(tmp_path, f"sources = sales\nsales.push = {tmp_path}/landed\nsales.names = sales*\n")
+    merge = Merge(load(tmp_path), pull=True)
+    while (said := merge.look()) is None:
+        pass
+    assert [text for text in said.problems if "sales may not define this name" in text]
+    assert max(map(len, said.problems)) < 300
