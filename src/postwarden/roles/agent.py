@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -326,7 +327,7 @@ class Supervisor:
                 case Outcome():
                     self._done(hand, record)
                 case Running():
-                    hand.until = time.monotonic() + record.limit + self._limit + _GRACE
+                    hand.until = max(hand.until, time.monotonic() + record.limit + self._limit + _GRACE)
                 case _:
                     if hand.work is not None:
                         self._answer(hand.work.client, record)
@@ -390,12 +391,15 @@ class Supervisor:
             self._queue.done(work)
 
     def _kill(self, hand: Hand) -> None:
-        """With all that it has started: it leads a process group, and so does a program that it runs."""
-        programs = _children(hand.pid)
-        for kill, pids in ((os.killpg, [hand.pid, *programs]), (os.kill, [hand.pid])):
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    kill(pid, signal.SIGKILL)
+        """With all that it has started: it leads a process group, and so does a program that it runs.
+
+        The program goes first: it would take the end of the worker for the end of the message. The worker must not see
+        that, and go on."""
+        _signal(os.kill, hand.pid, signal.SIGSTOP)
+        for program in _children(hand.pid):
+            _signal(os.killpg, program, signal.SIGKILL)
+        _signal(os.killpg, hand.pid, signal.SIGKILL)
+        _signal(os.kill, hand.pid, signal.SIGKILL)
         self._dying.add(hand.pid)
         self._reap()
 
@@ -450,6 +454,11 @@ class Supervisor:
 
 def _pipes(settings: Settings) -> frozenset[str]:
     return frozenset(s.name for s in settings.services if s.command == "pipe" and s.type != "inet")
+
+
+def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        send(pid, number)
 
 
 def _children(pid: int) -> list[int]:
