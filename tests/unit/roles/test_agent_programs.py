@@ -6,7 +6,8 @@ import pwd
 import resource
 import signal
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,27 @@ class Rooted:
 
     def may_act_as(self, uid: int) -> bool:
         return True
+
+
+def as_an_ordinary_user(what: Callable[[], None]) -> None:
+    """In a process of its own where root runs the tests: who has become somebody else does not come back."""
+    if not ROOT:
+        what()
+        return
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setgroups([NOBODY.pw_gid])
+            os.setresgid(NOBODY.pw_gid, NOBODY.pw_gid, NOBODY.pw_gid)
+            os.setresuid(NOBODY.pw_uid, NOBODY.pw_uid, NOBODY.pw_uid)
+            what()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def run(*argv: str, given: tuple[bytes, ...] = (b"hello\n",), limit: float = 20.0, **more: object) -> Ran:
@@ -108,10 +130,16 @@ def test_it_has_the_users_rights_and_no_others() -> None:
     assert "CapEff:\t0000000000000000\n" in status
 
 
-@pytest.mark.skipif(ROOT, reason="for ordinary users")
-def test_nobody_else() -> None:
-    with pytest.raises(NotPermitted):
-        SystemPrograms(OwnIdentity(), "/").run(Program(("true",), ENVIRONMENT, os.getuid() + 1, 0, 1.0), ())
+def test_an_ordinary_user_runs_programs_for_nobody_else() -> None:
+    def attempt() -> None:
+        me = os.getuid()
+        programs = SystemPrograms(OwnIdentity(), "/")
+        assert programs.run(Program(("id", "-u"), ENVIRONMENT, me, os.getgid(), 20.0), ()).output == b"%d\n" % me
+        for uid in (me + 1, 0):
+            with pytest.raises(NotPermitted):
+                programs.run(Program(("true",), ENVIRONMENT, uid, 0, 20.0), ())
+
+    as_an_ordinary_user(attempt)
 
 
 def test_nothing_runs_as_root() -> None:
