@@ -199,7 +199,11 @@ class Store:
 def write(path: str, data: bytes, mode: int) -> None:
     """In one step, and durable. Raises OSError."""
     beside = f"{path}.new{os.getpid()}"
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # What has that name is left by a crash, or was laid there by whoever may write in the directory: perhaps another
+    # name of a file that is not to be touched.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
             _write_all(fd, data)

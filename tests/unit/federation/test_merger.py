@@ -9,7 +9,7 @@ from postwarden.config.settings import load
 from postwarden.federation.arrival import SETTLED, Missing, Unreachable
 from postwarden.federation.merger import DUE, NONE, Merger, Mistake, Report
 from postwarden.federation.sources import Pull, load_federation
-from postwarden.federation.store import Busy
+from postwarden.federation.store import Busy, write
 from postwarden.tables.opening import open_table
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -337,3 +337,12 @@ def test_a_name_that_would_be_a_comment_is_left_out_and_said(site: Site) -> None
     report = site.merge()
     assert any("#x@p.example: can't be written" in problem.text for problem in report.problems)
     assert (site.base / "etc" / "virtual").read_text().count("@p.example") == 1
+
+
+def test_what_lies_where_a_file_is_written_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    os.link(tmp_path / "victim", tmp_path / f"table.new{os.getpid()}")
+    write(str(tmp_path / "table"), b"new", 0o644)
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert (tmp_path / "table").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table", "victim"]
