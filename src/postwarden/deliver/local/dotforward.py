@@ -12,6 +12,10 @@ from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account, NotPermitted, Surroundings
 from postwarden.mail.events import Warn
 
+LARGEST = 64 << 20
+"""Bytes of a list: a million addresses and more. A file with holes costs its owner nothing, and whoever reads it as
+much memory as it claims."""
+
 
 class ForwardFile(Struct, frozen=True):
     path: str
@@ -85,7 +89,9 @@ def _fault(state: os.stat_result, account: Account) -> str:
         return "is not a regular file"
     if state.st_uid not in (0, account.uid):
         return f"has bad owner uid {state.st_uid}"
-    return "is world writable" if state.st_mode & stat.S_IWOTH else ""
+    if state.st_mode & stat.S_IWOTH:
+        return "is world writable"
+    return "is too large" if state.st_size > LARGEST else ""
 
 
 def _as_it_is(path: str, flags: int) -> int:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from postwarden.addressing.aliases import Destination, Kind, destinations, include_lines
 from postwarden.deliver.local.delivery import Delivery
-from postwarden.deliver.local.dotforward import ForwardFiles
+from postwarden.deliver.local.dotforward import LARGEST, ForwardFiles
 from postwarden.deliver.local.lists import AliasTables, UnknownOwner
 from postwarden.deliver.local.mailboxes import Mailboxes, Places
 from postwarden.deliver.local.params import LocalParams
@@ -251,6 +251,8 @@ class Expander:
                 raise OSError(0, "is not a regular file")
             if state.st_mode & stat.S_IWOTH:
                 raise OSError(0, "is world writable")
+            if state.st_size > LARGEST:
+                raise OSError(0, "is too large")
             return state, file.read()
 
     def _rights_of_list(self, rights: Rights, path: str, state: os.stat_result) -> Rights:

@@ -413,6 +413,15 @@ def forward(world: World, text: str, name: str = ".forward", mode: int = 0o600) 
     (home / name).chmod(mode)
 
 
+def test_lists_that_would_fill_the_memory(world: World) -> None:
+    forward(world, "x@elsewhere.example\n")
+    for path in (world.base / "joe" / ".forward", world.base / "list"):
+        os.truncate(path, 1 << 40)
+    assert world.one("joe") == ("2.0.0", "delivered to mailbox")
+    assert world.one("list") == ("5.3.5", "mail system configuration error")
+    assert sum("is too large" in line for line in world.machine.log) == 2
+
+
 def test_a_forward_file_that_is_exchanged_while_we_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     forward(world, "x@elsewhere.example\n", mode=0o600)
     forward(world, '"|/bin/false"\n', name="other", mode=0o666)
