@@ -43,11 +43,12 @@ def integer(name: str, text: str) -> int:
 
 def seconds(name: str, text: str, unit: str) -> int:
     """`text` in seconds; `unit` counts where the text has none."""
+    digits = text
     if text[-1:].lower() in _SECONDS:
-        text, unit = text[:-1], text[-1].lower()
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise ValueError(f'parameter {name}: bad time value or unit: "{text}"')
-    return int(text) * _SECONDS[unit]
+        digits, unit = text[:-1], text[-1].lower()
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
+        raise ValueError(f"parameter {name}: bad time value or unit: {text}")
+    return int(digits) * _SECONDS[unit]
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -26,12 +26,14 @@ class Origin(Struct, frozen=True, array_like=True):
     file: str
     """Path as the operator would open it; empty for a built-in default."""
     line: int
-    """First line of the logical line, counted from 1; 0 for a built-in default."""
+    """First line of the logical line, counted from 1; 0 for a built-in default, and for the file as a whole."""
     text: str
     """The logical line, continuation lines joined."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.file else "default"
+        if not self.line:
+            return self.file or "default"
+        return f"{self.file}:{self.line}"
 
 
 BUILT_IN = Origin("", 0, "")

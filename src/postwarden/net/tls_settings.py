@@ -156,7 +156,7 @@ def load_certificates(
             context.load_cert_chain(where.get(cert_file, cert_file), where.get(key_file, key_file) or None)
         except (OSError, ssl.SSLError) as error:
             names = cert_file if key_file in ("", cert_file) else f"{cert_file}, {key_file}"
-            raise TlsSettingsError(f"{what}: {names}: {error}") from error
+            raise TlsSettingsError(f"{what}: {names}: {error.strerror or error}") from error
 
 
 def chain_pairs(files: tuple[str, ...], where: Mapping[str, str]) -> list[tuple[str, str]]:

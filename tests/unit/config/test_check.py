@@ -20,6 +20,10 @@ def test_nothing_to_say_of_what_works() -> None:
     ("line", "text"),
     [
         ("smtpd_timeout = x", "error: /etc/postfix/main.cf:1: parameter smtpd_timeout: bad time value"),
+        (
+            "smtpd_timeout = 5 parsecs",
+            "error: /etc/postfix/main.cf:1: parameter smtpd_timeout: bad time value or unit: 5 parsecs",
+        ),
         ("smtpd_banner = ${x", "error: /etc/postfix/main.cf:1: parameter smtpd_banner: missing"),
         ("smtp_destination_recipient_limit = x", "error: /etc/postfix/main.cf:1: bad numerical"),
         ("nosuch = 1", "warning: /etc/postfix/main.cf:1: unused parameter: nosuch=1"),

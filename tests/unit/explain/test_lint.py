@@ -205,5 +205,5 @@ def test_a_file_with_every_kind_of_target(machine: Machine) -> None:
         "/aliases:5: warning: root: dead end: bdewinter is neither an alias nor a user here",
         "/aliases:6: warning: mailguys: dead end: bdewinter is neither an alias nor a user here",
         "/aliases:6: warning: mailguys: dead end: mick.bauer is neither an alias nor a user here",
-        "/aliases:0: warning: there is no alias abuse: RFC 2142 wants it: whoever gets spam from here writes there",
+        "/aliases: warning: there is no alias abuse: RFC 2142 wants it: whoever gets spam from here writes there",
     ]

@@ -8,6 +8,7 @@ from postwarden.net.tls_settings import (
     TlsSettingsError,
     limit,
     load_authorities,
+    load_certificates,
     option_bits,
     workaround_bits,
 )
@@ -86,6 +87,13 @@ def test_authorities_that_can_not_be_read() -> None:
         load_authorities(context, TlsSettings(ca_file="/no/such"), {})
     load_authorities(context, TlsSettings(ca_path="/no/such"), {})
     load_authorities(context, TlsSettings(library=TlsLibrary(default_authorities=True)), {})
+
+
+def test_a_certificate_that_is_not_there_is_named_without_numbers() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pytest.raises(TlsSettingsError) as caught:
+        load_certificates(context, [("/nosuch.pem", "")], {}, "TLS certificate")
+    assert str(caught.value) == "TLS certificate: /nosuch.pem: No such file or directory"
 
 
 def test_pairs() -> None:

@@ -143,7 +143,7 @@ def test_what_appears_and_is_bad_changes_nothing(tmp_path: Path) -> None:
     table = tables.table("hash:map")
     (tmp_path / "map.lmdb").write_bytes(b"\0" * 8192)
     (problem,) = tables.refresh()
-    assert str(problem).startswith(f"error: {tmp_path}/map:0: {tmp_path}/map.lmdb: can't be read")
+    assert str(problem).startswith(f"error: {tmp_path}/map: {tmp_path}/map.lmdb: can't be read")
     assert tables.refresh() == []
     assert table.get("a").value == "text"  # type: ignore[union-attr]
     make_index(str(tmp_path / "map"), b"a index\n")

@@ -143,7 +143,7 @@ def test_what_can_not_be_answered_is_temporary(tmp_path: Path, text: str, key: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", ":0: bad string length 0 < 1: table"),
+        ("", ": bad string length 0 < 1: table"),
         ("query = %q\n", ":1: Invalid query template"),
         (f"{QUERY}hosts = a:b\n", ':2: hosts: bad port in "a:b"'),
         (f"{QUERY}hosts = a:0\n", ":2: hosts: bad port"),
