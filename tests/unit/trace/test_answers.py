@@ -24,7 +24,7 @@ from postwarden.wire.dns_answer import Answer, Outcome
 )
 def test_dns(answer: Answer) -> None:
     kept = answers({(object(), "x.example", Kind(answer.kind)): answer})
-    found = dns_answer(kept, "X.example", Kind(answer.kind))
+    found = dns_answer(kept, "x.example", Kind(answer.kind))
     assert found is not None
     assert (found.outcome, found.records) == (answer.outcome, answer.records)
     assert dns_answer(kept, "x.example", Kind.TXT) is None
@@ -40,7 +40,7 @@ def test_a_text_that_is_no_text_is_kept_in_one_line() -> None:
 
 
 def test_policy_servers() -> None:
-    known = {
+    known: dict[tuple[object, ...], object] = {
         ("policy", "inet:a:1", "RCPT", 1): "DUNNO",
         ("policy", "unix:b", "RCPT", 2): None,
         ("sleep", "RCPT", 3): True,
@@ -52,5 +52,8 @@ def test_policy_servers() -> None:
 
 
 def test_who_publishes_much_does_not_fill_the_store() -> None:
-    known = {(1, f"h{n}.example", Kind.A): Answer(Outcome.NXDOMAIN, f"h{n}.example", Kind.A) for n in range(1000)}
+    names = [f"h{number}.example" for number in range(1000)]
+    known: dict[tuple[object, ...], object] = {
+        (1, name, Kind.A): Answer(Outcome.NXDOMAIN, name, Kind.A) for name in names
+    }
     assert len(answers(known)) == 250
