@@ -58,6 +58,9 @@ class Misuse(Exception):
 
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. Exit code 1 where mail is refused, 2 for a bad command line."""
+    if words[1:] in (["--help"], ["-h"]):
+        print(USAGE, end="")
+        return 0
     try:
         given = parse(words[1:])
         settings = load(words[0])

@@ -355,3 +355,8 @@ def test_a_reader_who_leaves_is_no_fault(asker: Asker, monkeypatch: pytest.Monke
     monkeypatch.setattr("builtins.print", gone)
     with pytest.raises(BrokenPipeError):  # cli.main ends it without a word
         explain.main("explain", [str(asker.etc), "--offline", "ann@here.example"])
+
+
+def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain.main("explain", ["/nowhere", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: ")
