@@ -52,6 +52,9 @@ ALIASES = {
     "no-shebang": "|{dir}/noshebang",
     "built-in": "|exit",
     "relative": "|true",
+    "assigns": "|LANG=C true",
+    "unknown-name": "|nosuchprogram -x",
+    "wide-digits": "|printf '5.\\357\\274\\221.1 no'; exit 67",
     "nothing": "|",
     "dump": "|{dir}/dump dump a  'b c'",
     "dump-plain": "|{dir}/dump dump-plain a b",
@@ -102,12 +105,13 @@ SERVICES = {
     "unowned": "owner_request_special = no",
     "delivered": "frozen_delivered_to = no",
     "nohome": "require_home_directory = yes",
+    "union": "alias_maps = unionmap:{{inline:{{ {{ zz = zz }} }},texthash:{dir}/users-aliases}}",
     "order": "mailbox_transport = ptrue:, mailbox_command = /bin/false",
 }
 PIPES = {
     "ptrue": "user={a} argv=/bin/true",
     "pend": "user={a} argv={dir}/end $user $extension",
-    "pdump": "flags=BFRhu.> user={a}:mail argv={dir}/dump pdump $sender $recipient $user $extension $mailbox"
+    "pdump": "flags=BFRhu.> user={a}:games argv={dir}/dump pdump $sender $recipient $user $extension $mailbox"
     " $domain $nexthop $original_recipient $client_address $client_helo $client_hostname $client_protocol $sasl_method"
     " $sasl_sender $sasl_username ${{nexthop}} $(user) x$$y a${{user}}b${{extension}}c {{two words}}"
     " ${{sender}}:${{recipient}}",
@@ -183,7 +187,8 @@ def furnish(base: Path) -> tuple[dict[str, str], str]:
     ):
         (base / name).write_text(text)
         (base / name).chmod(mode)
-    subprocess.run(["chown", A, base / "users-commands"], check=True)
+    (base / "users-aliases").write_text(f"{A} |{base}/dump union\n")
+    subprocess.run(["chown", A, base / "users-commands", base / "users-aliases"], check=True)
     aliases = {name: value.format(**names) if "$$" not in value else value for name, value in ALIASES.items()}
     aliases |= {f"exit{code}{how}": f"|{said}exit {code}" for code in EXITS for how, said in SAYS.items()}
     with (base / "aliases").open("w") as file:
