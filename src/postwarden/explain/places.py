@@ -7,7 +7,7 @@ from postwarden.tables.entries import alias_entries, map_entries
 from postwarden.tables.keys import folded_bytes
 from postwarden.tables.table import Found
 
-_INDEXED = ("hash", "btree", "dbm", "lmdb", "cdb")
+INDEXED = ("hash", "btree", "dbm", "lmdb", "cdb")
 
 
 class Places:
@@ -25,7 +25,7 @@ class Places:
             return found.origin
         name = found.table.removeprefix("proxy:")
         kind, _, path = name.partition(":")
-        if kind not in _INDEXED:
+        if kind not in INDEXED:
             return Origin(found.table, 0, "")
         file = os.path.join(self._directory, path)
         lines = self._lines.get(name)

@@ -29,13 +29,15 @@ def answers(known: Mapping[tuple[object, ...], Any]) -> tuple[Fact, ...]:
 
 
 def dns_answer(facts: tuple[Fact, ...], name: str, kind: Kind) -> Answer | None:
-    """What `name` was said to have; None: nobody was asked."""
+    """What `name` was said to have; None: nobody was asked, or what was kept is damaged."""
     subject = _subject(kind)
     for fact in facts:
         if fact.subject == subject and fact.key == name.lower():
             outcome, *lines = fact.answer.split("\n")
-            records = tuple(_record(name, kind, line) for line in lines)
-            return Answer(Outcome(outcome), name, kind, records, name)
+            try:
+                return Answer(Outcome(outcome), name, kind, tuple(_record(name, kind, line) for line in lines), name)
+            except ValueError:
+                return None
     return None
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from postwarden.addressing.resolve import open_resolver
-from postwarden.cli import check
+from postwarden.cli import check, postmap
 from postwarden.config.settings import load
 from postwarden.mail.decision import BUILT_IN, Decision, Effect, Rule, Verdict
 from postwarden.mail.envelope import Client
@@ -17,6 +18,7 @@ from postwarden.mail.session import SessionFacts
 from postwarden.policy.judge import Judge
 from postwarden.tables.opening import Tables
 from postwarden.testing.clock import VirtualClock
+from postwarden.testing.reception import ZONE, Reception
 from postwarden.trace.recorder import Recorder
 from postwarden.wire.dns import Kind, Record
 from postwarden.wire.dns_answer import Answer, Outcome
@@ -209,6 +211,45 @@ def test_a_list_that_only_warns_needs_no_answer(replay: Replay) -> None:
     assert replay.run(code=0)[1:] == ["nobody would be treated differently"]
 
 
+def test_a_damaged_record_is_one_that_can_not_be_judged(replay: Replay) -> None:
+    replay.change("reject_non_fqdn_sender", "reject_rbl_client list.example")
+    fault = Answer(Outcome.FOUND, "x", Kind.A)
+    name = "9.2.0.192.list.example"
+    replay.record(PASSED, known={(DNS, name, Kind.A): replace(fault, records=(Record("x", Kind.A, 1, "1", "x"),))})  # type: ignore[arg-type]
+    replay.record(REFUSED, "STAGE\x1b[31m")
+    found = replay.values(0)
+    assert [one["fact"] for one in found["unjudged"]] == ["DNS A", "stage"]
+    assert not any("\x1b" in line for line in replay.run(code=0))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_session_and_its_record(replay: Replay, listed: bool) -> None:
+    """What a session was answered is what its record is answered, whatever DNS says later."""
+    for directory in (replay.running, replay.other):
+        text = (directory / "main.cf").read_text()
+        lists = "reject_unknown_sender_domain, check_sender_mx_access inline:{192.0.2.77=REJECT}\n"
+        lists += "    reject_rbl_client x.example"
+        (directory / "main.cf").write_text(text.replace("reject_non_fqdn_sender", lists))
+    zone = ZONE + "far.example MX 10 mx.far.example\nmx.far.example A 192.0.2.77\n"
+    zone += "near.example A 192.0.2.1\n" + ("10.2.0.192.x.example A 127.0.0.2\n" if listed else "")
+    reception = Reception(config=load(str(replay.running)), zone=zone)
+    reception.service.recorder = replay.recorder
+    peer = reception.connect("192.0.2.10")
+    peer.hear()
+    peer.say("EHLO pc.far.example")
+    for sender, code in (
+        ("a@far.example", "554"),
+        ("a@near.example", "554" if listed else "250"),
+        ("a@no.example", "450"),
+    ):
+        peer.say(f"MAIL FROM:<{sender}>")
+        assert peer.say("RCPT TO:<ann@here.example>")[:3] == code
+        peer.say("RSET")
+    assert replay.run(code=0)[1:] == ["nobody would be treated differently"]
+    replay.change("192.0.2.77=REJECT", "192.0.2.77=OK")
+    assert [(one["sender"], one["now"]) for one in replay.values(1)["changed"]] == [("a@far.example", "451 4.3.5")]
+
+
 # Stages
 
 
@@ -257,6 +298,17 @@ def test_a_list_that_is_asked_after_the_recipients_is_named_where_it_has_changed
     replay.change("compatibility_level", "smtpd_data_restrictions = reject_unauth_pipelining\ncompatibility_level")
     assert replay.run(code=0)[-1].startswith(f"  smtpd_data_restrictions ({replay.other}/main.cf:1) has changed")
     assert replay.values(0)["changed list"][0]["parameter"] == "smtpd_data_restrictions"
+
+
+def test_the_line_of_an_indexed_table_is_found_in_its_source(replay: Replay) -> None:
+    replay.record(PASSED)
+    senders = replay.other / "senders"
+    senders.write_text("# who\nann@far.example OK\nbob@far.example REJECT\n")
+    assert postmap.main("postmap", ["-c", str(replay.other), f"hash:{senders}"]) == 0
+    replay.change("reject_non_fqdn_sender", f"check_sender_access hash:{senders}")
+    (one,) = replay.values(1)["changed"]
+    assert one["by"]["origin"] == f"{senders}:3"
+    assert f"{senders}:3: check_sender_access hash:{senders} bob@far.example: 1" in replay.run(code=1)
 
 
 # Faults

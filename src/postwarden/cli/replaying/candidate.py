@@ -19,6 +19,7 @@ _REFUSING = (Verdict.REJECT, Verdict.DEFER)
 _DENIED = Reply(554, "5.7.1", "Access denied")
 EARLY = ("CONNECT", "HELO", "EHLO", "MAIL")
 """Stages after which more would have come."""
+_JUDGED = (*EARLY, "RCPT", "VRFY", "DATA", "END-OF-MESSAGE")
 _REMEMBERED = 100_000
 _Step = Callable[[], Decision]
 
@@ -71,6 +72,8 @@ class Candidate:
             return Missing("service", record.service)
         if record.stage == "ETRN":
             return Missing("name", "that ETRN asked for")
+        if record.stage not in _JUDGED:
+            return Missing("stage", record.stage)
         facts = replace(record.facts, client=replace(record.facts.client, port=0), queue_id="")
         question = (record.service, record.stage, facts, record.recipient, record.asked)
         known = self._known.get(question)

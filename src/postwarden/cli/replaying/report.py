@@ -5,11 +5,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.replaying.candidate import Missing
 from postwarden.cli.replaying.changes import Changed, Comparison, Unjudged
 from postwarden.config.settings import Settings
+from postwarden.explain.places import INDEXED, Places
 from postwarden.mail.decision import BUILT_IN, Rule
+from postwarden.mail.events import printable
+from postwarden.tables.table import Found
 from postwarden.trace.records import Because, Judged
 
 T = TypeVar("T")
@@ -26,6 +31,8 @@ class Report:
         self._running = running
         self._candidate = candidate
         self._paint = paint
+        aliases = (*candidate.items("alias_maps"), *candidate.items("alias_database"))
+        self._places = Places(candidate.config_directory, frozenset(name.removeprefix("proxy:") for name in aliases))
 
     def lines(self) -> Iterator[str]:
         found = self._found
@@ -39,7 +46,7 @@ class Report:
         yield (self._paint.bad if changed else self._paint.good)(text) + (
             f"; {unjudged} can't be judged" if unjudged else ""
         )
-        for group in _grouped(found.changed, lambda one: (str(one.rule.origin), one.rule.name)):
+        for group in _grouped(found.changed, lambda one: (str(self._placed(one.rule).origin), one.rule.name)):
             yield ""
             yield from self._changed(group)
         late = list(found.late(self._running))
@@ -52,33 +59,41 @@ class Report:
             yield f"  {name} ({origin}) has changed: nothing is recorded of who got past RCPT and was let pass there"
 
     def _changed(self, group: Sequence[Changed]) -> Iterator[str]:
-        rule = group[0].rule
-        yield self._paint.strong(f"{_rule(rule, {one.rule.argument for one in group})}: {len(group)}")
+        rule = self._placed(group[0].rule)
+        yield self._paint.strong(printable(f"{_rule(rule, {one.rule.argument for one in group})}: {len(group)}"))
         for same in _grouped(group, lambda one: (one.then, one.now, str(one.record.because.origin))):
             first = same[0]
             because = first.record.because
             by = f"by {because.name} {because.argument}".rstrip()
-            yield f"  {len(same)} × {first.then} ({by} at {because.origin}) -> {first.now}"
+            yield printable(f"  {len(same)} × {first.then} ({by} at {because.origin}) -> {first.now}")
             if first.reply:
-                yield f"      {first.reply}"
+                yield printable(f"      {first.reply}")
             yield from _examples([one.record for one in same])
+
+    def _placed(self, rule: Rule) -> Rule:
+        """An entry of an indexed table stands in its source: `rule` has `type:name key` as its argument."""
+        table, _, key = rule.argument.partition(" ")
+        if not key or table.removeprefix("proxy:").partition(":")[0] not in INDEXED:
+            return rule
+        origin = self._places.of(Found("", key, table))
+        return replace(rule, origin=origin) if origin.line else rule
 
     def _unjudged(self, group: Sequence[Unjudged]) -> Iterator[str]:
         missing = group[0].missing
         yield f"  {len(group)} × {self._why(missing)}"
         if missing.rule is not None:
             keys = dict.fromkeys(f"{one.missing.kind} {one.missing.key}" for one in group)
-            yield from (f"      never recorded: {key}" for key in list(keys)[:_EXAMPLES])
+            yield from (printable(f"      never recorded: {key}") for key in list(keys)[:_EXAMPLES])
         yield from _examples([one.record for one in group])
 
     def _why(self, missing: Missing) -> str:
         if missing.kind == "service":
-            return f"{self._candidate.config_directory}/master.cf has no smtpd service {missing.key}"
+            return printable(f"{self._candidate.config_directory}/master.cf has no smtpd service {missing.key}")
         if missing.rule is not None:
             rule = missing.rule
             why = _WHY.get(missing.kind, "the answer of DNS")
-            return f"{rule.name} {rule.argument}".rstrip() + f" ({rule.origin}) needs {why}"
-        return f"never recorded: {missing.kind} {missing.key}"
+            return printable(f"{rule.name} {rule.argument}".rstrip() + f" ({rule.origin}) needs {why}")
+        return printable(f"never recorded: {missing.kind} {missing.key}")
 
     def values(self) -> Iterator[str]:
         """One JSON object a line: `summary`, then each `changed`, `unjudged` and `changed list`."""
@@ -89,7 +104,7 @@ class Report:
         for one in found.changed:
             yield json.dumps({
                 "kind": "changed", **_who(one.record), "then": one.then, "now": one.now, "reply": one.reply,
-                "by": _named(one.rule), "before": _named(one.record.because),
+                "by": _named(self._placed(one.rule)), "before": _named(one.record.because),
             })  # fmt: skip
         for other in found.unjudged:
             missing = other.missing
@@ -139,7 +154,7 @@ def _examples(records: Sequence[Judged]) -> Iterator[str]:
         facts = record.facts
         sender = "" if facts.sender is None else f" from <{facts.sender}>"
         to = f" to <{record.recipient}>" if record.recipient else ""
-        yield f"      {_clock(record.when)} {facts.client}{sender}{to}"
+        yield printable(f"      {_clock(record.when)} {facts.client}{sender}{to}")
     if len(records) > _EXAMPLES:
         yield f"      and {len(records) - _EXAMPLES} more"
 
