@@ -42,10 +42,9 @@ class Report:
             f"{_clock(found.last)}, judged again by {directory}"
         )
         changed, unjudged = len(found.changed), len(found.unjudged)
-        text = f"{changed} would be treated differently" if changed else "nobody would be treated differently"
-        yield (self._paint.bad if changed else self._paint.good)(text) + (
-            f"; {unjudged} can't be judged" if unjudged else ""
-        )
+        judged = f"of {found.judged - unjudged} that can be judged " if unjudged else ""
+        text = f"{judged}{changed or 'nobody'} would be treated differently"
+        yield (self._paint.bad if changed else self._paint.good)(text) + (f"; {unjudged} can't be" if unjudged else "")
         for group in _grouped(found.changed, lambda one: (str(self._placed(one.rule).origin), one.rule.name)):
             yield ""
             yield from self._changed(group)
