@@ -121,7 +121,7 @@ def test_the_timer_comes_and_goes_with_the_file(site: Site) -> None:
     file.with_suffix(".away").rename(file)
     site.gateway.command("reload")
     until(lambda: bool(site.gateway.pids("aliases")))
-    assert not [p for p in children(site.gateway.master_pid) if _stopped(p)]
+    until(lambda: not [p for p in children(site.gateway.master_pid) if _stopped(p)])
 
 
 def _stopped(pid: int) -> bool:
