@@ -153,9 +153,13 @@ class AddressResolver:
         """Whether canonical(5) and its like have users of this domain by their name alone. Raises TableError."""
         return self._local.by_name_alone(domain)
 
+    def rewrite(self, address: str) -> str:
+        """Standard form."""
+        return self._rewriter.rewrite(address)
+
     def resolve(self, address: str, sender: str | None = None) -> Resolved:
-        """`sender`: whose mail it is, empty for mail of nobody's; None: what depends on senders is left out. Raises
-        TableError and Pending."""
+        """`sender`: whose mail it is, in standard form, empty for nobody's; None: what depends on it is left out.
+        Raises TableError and Pending."""
         address = self._rewriter.rewrite(address)
         local, at, domain = address.rpartition("@")
         if not at or not local or not domain or domain[-1] == "." or self._local.has(domain):

@@ -15,7 +15,9 @@ from postwarden.tables.maps import Maps
 
 _MAPS = ("local_recipient_maps", "virtual_mailbox_maps", "relay_recipient_maps")
 _STATUS = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})\s+")
-_SENDER_STATUS: Mapping[str, str] = MappingProxyType({"5.1.1": "5.1.7", "5.1.2": "5.1.8", "5.1.3": "5.1.7"})
+_SENDER_STATUS: Mapping[str, str] = MappingProxyType(
+    {"5.1.1": "5.1.7", "5.1.2": "5.1.8", "5.1.3": "5.1.7", "5.1.6": "5.1.7"}
+)
 
 
 class Resolution(Protocol):
@@ -45,6 +47,8 @@ class Resolver(Protocol):
 
     def resolve(self, address: str, sender: str | None = None) -> Resolution: ...
 
+    def rewrite(self, address: str) -> str: ...
+
     def by_name_alone(self, domain: str) -> bool: ...
 
 
@@ -68,11 +72,12 @@ class Listed:
         def maps(name: str) -> Maps:
             return tables.maps(getattr(params, name), origin(name))
 
+        everywhere = (maps("recipient_canonical_maps"), maps("canonical_maps"), maps("virtual_alias_maps"))
+        # Mail to a sender would be rewritten as any other.
         self._rewritten = {
-            Subject.RECIPIENT: maps("recipient_canonical_maps"),
-            Subject.SENDER: maps("sender_canonical_maps"),
+            Subject.RECIPIENT: everywhere,
+            Subject.SENDER: (maps("sender_canonical_maps"), *everywhere),
         }
-        self._everywhere = (maps("canonical_maps"), maps("virtual_alias_maps"))
         self._classes = {
             kind: (name, maps(name), table, code)
             for kind, name, table, code in (
@@ -88,9 +93,9 @@ class Listed:
         `question.subject` is SENDER or RECIPIENT. Raises TableError and Pending."""
         if not address:
             return None
-        resolved = self._resolver.resolve(address, other)
+        resolved = self._resolver.resolve(address, other and self._resolver.rewrite(other))
         recipient = resolved.recipient
-        for maps in (self._rewritten[question.subject], *self._everywhere):
+        for maps in self._rewritten[question.subject]:
             if maps and self._find(maps, recipient):
                 return None
         if resolved.transport in ("error", "retry"):
