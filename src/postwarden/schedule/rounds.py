@@ -343,7 +343,15 @@ class Rounds:
         finals = tuple([(index, _DELETED) for index in entry.open])
         message.drop_content()
         self._leave(message)
-        self.parts.ledger.settle(Change(entry.key, finals), lambda _: done())
+        # Whoever waits for the end of its round, to hold it, has waited for this.
+        ended = (done, *message.then)
+        message.then = ()
+
+        def gone(_: tuple[Entry, ...]) -> None:
+            for call in ended:
+                call()
+
+        self.parts.ledger.settle(Change(entry.key, finals), gone)
         return True
 
     def expire(self, message: Message, done: Callable[[], None]) -> bool:

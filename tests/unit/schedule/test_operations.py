@@ -118,6 +118,17 @@ def test_a_message_that_is_delivered_meanwhile_is_not_held() -> None:
     assert (over, acting.done, where(world)) == ([True], [], {})
 
 
+def test_who_would_hold_it_hears_that_it_was_deleted() -> None:
+    world = World()
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    over: list[bool] = []
+    acting = world.courier.operations.act(HOLD, ["ID1"], (), lambda: over.append(True))
+    assert act(world, DELETE, "ID1") == ["ID1"]
+    world.clock.run()
+    assert (over, acting.done, where(world)) == ([True], [], {})
+
+
 def test_a_hold_outlives_the_courier() -> None:
     world = World()
     world.store("ann@smtp.example.com", "bob@smtp.example.org")
