@@ -26,7 +26,7 @@ from postwarden.mail.decision import BUILT_IN
 from postwarden.roles.listeners import listeners
 
 USAGE = """\
-usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS
+usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS [--from SENDER]
        postwarden [-c DIR] explain [-j] [--offline] --client IP --from SENDER --to RECIPIENT ...
            [--name HOST] [--helo NAME] [--login USER] [--tls] [--port PORT] [--message FILE]
        postwarden [-c DIR] explain [-j] QUEUE-ID | '<MESSAGE-ID>'
@@ -163,7 +163,8 @@ def _since(text: str) -> float:
 
 
 def _address(settings: Settings, given: Words) -> int:
-    answer = address.explain_address(settings, given.rest[0], offline="offline" in given.flags)
+    sender = given.one("from").strip("<>") if "from" in given.values else None
+    answer = address.explain_address(settings, given.rest[0], sender, offline="offline" in given.flags)
     if "j" in given.flags:
         print(json.dumps(address.values(answer)))
     else:

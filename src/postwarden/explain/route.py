@@ -88,10 +88,11 @@ class Router:
         self._places = places
         self._ask = ask
 
-    def route(self, recipient: str) -> Route:
-        """`recipient` is one that nothing more is made of."""
+    def route(self, recipient: str, sender: str | None = None) -> Route:
+        """`recipient` is one that nothing more is made of. Without a sender, what depends on it is left out."""
         try:
-            resolved = self._resolver.resolve(recipient)
+            whose = None if sender is None else self._resolver.rewrite(sender)
+            resolved = self._resolver.resolve(recipient, whose)
         except TableError as fault:
             return Route(recipient, "", "", "", (), _put_off(fault))
         reasons: tuple[Reason, ...] = (self._class(resolved), self._transport(resolved))

@@ -102,6 +102,15 @@ def test_the_way_of_an_address(asker: Asker) -> None:
     assert route["fate"]["word"] == "sent"
 
 
+def test_a_way_that_depends_on_the_sender(asker: Asker) -> None:
+    asker.configure((asker.etc / "main.cf").read_text()
+                    + "sender_dependent_relayhost_maps = inline:{joe@here.example=[other.example]}\n")  # fmt: skip
+    (route,) = asker.values("bob@far.example", "--from", "joe@here.example")["routes"]
+    assert route["nexthop"] == "[other.example]"
+    (route,) = asker.values("bob@far.example")["routes"]
+    assert route["nexthop"] == "[mx.provider.example]"
+
+
 def test_an_address_that_nobody_has(asker: Asker) -> None:
     asker.configure((asker.etc / "main.cf").read_text() + "virtual_alias_domains = v.example\n"
                     "virtual_alias_maps = inline:{a@v.example=b@far.example}\n")  # fmt: skip

@@ -52,8 +52,9 @@ class Answer:
         return all(route.fate.good for route in self.routes) and not lost
 
 
-def explain_address(settings: Settings, address: str, *, offline: bool) -> Answer:
-    """`offline`: nobody on the network is asked. Raises ConfigError, TableError."""
+def explain_address(settings: Settings, address: str, sender: str | None = None, *, offline: bool) -> Answer:
+    """`sender`: of the mail, where its way may depend on that. `offline`: nobody on the network is asked.
+    Raises ConfigError, TableError."""
     gateway = Gateway(settings)
     tree = open_walker(settings, gateway, SystemAccounts(), _identity()).walk(address)
     tables = Tables.of(settings)
@@ -61,7 +62,7 @@ def explain_address(settings: Settings, address: str, *, offline: bool) -> Answe
     ways = Ways(settings, tables, None if offline else HostLookup(settings))
     router = Router(settings, gateway.resolver, listed, open_places(settings), ways)
     leaving = [node.text for node in (way[-1] for way in tree.ends()) if _leaves(node)]
-    return Answer(address, tree, [router.route(text) for text in dict.fromkeys(leaving)])
+    return Answer(address, tree, [router.route(text, sender) for text in dict.fromkeys(leaving)])
 
 
 def drawn_tree(settings: Settings, address: str, *, plain: bool) -> Iterator[str]:
