@@ -76,10 +76,10 @@ def test_damaged_files(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
         bad.write_bytes(damaged(chance.choice(files).read_bytes(), chance))
         words = [*chance.choice(OPTIONS), str(bad)]
         found, wanted = ours(postfix, words, capfdbinary), theirs(postfix, words)
-        assert (*found[:2], _where_left_out(found[2])) == (*wanted[:2], _where_left_out(wanted[2])), (words, bad.read_bytes())
+        assert (*found[:2], _placeless(found[2])) == (*wanted[:2], _placeless(wanted[2])), (words, bad.read_bytes())
 
 
-def _where_left_out(lines: list[str]) -> list[str]:
+def _placeless(lines: list[str]) -> list[str]:
     """Where in rubbish the end is met depends on how it is read."""
     return [re.sub(r"record type \d+ length \d+", "record", line) for line in lines]
 
