@@ -327,21 +327,22 @@ def test_a_porter_that_died_is_followed_by_another_but_not_at_once() -> None:
 
 def test_a_porter_is_asked_to_end_before_it_is_killed() -> None:
     porter = Porter()
+    ready, tell = os.pipe()
 
     def begin() -> int:
         if pid := os.fork():
             return pid
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.kill(os.getppid(), signal.SIGUSR1)
+        os.write(tell, b"x")
         signal.pause()
         os._exit(0)
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         porter.look_after(0.0, begin)
-        signal.sigwait({signal.SIGUSR1})
+        assert os.read(ready, 1) == b"x"
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(ready)
+        os.close(tell)
     porter.end(1.0)
     porter.end(3.0)
     porter.look_after(5.9, begin)
