@@ -226,11 +226,15 @@ def test_a_message_is_stored_as_postfix_stores_it(name: str) -> None:
     logged: dict[str, list[str]] = {}
     with Judges(**parameters) as judges:
         for one in every:
-            queue_id, reply = deliver(judges, one)
-            arrival, theirs = read_queue_file(judges, queue_id) if queue_id else (0.0, reply)
-            found = ours.store(one, queue_id, arrival)
+            # Their smtpd and their cleanup each look at the clock, and a second may end between the two.
+            for _ in range(3):
+                queue_id, reply = deliver(judges, one)
+                arrival, theirs = read_queue_file(judges, queue_id) if queue_id else (0.0, reply)
+                found = [f"{one}:\n  {t}\n  {o}" for t, o in differences(theirs, ours.store(one, queue_id, arrival))]
+                if not found:
+                    break
             logged[queue_id] = ours.logged
-            wrong += [f"{one}:\n  {t}\n  {o}" for t, o in differences(theirs, found)]
+            wrong += found
         logged.pop("", None)
         if logged:
             until(lambda: f"{list(logged)[-1]}: message-id=" in judges.log())
