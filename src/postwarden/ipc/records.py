@@ -48,7 +48,18 @@ class SiteWanted(Struct, frozen=True, array_like=True, tag=3):
     site: str
 
 
-FromReceiver = Stored | SegmentSealed | SiteWanted
+class AddressAsked(Struct, frozen=True, array_like=True, tag=4):
+    """Can mail to this address be delivered? Each question is answered by `AddressKnown` at once, with what is known;
+    after `todo` it is answered once more, as soon as a probe has come back. A channel that ends takes with it the
+    questions that are open."""
+
+    number: int
+    """The receiver's own, different from those of its questions that are open."""
+    address: str
+    """In standard form, not empty."""
+
+
+FromReceiver = Stored | SegmentSealed | SiteWanted | AddressAsked
 
 # courier -> receiver
 
@@ -66,7 +77,15 @@ class SlowDown(Struct, frozen=True, array_like=True, tag=2):
     seconds: float
 
 
-ToReceiver = Credit | SlowDown
+class AddressKnown(Struct, frozen=True, array_like=True, tag=3):
+    """The answer to the question of that number; the fields are those of `mail.verified.Verified`."""
+
+    number: int
+    status: str
+    text: str
+
+
+ToReceiver = Credit | SlowDown | AddressKnown
 
 # courier -> carrier, agent
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol, cast
 
 from msgspec import Struct
 
+from postwarden.mail.verified import UNASKED, Verified
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial
 from postwarden.net.names import Names
@@ -28,6 +29,19 @@ class Services(Protocol):
         """A name that no other message has."""
 
 
+class AddressVerifier(Protocol):
+    """Knows by probes whether mail to an address can be delivered."""
+
+    def ask(self, address: str, done: Callable[[Verified], None]) -> None:
+        """`address` in standard form, not empty. Call `done` once: with what is known, with `TODO` when that takes
+        longer than the client should wait, with `FAIL` when nobody can be asked."""
+
+
+class _NoVerifier:
+    def ask(self, address: str, done: Callable[[Verified], None]) -> None:
+        done(UNASKED)
+
+
 class Outside(Struct, frozen=True):
     dns: Resolver
     native: Resolver
@@ -35,6 +49,7 @@ class Outside(Struct, frozen=True):
     services: Services
     pause: Callable[[float], Awaitable[None]]
     """Sleeps."""
+    verifier: AddressVerifier = _NoVerifier()
 
 
 def open_outside(names: Names, dial: Dial, clock: Clock, warn: Callable[[str], None]) -> Outside:

@@ -25,6 +25,7 @@ from postwarden.ipc.records import (
     Job,
     Link,
     Outcome,
+    SegmentSealed,
     SiteWanted,
     Stored,
     Troubled,
@@ -163,7 +164,7 @@ class CourierRole:
                     channel.close()
             elif isinstance(record, SiteWanted):
                 self._flush_site(record.site)
-            else:
+            elif isinstance(record, SegmentSealed):
                 courier.sealed(record)
 
         def close(error: Exception | None) -> None:

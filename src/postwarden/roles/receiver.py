@@ -19,7 +19,7 @@ from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.local_socket import login_name
-from postwarden.ipc.records import Credit, Link, SegmentSealed, SiteWanted, Stored, ToReceiver
+from postwarden.ipc.records import Credit, Link, SegmentSealed, SiteWanted, SlowDown, Stored, ToReceiver
 from postwarden.mail.events import Event, Warn
 from postwarden.net.asking import Threads
 from postwarden.net.dial import SocketDial
@@ -85,7 +85,7 @@ class Told:
         if isinstance(record, Credit):
             self._messages += record.messages
             self._octets += record.octets
-        else:
+        elif isinstance(record, SlowDown):
             self._slow_down(record.seconds)
 
     def _lost(self, error: Exception | None) -> None:
