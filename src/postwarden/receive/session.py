@@ -10,38 +10,29 @@ All replies of one round leave in one write.
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import structs
 
 from postwarden.mail.decision import Decision, Pending
-from postwarden.mail.envelope import Client
-from postwarden.mail.events import (
-    Connected,
-    Disconnected,
-    Failure,
-    LostConnection,
-    Notice,
-    Rejected,
-    printable,
-)
+from postwarden.mail.events import Disconnected, Failure, LostConnection, Notice, Rejected, printable
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts, TlsFacts
 from postwarden.mail.transcript import Trouble
 from postwarden.net.clock import Deadline
-from postwarden.net.peername import PeerName, client_address
+from postwarden.net.peername import client_address
 from postwarden.net.stream import Stream
 from postwarden.receive.attributes import Forwarded
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
 from postwarden.receive.commands.refused import notice_early
 from postwarden.receive.commands.starttls import log_tls
-from postwarden.receive.counters import TLS_SESSIONS
-from postwarden.receive.rates import too_many, too_many_connections
 from postwarden.receive.service import Mode, Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
 from postwarden.receive.trouble import cause
 from postwarden.receive.verdicts import judged
+from postwarden.receive.welcome import welcome
 from postwarden.wire.smtp_events import Event
 from postwarden.wire.smtp_server import Machine
 from postwarden.wire.smtp_states import IN_TRANSACTION, State
@@ -105,7 +96,7 @@ class Session:
             self._adopt(service.mode)
         self._deadline.set(self.params.smtpd_timeout)
         self._busy = True
-        service.names.verify(client_address(stream.peer[0]), self._named)
+        service.names.verify(client_address(stream.peer[0]), partial(welcome, self))
 
     def received(self, data: bytes) -> None:
         if self._over:
@@ -269,6 +260,26 @@ class Session:
             self._busy = False
             self._run()
 
+    def wait(self, pending: Pending, then: Callable[[], None]) -> None:
+        """Fetch the fact, then judge again."""
+        self._busy = True
+        self._rounds += 1
+        if self._rounds > _MAX_FACTS:
+            self.broken()
+            return
+
+        def done(error: Exception | None) -> None:
+            if self._over:
+                return
+            if error is not None:
+                self.service.emit(Failure(f"{self.facts.client}: {type(error).__name__}: {error}"))
+                self.hang_up(("4.3.0", "Error: internal error"))
+                return
+            then()
+
+        self.flush()
+        self.service.waiting.wait(pending.fetch, done)
+
     def flush(self) -> None:
         if self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
@@ -282,6 +293,14 @@ class Session:
             self.stream.close()
             self._finish(what)
 
+    def broken(self) -> None:
+        """A bug, ours or of a stage. The client hears of trouble and nothing else; the log gets all of it."""
+        text = printable(traceback.format_exc(limit=-6).replace("\n", " | "))
+        self.service.emit(Failure(f"session with {self.stream.peer[0]}: {text}"))
+        self.say(_TROUBLE)
+        self.tally.trouble |= Trouble.SOFTWARE
+        self.end()
+
     def leave(self) -> None:
         """The process is to end: 421 as soon as no command and no content is at hand."""
         self.leaving = True
@@ -289,59 +308,6 @@ class Session:
             self.hang_up(("4.3.2", "Service shutting down"))
 
     # inside
-
-    def _named(self, peer: PeerName) -> None:
-        if self._over:
-            return
-        stream, service = self.stream, self.service
-        client = Client(peer.name, client_address(stream.peer[0]), stream.peer[1], peer.reverse_name)
-        self.facts = SessionFacts(
-            client, peer.name_status, peer.reverse_name_status, stream.local[0], stream.local[1], stream.tls
-        )
-        if peer.warning:
-            service.warn(peer.warning)
-        service.emit(Connected(client))
-        self._stand()
-
-    def _stand(self) -> None:
-        try:
-            self.stand_as_client()
-        except Pending as pending:
-            self._wait(pending, self._stand)
-            return
-        except Exception:
-            self._broken()
-            return
-        stream, client = self.stream, self.facts.client
-        if stream.tls is not None:
-            self.machine.secure = True
-            log_tls(self, stream.tls)
-        if too_many_connections(self, client):
-            self.hang_up(("4.7.0", f"Error: too many connections from {client.address}"))
-        elif stream.tls is not None and too_many(self, TLS_SESSIONS):
-            self.hang_up(("4.7.0", f"Error: too many new TLS sessions from {client}"))
-        else:
-            self._greet()
-
-    def _greet(self) -> None:
-        try:
-            decision = self.service.judge.connect(self.facts)
-        except Pending as pending:
-            self._wait(pending, self._greet)
-            return
-        except Exception:
-            self._broken()
-            return
-        self._busy = False
-        if self.machine.early is not None:
-            notice_early(self)
-            if self._over:
-                return
-        reply = self.judged(decision, "CONNECT")
-        self.answer(self.service.banner if reply is None else reply)
-        if reply is not None:
-            self.hang_up_after(reply)
-        self._run()
 
     def _run(self) -> None:
         machine = self.machine
@@ -386,9 +352,9 @@ class Session:
         try:
             apply(self, event)
         except Pending as pending:
-            self._wait(pending, lambda: self._again(event))
+            self.wait(pending, lambda: self._again(event))
         except Exception:
-            self._broken()
+            self.broken()
 
     def _again(self, event: Event) -> None:
         self._busy = False
@@ -396,26 +362,6 @@ class Session:
         if self.tally.errors:
             self._mind_errors()
         self._run()
-
-    def _wait(self, pending: Pending, then: Callable[[], None]) -> None:
-        """Fetch the fact, then judge again."""
-        self._busy = True
-        self._rounds += 1
-        if self._rounds > _MAX_FACTS:
-            self._broken()
-            return
-
-        def done(error: Exception | None) -> None:
-            if self._over:
-                return
-            if error is not None:
-                self.service.emit(Failure(f"{self.facts.client}: {type(error).__name__}: {error}"))
-                self.hang_up(("4.3.0", "Error: internal error"))
-                return
-            then()
-
-        self.flush()
-        self.service.waiting.wait(pending.fetch, done)
 
     def _mind_errors(self) -> None:
         """Slow down a client that errs, and end it if it goes on (smtpd_soft_error_limit, smtpd_hard_error_limit)."""
@@ -490,11 +436,3 @@ class Session:
             if self.tally.trouble and self.transcript is not None:
                 service.postmaster.tell(self.facts.client, self.transcript, self.tally.trouble, what)
             service.emit(Disconnected(self.facts.client, self.tally.counts()))
-
-    def _broken(self) -> None:
-        """A bug, ours or of a stage. The client hears of trouble and nothing else; the log gets all of it."""
-        text = printable(traceback.format_exc(limit=-6).replace("\n", " | "))
-        self.service.emit(Failure(f"session with {self.stream.peer[0]}: {text}"))
-        self.say(_TROUBLE)
-        self.tally.trouble |= Trouble.SOFTWARE
-        self.end()
