@@ -90,6 +90,42 @@ def _addresses(service: Service, name: str, families: list[socket.AddressFamily]
     return [str(a[4][0]) for a in answers if a[0] in families]
 
 
+class Sockets:
+    """Those that are open, by what they listen for. They are handed to one generation of receivers after the other."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], socket.socket] = {}
+
+    def __contains__(self, listener: Listener) -> bool:
+        return (listener.address, listener.port) in self._open
+
+    def descriptor(self, listener: Listener) -> int:
+        """A new one. Raises OSError."""
+        return os.dup(self._open[listener.address, listener.port].fileno())
+
+    def rebind(self, wanted: tuple[Listener, ...]) -> None:
+        """Open what is new, then close what is no longer asked for; an address that can't be had changes nothing.
+        Raises OSError."""
+        keep = {(listener.address, listener.port) for listener in wanted}
+        fresh: dict[tuple[str, int], socket.socket] = {}
+        try:
+            for listener in wanted:
+                place = (listener.address, listener.port)
+                if place not in self._open and place not in fresh:
+                    fresh[place] = bind(listener)
+        except OSError:
+            for sock in fresh.values():
+                sock.close()
+            raise
+        self._open |= fresh
+        for place in [place for place in self._open if place not in keep]:
+            self._open.pop(place).close()
+
+    def close(self) -> None:
+        for sock in self._open.values():
+            sock.close()
+
+
 def bind(listener: Listener) -> socket.socket:
     """A listening socket. Raises OSError, whose text names address and port."""
     if listener.service == SUBMIT:

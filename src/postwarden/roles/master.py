@@ -26,7 +26,6 @@ from postwarden.ipc.records import (
     Flush,
     Handed,
     Link,
-    Listener,
     Ready,
     Reconfigure,
     Refused,
@@ -41,7 +40,7 @@ from postwarden.receive.counters import Counters
 from postwarden.roles.children import Child, Phase
 from postwarden.roles.generations import KEPT, Generations, Plan
 from postwarden.roles.handover import Handover, LogTarget
-from postwarden.roles.listeners import bind, listeners, submission
+from postwarden.roles.listeners import Sockets, listeners, submission
 from postwarden.roles.notify import notify
 from postwarden.roles.restarts import Restarts
 from postwarden.tables.check import problems
@@ -70,7 +69,7 @@ class Master:
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
         self._children: dict[int, Child] = {}
-        self._sockets: dict[tuple[str, int], socket.socket] = {}
+        self._sockets = Sockets()
         self._restarts = Restarts()
         self._stopping = -1
         self._announced = False
@@ -99,7 +98,7 @@ class Master:
             self._loop.add_signal_handler(number, action)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ORDERS)
         self._loop.set_exception_handler(self._unexpected)
-        self._rebind(self._generations.latest.listeners)
+        self._sockets.rebind(self._generations.latest.listeners)
         self._announce("daemon started")
         for role, count in self._wanted().items():
             for _ in range(count):
@@ -135,7 +134,7 @@ class Master:
             handover, target = Handover(settings), LogTarget(settings)
             try:
                 sink = _sink(target, settings)
-                self._rebind(wanted)
+                self._sockets.rebind(wanted)
             except OSError:
                 target.close()
                 raise
@@ -247,8 +246,7 @@ class Master:
     def _finish_if_alone(self) -> None:
         if self._children or self._over.done():
             return
-        for sock in self._sockets.values():
-            sock.close()
+        self._sockets.close()
         self.log.emit("master", Notice("terminating"))
         self.log.close()
         self._over.set_result(self._code)
@@ -291,12 +289,12 @@ class Master:
         handed = () if role == "aliases" else handed
         mine = plan.listeners if role == "receiver" else ()
         # An address that a reload took away stays away, for those that are replaced in the generation before, too.
-        mine = tuple(one for one in mine if (one.address, one.port) in self._sockets)
+        mine = tuple(one for one in mine if one in self._sockets)
         fds += self._target.descriptors()
         if role == "receiver":
             fds.append(os.dup(self._counters.fileno()))
         for listener in mine:
-            fds.append(os.dup(self._sockets[listener.address, listener.port].fileno()))
+            fds.append(self._sockets.descriptor(listener))
         fds += plan.handover.descriptors(handed)
         return Start(
             role=role,
@@ -411,24 +409,7 @@ class Master:
         if plan is not None and len(living) < self._wanted().get(role, 0):
             self._start(role, plan)
 
-    # Sockets, files, log
-
-    def _rebind(self, wanted: tuple[Listener, ...]) -> None:
-        """Open what is new, then close what is no longer asked for; an address that can't be had changes nothing."""
-        keep = {(listener.address, listener.port) for listener in wanted}
-        fresh: dict[tuple[str, int], socket.socket] = {}
-        try:
-            for listener in wanted:
-                place = (listener.address, listener.port)
-                if place not in self._sockets and place not in fresh:
-                    fresh[place] = bind(listener)
-        except OSError:
-            for sock in fresh.values():
-                sock.close()
-            raise
-        self._sockets |= fresh
-        for place in [place for place in self._sockets if place not in keep]:
-            self._sockets.pop(place).close()
+    # Files, log
 
     def _watch(self) -> None:
         """Once a second: have files that only root may read been renewed?"""

@@ -5,7 +5,7 @@ import pytest
 from postwarden.config.errors import ConfigError
 from postwarden.ipc.records import Listener
 from postwarden.roles import listeners as module
-from postwarden.roles.listeners import bind, listeners
+from postwarden.roles.listeners import Sockets, bind, listeners
 from postwarden.testing.config import settings
 
 
@@ -84,3 +84,17 @@ def test_clients_of_a_postscreen_come_to_the_smtpd_behind_it() -> None:
     assert found == [Listener("smtpd/pass", "127.0.0.1", 2525)]
     with pytest.raises(ConfigError, match=r"master\.cf:1: postscreen: master\.cf has no service"):
         listeners(settings(master_cf_text="2525 inet n - n - 1 postscreen\nother pass - - n - - smtpd\n"))
+
+
+def test_an_address_that_can_not_be_had_changes_nothing() -> None:
+    old, new, foreign = Listener("x", "127.0.0.1", 0), Listener("x", "127.0.0.2", 0), Listener("x", "192.0.2.77", 0)
+    sockets = Sockets()
+    sockets.rebind((old,))
+    try:
+        with pytest.raises(OSError, match=r"192\.0\.2\.77"):
+            sockets.rebind((new, foreign))
+        assert [one in sockets for one in (old, new, foreign)] == [True, False, False]
+        sockets.rebind((new,))
+        assert [one in sockets for one in (old, new)] == [False, True]
+    finally:
+        sockets.close()
