@@ -12,7 +12,6 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 import msgspec
 
@@ -36,10 +35,11 @@ from postwarden.ipc.records import (
 from postwarden.mail.events import Failure, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.log import MailLog
+from postwarden.roles.agent_hands import Hand, Killed
 from postwarden.roles.agent_pickup import Porter
 from postwarden.roles.agent_pickup import work as pick_up
 from postwarden.roles.agent_queue import JobQueue, Work
-from postwarden.roles.agent_records import Able, FromWorker, Running, Unable
+from postwarden.roles.agent_records import Able, Running, Unable
 from postwarden.roles.agent_worker import open_log, serve
 
 EX_CONFIG = 78
@@ -57,23 +57,6 @@ _SLOW = 1.0
 _MOST_SLOW = 200
 _GRACE = 5.0
 """Seconds that a worker has to kill a program itself when its time is over."""
-
-
-class Hand:
-    """A worker's process, seen from here. `retiring`: it belongs to a configuration that is no longer in force."""
-
-    def __init__(self, pid: int, sock: socket.socket, since: float) -> None:
-        self.pid = pid
-        self.channel: BlockingChannel[FromWorker] = BlockingChannel(sock, FromWorker)
-        self.able = False
-        self.work: Work | None = None
-        self.since = since
-        """Since when it does what it does: monotonic seconds."""
-        self.until = float("inf")
-        """When its delivery has taken too long."""
-        self.retiring = False
-        self.trial: Settings | None = None
-        """The configuration that it is to judge."""
 
 
 class Supervisor:
@@ -101,8 +84,7 @@ class Supervisor:
         self._relink = float("inf")
         """When the master is to be asked for a channel to the courier."""
         self._porter = Porter()
-        self._dying: set[int] = set()
-        """Workers that were killed. One that waits for a dead file server dies late, and nobody may wait for it."""
+        self._killed = Killed()
 
     def run(self) -> int:
         while self._code is None:
@@ -111,11 +93,11 @@ class Supervisor:
             self._look_after()
         self._porter.end(time.monotonic())
         for hand in self._hands:
-            self._kill(hand)
+            self._killed.add(hand.pid)
         until = time.monotonic() + _PAUSE
-        while (self._dying or self._porter.alive) and time.monotonic() < until:
+        while (self._killed or self._porter.alive) and time.monotonic() < until:
             time.sleep(0.005)
-            self._reap()
+            self._killed.reap()
         self._porter.kill()
         self._log.close()
         return self._code
@@ -379,7 +361,7 @@ class Supervisor:
         self._selector.unregister(hand.channel)
         hand.channel.close()
         self._hands.remove(hand)
-        self._kill(hand)
+        self._killed.add(hand.pid)
         if hand.trial is not None:
             self._judged(hand, "local delivery: the worker that was to read the configuration died")
         elif not hand.able:
@@ -390,28 +372,6 @@ class Supervisor:
             self._answer(work.client, _lost(work.job, "local delivery agent died unexpectedly"))
             self._queue.done(work)
 
-    def _kill(self, hand: Hand) -> None:
-        """With all that it has started: it leads a process group, and so does a program that it runs.
-
-        The program goes first: it would take the end of the worker for the end of the message. The worker must not see
-        that, and go on."""
-        _signal(os.kill, hand.pid, signal.SIGSTOP)
-        for program in _children(hand.pid):
-            _signal(os.killpg, program, signal.SIGKILL)
-        _signal(os.killpg, hand.pid, signal.SIGKILL)
-        _signal(os.kill, hand.pid, signal.SIGKILL)
-        self._dying.add(hand.pid)
-        self._reap()
-
-    def _reap(self) -> None:
-        for pid in list(self._dying):
-            try:
-                gone = os.waitpid(pid, os.WNOHANG)[0] == pid
-            except ChildProcessError:
-                gone = True
-            if gone:
-                self._dying.discard(pid)
-
     # Time
 
     def _patience(self) -> float:
@@ -419,7 +379,7 @@ class Supervisor:
 
     def _look_after(self) -> None:
         now = time.monotonic()
-        self._reap()
+        self._killed.reap()
         if self._trial is None and not self._draining:
             with contextlib.suppress(OSError):
                 self._porter.look_after(now, self._send_porter)
@@ -449,24 +409,11 @@ class Supervisor:
         self._selector.unregister(hand.channel)
         hand.channel.close()
         self._hands.remove(hand)
-        self._kill(hand)
+        self._killed.add(hand.pid)
 
 
 def _pipes(settings: Settings) -> frozenset[str]:
     return frozenset(s.name for s in settings.services if s.command == "pipe" and s.type != "inet")
-
-
-def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        send(pid, number)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
 
 
 def _lost(job: Job, text: str) -> Outcome:

@@ -31,7 +31,8 @@ from postwarden.ipc.records import (
     ToMaster,
 )
 from postwarden.mail.envelope import Recipient
-from postwarden.roles import agent as agent_module
+from postwarden.roles import agent_hands
+from postwarden.roles.agent_hands import Killed
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MASTER_CF = "local unix - n n - - local\nvirtual unix - n n - - virtual\n"
@@ -400,19 +401,14 @@ def test_mailboxes_that_hang_delay_no_other(tmp_path: Path) -> None:
 
 
 def test_a_program_never_takes_the_end_of_its_worker_for_the_end_of_the_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its killers' order is what counts: the race itself is won now and then without it."""
     sent: list[tuple[str, int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(("kill", pid, number)))
     monkeypatch.setattr(os, "killpg", lambda pid, number: sent.append(("killpg", pid, number)))
-    monkeypatch.setattr(agent_module, "_children", lambda pid: [pid + 1])
-    control, _ = socket.socketpair()
-    with control, _:
-        supervisor = agent_module.Supervisor(control)
-        worker, end = socket.socketpair()
-        with worker, end:
-            supervisor._kill(agent_module.Hand(1 << 30, worker, 0.0))
+    monkeypatch.setattr(agent_hands, "_children", lambda pid: [pid + 1])
+    Killed().add(1 << 30)
     stop, program, *rest = sent
     assert stop == ("kill", 1 << 30, signal.SIGSTOP)
     assert program == ("killpg", (1 << 30) + 1, signal.SIGKILL)
