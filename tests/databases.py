@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.whole import children, free_port, until
+from tests.ports import free_port
+from tests.whole import children, until
 
 _POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 _NEEDED = {

@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
-from tests.whole import OWNER, PROGRAM, Gateway, Sink, free_port, until
+from tests.ports import free_port
+from tests.whole import OWNER, PROGRAM, Gateway, Sink, until
 
 from postwarden.ipc import queue_client, submit_client
 from postwarden.ipc.queue_records import EXPIRE, HOLD, RELEASE, REQUEUE

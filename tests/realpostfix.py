@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.whole import common_settings, free_port, until
+from tests.ports import free_port
+from tests.whole import common_settings, until
 
 MASTER_CF = Path("/usr/share/postfix/master.cf.dist")
 """As the package brings it: /etc/postfix may be somebody's own."""

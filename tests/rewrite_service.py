@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from tests.whole import free_port, until
+from tests.ports import free_port
+from tests.whole import until
 
 missing = os.geteuid() != 0 or shutil.which("postfix") is None
 needs_postfix = pytest.mark.skipif(missing, reason="needs root and Debian's postfix")
@@ -77,8 +78,13 @@ class Judges:
         environment = {**os.environ, "MAIL_CONFIG": str(self.etc)}
         command = [_MASTER_PROGRAM, "-c", self.etc, "-d"]
         self._master = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-        until((self.queue / "private" / "rewrite").exists, said=self.log())
+        until(self._listens, said=self.log())
         return self
+
+    def _listens(self) -> bool:
+        """A socket is there a moment before anybody listens on it."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            return asking.connect_ex(str(self.queue / "private" / "rewrite")) == 0
 
     def _make_queue(self) -> None:
         user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid

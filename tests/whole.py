@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 PROGRAM = Path(sys.executable).parent / "postwarden"
 OWNER = "mail" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 MASTER_CF = """\
@@ -28,14 +30,7 @@ discard unix - - n - - discard
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def until(what: Callable[[], bool], seconds: float = 20.0, said: object = "") -> None:
+def until(what: Callable[[], bool], seconds: float = 60.0, said: object = "") -> None:
     """Wait for something that must happen; the bound only ends a test that has failed."""
     deadline = time.monotonic() + seconds
     while not what():
@@ -151,6 +146,9 @@ class Server:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        # A close alone leaves the thread in accept(), and the port open for one more caller.
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
     def _accept(self) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.disks import fill, in_memory, mounted
-from tests.whole import Gateway, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.whole import MASTER_CF, OWNER, Gateway, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import MASTER_CF, OWNER, Gateway, Sink, running, until
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.whole import Gateway, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import Gateway, Sink, running, until
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.whole import free_port, until
+from tests.ports import free_port
+from tests.whole import until
 
 SSHD = "/usr/sbin/sshd"
 PROGRAM = Path(sys.executable).parent / "postwarden"

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.realpostfix import needs_postfix
 from tests.tableservers import Answer, Memcached, TableServer, line, socketmap
-from tests.whole import free_port
 
 from postwarden.config.errors import ConfigError
 from postwarden.tables.opening import open_table

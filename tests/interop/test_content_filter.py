@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, missing
-from tests.whole import MASTER_CF, PROGRAM, Gateway, Sink, free_port, running, until
+from tests.whole import MASTER_CF, PROGRAM, Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.slow]
 

@@ -8,8 +8,9 @@ import pytest
 from tests.dialogues.memory import COMMON, compare_logs, settings_of
 from tests.dialogues.script import Script, scripts
 from tests.dialogues.sockets import play_steps
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import free_port, until
+from tests.whole import until
 
 from postwarden.testing.certificate import write_certificate
 

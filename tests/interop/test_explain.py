@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.whole import PROGRAM, Gateway, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import PROGRAM, Gateway, Sink, running, until
 
 pytestmark = pytest.mark.slow
 

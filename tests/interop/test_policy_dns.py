@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 from tests.nameserver import NameServer
+from tests.ports import free_port
 from tests.rewrite_service import _MASTER_PROGRAM, Judges, needs_postfix
-from tests.whole import free_port, until
+from tests.whole import until
 
 from postwarden.testing.reception import Reception
 

@@ -11,8 +11,9 @@ from itertools import zip_longest
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.rewrite_service import Judges, needs_postfix
-from tests.whole import free_port, until
+from tests.whole import until
 
 from postwarden import pipeline
 from postwarden.net.clock import LoopClock

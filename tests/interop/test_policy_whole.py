@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.whole import Gateway, Server, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import Gateway, Server, Sink, running, until
 
 from postwarden.testing.dns_server import serve_forever
 from postwarden.testing.resolver import Zone

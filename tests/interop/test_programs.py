@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import Gateway, Sink, free_port, running, until
+from tests.whole import Gateway, Sink, running, until
 
 needs_swaks = pytest.mark.skipif(shutil.which("swaks") is None, reason="needs swaks")
 needs_pflogsumm = pytest.mark.skipif(shutil.which("pflogsumm") is None, reason="needs pflogsumm")

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
+from tests.whole import MASTER_CF, Gateway, Sink, running, until
 
 pytestmark = pytest.mark.slow
 

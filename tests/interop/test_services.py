@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from cryptography import x509
-from tests.whole import MASTER_CF, PROGRAM, Gateway, free_port, running
+from tests.ports import free_port
+from tests.whole import MASTER_CF, PROGRAM, Gateway, running
 
 from postwarden.testing.certificate import write_certificate
 

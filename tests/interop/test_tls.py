@@ -12,8 +12,9 @@ import pytest
 import trustme
 from tests.interop.test_large import peak
 from tests.interop.test_programs import swaks
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
+from tests.whole import MASTER_CF, Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 needs_swaks = pytest.mark.skipif(shutil.which("swaks") is None, reason="needs swaks")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import trustme
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
-from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
+from tests.whole import MASTER_CF, Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 

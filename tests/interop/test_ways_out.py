@@ -9,7 +9,8 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from tests.whole import MASTER_CF, Gateway, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import MASTER_CF, Gateway, Sink, running, until
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from bench.dns import client_reply, reply
-from bench.instance import free_port
 from bench.processes import Tree
 from bench.rows import Result
+from tests.ports import free_port
 
 from postwarden.net.peername import PeerName, PeerNames
 from postwarden.routing.finder import HostFinder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.ports import free_port
 
 from postwarden.config.errors import ConfigError
 from postwarden.ipc.channel import Channel
@@ -76,10 +77,7 @@ def play(tmp_path: Path, *jobs: tuple[Job, list[int]]) -> tuple[int, dict[int, O
 
 @pytest.fixture
 def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_port()
 
 
 def test_a_transport_that_master_cf_does_not_have_is_put_off(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.ports import free_port
 
 from postwarden.cli.checking import ports
 from postwarden.config.system import System
@@ -25,15 +26,8 @@ def said(main_cf: str, master_cf: str, queue: Path) -> list[tuple[str, str, int,
     return [(f.severity, f.origin.file.rpartition("/")[2], f.origin.line, f.what) for f in found]
 
 
-def free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_a_free_port(tmp_path: Path) -> None:
-    assert said("inet_protocols = ipv4\n", f"{free()} inet n - n - - smtpd\n", tmp_path) == []
+    assert said("inet_protocols = ipv4\n", f"{free_port()} inet n - n - - smtpd\n", tmp_path) == []
 
 
 def test_a_port_that_somebody_has_names_him(tmp_path: Path, taken: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.tableservers import TableServer, line, netstring, socketmap
-from tests.whole import free_port
 
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import Origin

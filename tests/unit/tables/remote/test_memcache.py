@@ -2,8 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 from tests.tableservers import Memcached, TableServer, line
-from tests.whole import free_port
 
 from postwarden.config.errors import ConfigError
 from postwarden.tables.opening import open_table
