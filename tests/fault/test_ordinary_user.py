@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.whole import MASTER_CF, PROGRAM, Sink, children, free_port, until
+from tests.accounts import account, account_name
+from tests.ports import free_port
+from tests.whole import MASTER_CF, PROGRAM, Sink, children, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
-NAME = "pwtestuser"
+NAME = account_name("pwuser")
 """Whoever runs the tests as root; the account lives as long as the test."""
 
 
@@ -73,17 +75,14 @@ def ordinary(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[O
     if os.geteuid() != 0:
         pytest.skip("needs root to make a throw-away user")
     # A number of its own: where init reaps late, the dead of one test count against the process limit of the next.
-    uid = str(47000 + len(request.node.name))
-    subprocess.run(["useradd", "--no-create-home", "--uid", uid, NAME], check=True, capture_output=True)
-    sink = Sink()
+    uid = str(100_000 + os.getpid() % 20_000 * 100 + len(request.node.name))
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(directory.stat().st_mode | 0o055)
-    try:
+    with account(NAME, "--no-create-home", "--uid", uid):
+        sink = Sink()
         (tmp_path / "his").mkdir()
         yield Ordinary(tmp_path / "his", sink.port), sink
-    finally:
         sink.close()
-        subprocess.run(["userdel", NAME], check=True, capture_output=True)
 
 
 def test_all_works_on_high_ports(ordinary: tuple[Ordinary, Sink]) -> None:
@@ -101,7 +100,7 @@ def test_all_works_on_high_ports(ordinary: tuple[Ordinary, Sink]) -> None:
             with pytest.raises(smtplib.SMTPRecipientsRefused):
                 client.sendmail("a@client.example", ["nobody-here@mx.example.com"], "Subject: x\r\n\r\nbody\r\n")
         until(lambda: gateway.log().count(": removed") >= 3, said=gateway.log())
-        assert len(sink.messages) == 1
+        until(lambda: len(sink.messages) == 1)
         assert len(list((gateway.base / "mail" / NAME / "new").iterdir())) == 2, gateway.log()
         assert gateway.command("reload").returncode == 0
         until(lambda: "reload" in gateway.log())

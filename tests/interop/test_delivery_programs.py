@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.whole import MASTER_CF, Gateway, free_port, running, until
+from tests.accounts import account_name
+from tests.ports import free_port
+from tests.whole import MASTER_CF, Gateway, running, until
 
 DOVECOT_LDA = "/usr/lib/dovecot/dovecot-lda"
 NEEDED = ("/usr/bin/procmail", "/usr/bin/maildrop", DOVECOT_LDA, "/usr/lib/dovecot/lmtp")
@@ -20,7 +22,7 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(missing, reason="needs root, procmail, maildrop, dovecot-core, dovecot-lmtpd"),
 ]
-JOE, ANN = USERS = ("pwdelva", "pwdelvb")
+JOE, ANN = USERS = (account_name("pwdelva"), account_name("pwdelvb"))
 SERVICES = {
     "procmail": '/usr/bin/procmail -a "$EXTENSION"',
     "maildrop": '/usr/bin/maildrop -f "$SENDER"',
@@ -90,11 +92,11 @@ def dovecot(homes: Path) -> Iterator[int]:
     (homes / "lda.conf").write_text(f"!include {homes}/dovecot.conf\nlog_path = {homes}/lda.log\n")
     process = subprocess.Popen(["dovecot", "-F", "-c", homes / "dovecot.conf"])
     try:
-        until(lambda: (homes / "lmtp").exists(), 20, "dovecot listens")
+        until(lambda: (homes / "lmtp").exists(), 60, "dovecot listens")
         yield port
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         log = homes / "dovecot.log"
         shutil.rmtree(homes / "run", ignore_errors=True)
         assert "Panic" not in (log.read_text() if log.exists() else "")
@@ -129,7 +131,7 @@ def deliver(gateway: Gateway, *recipients: str, expect: str = "sent", count: int
     def lines() -> list[str]:
         return re.findall(r"to=<.*status=\w+ .*", gateway.log()[before:])
 
-    until(lambda: len(lines()) >= count, 30, gateway.log)
+    until(lambda: len(lines()) >= count, 60, gateway.log)
     assert all(f"status={expect} " in line for line in lines()), lines()
     return lines()
 
@@ -158,7 +160,7 @@ def test_maildrop_by_pipe_as_debian_has_it(gateway: Gateway, homes: Path) -> Non
 
 def test_dovecots_lda(gateway: Gateway, homes: Path) -> None:
     deliver(gateway, f"{JOE}@lda.example")
-    until(lambda: len(list((homes / JOE / "Maildir/new").iterdir())) == 1, 10, "it is there")
+    until(lambda: len(list((homes / JOE / "Maildir/new").iterdir())) == 1, 60, "it is there")
     (file,) = (homes / JOE / "Maildir/new").iterdir()
     assert f"\nDelivered-To: {JOE}@lda.example\n" in file.read_text()
 
@@ -171,6 +173,7 @@ def test_dovecots_lmtp_server(gateway: Gateway, homes: Path, service: str) -> No
     assert "Saved)" in line
     assert len(list(new.iterdir())) == before + 1
     queue_id = re.findall(r"(\w+): passing <", gateway.log())[-1]
+    until(lambda: f"{queue_id}: removed" in gateway.log())
     assert len(re.findall(rf"{queue_id}: to=<", gateway.log())) == 1
 
 
@@ -178,7 +181,7 @@ def test_what_an_alias_became_goes_to_dovecot_too(gateway: Gateway, homes: Path)
     boxes = [homes / name / "Maildir" / "new" for name in USERS]
     before = [len(list(box.iterdir())) if box.exists() else 0 for box in boxes]
     deliver(gateway, "team@unix.example", count=3)
-    until(lambda: [len(list(box.iterdir())) for box in boxes if box.exists()] == [n + 1 for n in before], 20, "both")
+    until(lambda: [len(list(box.iterdir())) for box in boxes if box.exists()] == [n + 1 for n in before], 60, "both")
     text = sorted(boxes[0].iterdir(), key=lambda path: path.stat().st_mtime)[-1].read_text()
     assert "\nDelivered-To: team@unix.example\n" in text
 

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.accounts import account_name, accounts
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import Gateway, running, until
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-USERS = tuple(f"pwtest{letter}" for letter in "abcdefg")
+USERS = tuple(account_name(f"pwtest{letter}") for letter in "abcdefg")
 A, B, LOCKED, LINKED, FOREIGN, AWAY, SELF = USERS
 ALIASES = f"""\
 both: {A}, {B}
@@ -60,13 +61,8 @@ MESSAGE = (
 
 @pytest.fixture(scope="module")
 def users() -> Iterator[None]:
-    for name in USERS:
-        subprocess.run(["useradd", "--no-create-home", name], check=True, capture_output=True)
-    try:
+    with accounts(*USERS):
         yield
-    finally:
-        for name in USERS:
-            subprocess.run(["userdel", name], check=False, capture_output=True)
 
 
 def furnish(base: Path) -> dict[str, str]:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.accounts import account_name, accounts
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import MASTER_CF, Gateway, running, until
 
 pytestmark = [pytest.mark.postfix, pytest.mark.long, needs_postfix]
 
-A, B, AWAY, FORWARD, BAD = USERS = tuple(f"pwprog{letter}" for letter in "abcde")
+A, B, AWAY, FORWARD, BAD = USERS = tuple(account_name(f"pwprog{letter}") for letter in "abcde")
 EXITS = (0, 1, 2, *range(64, 80), 126, 127, 255)
 SAYS = {"": "", "o": "echo some words; echo more;", "d": "echo 5.7.9 by a code;", "l": "echo 4.7.9 later;"}
 DUMP = """\
@@ -160,13 +161,8 @@ def recipients() -> list[tuple[list[str], str]]:
 
 @pytest.fixture(scope="module")
 def users() -> Iterator[None]:
-    for name in USERS:
-        subprocess.run(["useradd", "--no-create-home", name], check=True, capture_output=True)
-    try:
+    with accounts(*USERS):
         yield
-    finally:
-        for name in USERS:
-            subprocess.run(["userdel", name], check=False, capture_output=True)
 
 
 def furnish(base: Path) -> tuple[dict[str, str], str]:
