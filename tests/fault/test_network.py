@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.whole import Gateway, Sink, free_port, running, until
+from tests.ports import free_port
+from tests.whole import MASTER_CF, Gateway, Sink, running, until
 
 from postwarden.testing.dns_server import serve_forever
 from postwarden.testing.resolver import Zone
@@ -22,10 +23,10 @@ SOON = {"minimal_backoff_time": "1s", "maximal_backoff_time": "2s", "queue_run_d
 class NameServer:
     """On a port that stays its own, whether it answers or not."""
 
-    def __init__(self, zone: str, port: int = 0) -> None:
+    def __init__(self, zone: str, port: int) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", port))
-        self.port: int = self._socket.getsockname()[1]
+        self.port = port
         self._thread = threading.Thread(target=serve_forever, args=(self._socket, Zone(zone).reply), daemon=True)
         self._thread.start()
 
@@ -52,7 +53,7 @@ def sink() -> Iterator[Sink]:
 def test_dns_is_down_and_comes_back(tmp_path: Path, sink: Sink, fault: str) -> None:
     zone = "far.example MX 10 mail.far.example\nmail.far.example A 127.0.0.1\n"
     broken = "far.example SERVFAIL\n"
-    server = NameServer(broken)
+    server = NameServer(broken, free_port())
     if fault == "nobody answers":
         server.close()
     settings = SOON | {
@@ -88,7 +89,7 @@ def test_the_remote_is_down_and_comes_back(tmp_path: Path) -> None:
         until(lambda: gateway.log().count("status=deferred") >= 20)
         assert f"(connect to 127.0.0.1[127.0.0.1]:{port}: Connection refused)" in gateway.log()
         sink = Sink(port=port)
-        until(lambda: gateway.log().count(": removed") == 20, 30, gateway.log()[-2000:])
+        until(lambda: gateway.log().count(": removed") == 20, 60, gateway.log()[-2000:])
         assert sorted(int(content.partition(b"Subject: ")[2].split()[0]) for _, _, content in sink.messages) == [
             *range(20)
         ]
@@ -108,29 +109,33 @@ def test_a_dead_and_a_deaf_destination_delay_no_other(tmp_path: Path, sink: Sink
                 for domain in ("deaf.example", "dead.example"):
                     client.sendmail("a@client.example", [f"r{n}@{domain}"], "Subject: x\r\n\r\nbody\r\n")
         for n in range(20):
-            begun = time.monotonic()
             send(gateway, "r@sink.example", "r@dead.example", "r@deaf.example", subject=str(n))
-            until(lambda n=n: len(sink.messages) > n)
-            # A second is what a loaded machine takes; a delay would be smtp_helo_timeout.
-            assert time.monotonic() - begun < 5
-        assert gateway.log().count("status=sent") == 20
+            until(lambda n=n: len(sink.messages) > n, said="far sooner than smtp_helo_timeout, 300 s")
+        until(lambda: gateway.log().count("status=sent") == 20)
     deaf.close()
 
 
 def test_clients_that_stall_keep_nobody_out(tmp_path: Path, sink: Sink) -> None:
-    settings = {"smtpd_timeout": "3s", "smtpd_client_connection_count_limit": "0"}
-    with running(Gateway(tmp_path, sink.port, **settings)) as gateway, contextlib.ExitStack() as stack:
-        stalled = []
+    port = free_port()
+    entry = f"127.0.0.1:{port} inet n - n - - smtpd\n  -o smtpd_timeout=3s\n"
+    settings = {"smtpd_client_connection_count_limit": "0"}
+    gateway = Gateway(tmp_path, sink.port, master_cf=MASTER_CF + entry, **settings)
+    with running(gateway), contextlib.ExitStack() as stack:
         for n in range(300):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 30))
-            if n % 3:
-                sock.sendall(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<r@sink.example>\r\n")
-            if n % 3 == 2:
-                sock.sendall(b"DATA\r\nhalf a mess")
-            stalled.append(sock)
-        begun = time.monotonic()
+            stack.enter_context(stall(gateway.port, n))
         send(gateway, "r@sink.example")
-        assert time.monotonic() - begun < 2
-        until(lambda: gateway.log().count("timeout after") >= 300, 40)
         until(lambda: len(sink.messages) == 1)
+        assert "timeout after" not in gateway.log(), "they are all there still"
+        for n in range(300):
+            stack.enter_context(stall(port, n))
+        until(lambda: gateway.log().count("timeout after") >= 300)
         assert gateway.log().count("timeout after DATA (11 bytes) from localhost[127.0.0.1]") == 100
+
+
+def stall(port: int, how: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), 30)
+    if how % 3:
+        sock.sendall(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<r@sink.example>\r\n")
+    if how % 3 == 2:
+        sock.sendall(b"DATA\r\nhalf a mess")
+    return sock
