@@ -26,20 +26,43 @@ class Rewriter:
         whole = self.complete(domain)
         return address if whole is domain else f"{local}@{whole}"
 
+    def steps(self, address: str) -> list[tuple[str, str, str]]:
+        """How `rewrite` comes to what it answers: (parameter, before, after); `trailing dot` is the syntax's."""
+        found: list[tuple[str, str, str]] = []
+        if not address:
+            return found
+        local, at, domain = address.rpartition("@")
+        now = address
+        if not at:
+            local, routed, by = self._split(address)
+            if routed is None:
+                return found
+            domain, now = routed, f"{local}@{routed}"
+            found.append((by, address, now))
+        whole = self.complete(domain)
+        if whole != domain:
+            by = "trailing dot" if domain[-1:] == "." else "append_dot_mydomain"
+            found.append((by, now, f"{local}@{whole}"))
+        return found
+
     def route(self, local: str) -> tuple[str, str | None]:
         """What an address without `@` means: (local part, domain), completed. None: it has no domain.
 
         `!` and `%` route only where the local part would be written without quotes.
         """
-        domain: str | None = None
+        local, domain, _ = self._split(local)
+        return local, None if domain is None else self.complete(domain)
+
+    def _split(self, local: str) -> tuple[str, str | None, str]:
+        """(local part, domain, the parameter that says so)."""
         if is_dot_atom(local):
             if self._bang and "!" in local:
                 domain, _, local = local.partition("!")
-            elif self._percent and "%" in local:
+                return local, domain, "swap_bangpath"
+            if self._percent and "%" in local:
                 local, _, domain = local.rpartition("%")
-        if domain is None:
-            domain = self._origin or None
-        return local, None if domain is None else self.complete(domain)
+                return local, domain, "allow_percent_hack"
+        return local, self._origin or None, "append_at_myorigin"
 
     def complete(self, domain: str) -> str:
         """The domain with mydomain appended where it has no dot, without a dot at its end. `user@`, `user@.` and

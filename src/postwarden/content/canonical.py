@@ -5,7 +5,8 @@ from enum import Enum
 
 from postwarden.content.mapping import Mapper
 from postwarden.content.params import ContentParams
-from postwarden.mail.decision import Origin
+from postwarden.mail.decision import BUILT_IN, Origin, Rule
+from postwarden.mail.remade import Remaking
 from postwarden.tables.maps import Maps
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
@@ -30,7 +31,7 @@ class Canonical:
     ) -> None:
         own = "sender_canonical" if place.value.endswith("sender") else "recipient_canonical"
         self._maps = [
-            open_maps(f"{name}_maps")
+            (f"{name}_maps", open_maps(f"{name}_maps"))
             for name in (own, "canonical")
             if place.value in getattr(params, f"{name}_classes") and getattr(params, f"{name}_maps")
         ]
@@ -42,8 +43,8 @@ class Canonical:
 
     def __call__(self, address: str) -> str:
         """`address` is in standard form. Raises TableError and Pending."""
-        for maps in self._maps:
-            address = self._mapper.chain(maps, address, propagate=self._propagate)
+        for name, maps in self._maps:
+            address = self._mapper.chain(maps, address, propagate=self._propagate, parameter=name)
         return address if self._masquerade is None else self._masquerade(address)
 
 
@@ -51,7 +52,18 @@ class Masquerade:
     """`user@host.example.com` -> `user@example.com` for the domains of masquerade_domains, in their order; `!domain`
     keeps what is below it."""
 
-    def __init__(self, params: ContentParams, tables: Tables, origin: Origin) -> None:
+    def __init__(
+        self,
+        params: ContentParams,
+        tables: Tables,
+        origin: Origin,
+        *,
+        domains: Origin = BUILT_IN,
+        remaking: Remaking | None = None,
+    ) -> None:
+        """`origin`: of masquerade_exceptions; `domains`: of masquerade_domains."""
+        self._remaking = remaking
+        self._written = domains
         self.domains: Sequence[tuple[str, bool]] = [
             (domain.lstrip("!").lower(), (len(domain) - len(domain.lstrip("!"))) % 2 == 1)
             for domain in params.masquerade_domains
@@ -72,5 +84,11 @@ class Masquerade:
             if lowered == parent:
                 break
             if lowered.endswith(f".{parent}"):
-                return address if kept else f"{local}@{domain[-len(parent) :].lower()}"
+                return address if kept else self._hidden(address, f"{local}@{domain[-len(parent) :].lower()}", parent)
         return address
+
+    def _hidden(self, address: str, masked: str, parent: str) -> str:
+        if self._remaking is not None:
+            rule = Rule("masquerade_domains", parent, self._written)
+            self._remaking.note(rule.name, address, (masked,), rule)
+        return masked

@@ -10,6 +10,7 @@ from postwarden.content.mapping import Mapper
 from postwarden.content.params import GenericParams
 from postwarden.content.ports import Addressing
 from postwarden.mail.decision import Missing
+from postwarden.mail.remade import Remade, Remaking
 from postwarden.tables.opening import Tables
 
 _ADDRESSES = SENDERS | RECIPIENTS
@@ -25,7 +26,11 @@ class Generic:
         """Raises ConfigError."""
         params = view(GenericParams, settings, service)
         self._maps = tables.maps(settings.items(parameter, service), settings.origin(parameter, service))
-        self._mapper = Mapper(addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter)
+        self._remaking = Remaking()
+        self._parameter = parameter
+        self._mapper = Mapper(
+            addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter, remaking=self._remaking
+        )
         self._propagate = "generic" in params.propagate_unmatched_extensions
         self._token_limit = params.header_address_token_limit
         self._scanner = Scanner(_ADDRESSES)
@@ -37,8 +42,12 @@ class Generic:
         """In internal form; the null address stays null."""
         if not address:
             return address
-        targets = self._mapper.targets(self._maps, address, propagate=self._propagate)
-        return targets[0] if targets else address
+        new = self._mapper.one(self._maps, address, propagate=self._propagate, parameter=self._parameter)
+        return address if new is None else new
+
+    def taken(self) -> tuple[Remade, ...]:
+        """What was replaced since this was called last, and by which entries."""
+        return self._remaking.taken()
 
     def head(self, head: bytes) -> bytes:
         """The header block with its addresses replaced, where there is one to be replaced."""

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from postwarden.content.addresses import addresses_in
-from postwarden.mail.decision import Missing
+from postwarden.mail.decision import BUILT_IN, Missing, Rule
+from postwarden.mail.remade import Remaking
 from postwarden.tables.maps import Maps
+from postwarden.tables.table import Found
 
 RECURSION_LIMIT = 1000
 
@@ -23,21 +25,39 @@ class Mapper:
         by_name_alone: Callable[[str], bool],
         delimiters: str,
         circling: Callable[[str], None] = lambda address: None,
+        *,
+        remaking: Remaking | None = None,
     ) -> None:
-        """`circling` hears of an address that a table leads in a circle."""
+        """`circling` hears of an address that a table leads in a circle, `remaking` of all that a table changes."""
         self._circling = circling
+        self._remaking = remaking
         self._rewrite = rewrite
         self._by_name_alone = by_name_alone
         self._delimiters = delimiters
 
-    def targets(self, maps: Maps, address: str, *, propagate: bool) -> list[str] | None:
+    def targets(self, maps: Maps, address: str, *, propagate: bool, parameter: str = "") -> list[str] | None:
         """The addresses that `maps` has for `address`, in standard form. None: it has none.
 
-        `@domain` keeps the local part; `propagate`: an extension that the key did not have goes along.
+        `@domain` keeps the local part; `propagate`: an extension that the key did not have goes along. `parameter`:
+        whose tables they are, for who wants to know.
         """
         found = maps.find_address(address, self._delimiters, self._by_name_alone)
         if found is None:
             return None
+        targets = self._targets(found, address, propagate=propagate)
+        self._note(parameter, address, targets, found)
+        return targets
+
+    def one(self, maps: Maps, address: str, *, propagate: bool, parameter: str = "") -> str | None:
+        """The first of `targets`: what counts where an address can only become one other. None: there is none."""
+        found = maps.find_address(address, self._delimiters, self._by_name_alone)
+        targets = self._targets(found, address, propagate=propagate)[:1] if found is not None else []
+        if found is None or not targets:
+            return None
+        self._note(parameter, address, targets, found)
+        return targets[0]
+
+    def _targets(self, found: Found, address: str, *, propagate: bool) -> list[str]:
         value = found.value.strip()
         extension = found.extension if propagate else ""
         if value.startswith("@"):
@@ -46,26 +66,35 @@ class Mapper:
             return [self._rewrite(f"{local}{extension}{value}")]
         return [self._extended(self._rewrite(target), extension) for target in addresses_in(value)]
 
-    def first(self, maps: Maps, address: str) -> str | None:
+    def first(self, maps: Maps, address: str, *, parameter: str = "") -> str | None:
         """Where a copy goes: what a bcc map says, not completed."""
         found = maps.find_address(address, self._delimiters, self._by_name_alone)
-        return found.value.strip() if found else None
+        if found is None:
+            return None
+        copy = found.value.strip()
+        self._note(parameter, address, [copy], found)
+        return copy
 
-    def chain(self, maps: Maps, address: str, *, propagate: bool) -> str:
+    def _note(self, parameter: str, address: str, targets: list[str], found: Found) -> None:
+        if self._remaking is not None:
+            rule = Rule(found.table, found.key, found.origin or BUILT_IN)
+            self._remaking.note(parameter, address, tuple(targets), rule)
+
+    def chain(self, maps: Maps, address: str, *, propagate: bool, parameter: str = "") -> str:
         """Canonical form: looked up again until nothing is found, or the address itself. Where that never happens, what
         cleanup(8) comes to: the address that the last of its steps finds."""
         trail: list[str] = []
         places: dict[str, int] = {}
         for _ in range(RECURSION_LIMIT):
-            targets = self.targets(maps, address, propagate=propagate)
-            if not targets or targets[0].lower() == address.lower():
-                return targets[0] if targets else address
+            target = self.one(maps, address, propagate=propagate, parameter=parameter)
+            if target is None or target.lower() == address.lower():
+                return address if target is None else target
             begin = places.setdefault(address, len(trail))
             if begin < len(trail):
                 address = trail[begin + (RECURSION_LIMIT - begin) % (len(trail) - begin)]
                 break
             trail.append(address)
-            address = targets[0]
+            address = target
         self._circling(address)
         return address
 

@@ -18,10 +18,12 @@ from postwarden.content.mapping import Mapper, Unreasonable
 from postwarden.content.params import ContentParams
 from postwarden.content.ports import Addressing
 from postwarden.content.recipients import Recipients, Rewrite
+from postwarden.content.standard import Standard
 from postwarden.mail.date import mail_date
-from postwarden.mail.decision import Missing
+from postwarden.mail.decision import Missing, Rule
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Event, MessageIdSeen, Warn
+from postwarden.mail.remade import Remade, Remaking
 from postwarden.mail.reply import Reply
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
@@ -38,6 +40,8 @@ _NAMES = _ADDRESSES | {b"message-id", b"date", b"received"}
 class Prepared(Struct, frozen=True):
     envelope: Envelope
     head: bytes
+    remade: tuple[Remade, ...] = ()
+    """What became of addresses, step by step."""
 
 
 class Preparer:
@@ -60,21 +64,35 @@ class Preparer:
         self._say = say
         self._drop = frozenset(name.lower().encode() for name in params.message_drop_headers)
         self._scanner = Scanner(_NAMES | self._drop)
-        self._rewrite = addressing.rewrite
+        remaking = self._remaking = Remaking()
 
         def maps(name: str) -> Maps:
             return tables.maps(getattr(params, name), settings.origin(name, service))
 
-        mapper = Mapper(addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter, self._circling)
-        masquerade = self._masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", service))
+        def written(name: str) -> Rule:
+            return Rule(name, settings.text(name, service), settings.origin(name, service))
+
+        standard = self._rewrite = Standard(
+            addressing.rewrite, Rewriter(view(RewriteParams, settings)), remaking, written
+        )
+        mapper = Mapper(
+            addressing.rewrite, addressing.by_name_alone, params.recipient_delimiter, self._circling, remaking=remaking
+        )
+        masquerade = self._masquerade = Masquerade(
+            params, tables, settings.origin("masquerade_exceptions", service),
+            domains=settings.origin("masquerade_domains", service), remaking=remaking,
+        )  # fmt: skip
         self._canonical = {place: Canonical(place, params, mapper, maps, masquerade) for place in Place}
         self._recipients = Recipients(
-            params, mapper, maps, addressing.rewrite, self._canonical[Place.ENVELOPE_RECIPIENT]
-        )
+            params, mapper, maps, standard, self._canonical[Place.ENVELOPE_RECIPIENT],
+            remaking=remaking, written=written,
+        )  # fmt: skip
         # In a stranger's header, a name without a domain is no name of ours.
         origin = params.remote_header_rewrite_domain
         rewriting = view(RewriteParams, settings, service)
-        self._remote = Rewriter(structs.replace(rewriting, myorigin=origin, mydomain=origin)) if origin else None
+        remote = Rewriter(structs.replace(rewriting, myorigin=origin, mydomain=origin))
+        appended = "remote_header_rewrite_domain"
+        self._remote = Standard(remote.rewrite, remote, remaking, written, appended) if origin else None
         self._usual = all(self._canonical[place].plain for place in (Place.HEADER_SENDER, Place.HEADER_RECIPIENT))
         self._local = LocalClients(settings, service, tables)
 
@@ -90,6 +108,7 @@ class Preparer:
         """
         if local is None:
             local = envelope.context == "local" if envelope.context else self._local(envelope.client)
+        self._remaking.taken()  # of a time before, when a fact was missing
         try:
             return self._prepare(envelope, head, local=local)
         except TableError as error:
@@ -109,9 +128,11 @@ class Preparer:
         if seen.hops >= params.hopcount_limit:
             return Reply(554, "5.4.0", "Error: too many hops")
         rewrite = self._context(local)
+        self._remaking.place = "envelope_sender"
         sender = envelope.sender and self._canonical[Place.ENVELOPE_SENDER](self._rewrite(envelope.sender))
         aliases: list[Recipient] = []
         typed = envelope.client is None
+        self._remaking.place = "envelope_recipient"
         recipients = self._recipients.of(sender, envelope.recipients, aliases, typed=typed)
         if rewrite is not None:
             head = self._with_addresses(seen, head, rewrite)
@@ -133,7 +154,7 @@ class Preparer:
             envelope, sender=sender, recipients=recipients, message_id=message_id, context=context,
             expanded=(*envelope.expanded, *aliases),
         )  # fmt: skip
-        return Prepared(envelope, head)
+        return Prepared(envelope, head, self._remaking.taken())
 
     def _missing(self, seen: Look, envelope: Envelope, sender: str) -> tuple[list[str], str]:
         """Message-Id, Date and From, with `Resent-` where the message was resent (RFC 5322 3.6.6); To. And the
@@ -176,6 +197,7 @@ class Preparer:
     def _field(self, field: bytes, rewrite: Rewrite, missing: Missing) -> bytes:
         place = Place.HEADER_SENDER if name_of(field) in SENDERS else Place.HEADER_RECIPIENT
         canonical = self._canonical[place]
+        self._remaking.place = place.value
         limit = self._params.header_address_token_limit
 
         def changed(address: str) -> str:
@@ -193,7 +215,7 @@ class Preparer:
         """How addresses in the header are completed; None: not at all."""
         if local:
             return self._rewrite
-        return None if self._remote is None else self._remote.rewrite
+        return self._remote
 
 
 def _unmapped(params: ContentParams) -> ContentParams:

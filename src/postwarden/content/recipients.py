@@ -6,8 +6,9 @@ from functools import partial
 from postwarden.content.canonical import Canonical, OpenMaps
 from postwarden.content.mapping import Limits, Mapper, Unreasonable, expand
 from postwarden.content.params import ContentParams
-from postwarden.mail.decision import Missing
+from postwarden.mail.decision import Missing, Rule
 from postwarden.mail.envelope import Notify, Recipient
+from postwarden.mail.remade import Remaking
 from postwarden.mail.xtext import orcpt_of
 
 Rewrite = Callable[[str], str]
@@ -19,10 +20,20 @@ class Recipients:
     """Raises TableError, Pending and Unreasonable from every method."""
 
     def __init__(
-        self, params: ContentParams, mapper: Mapper, open_maps: OpenMaps, rewrite: Rewrite, canonical: Canonical
+        self,
+        params: ContentParams,
+        mapper: Mapper,
+        open_maps: OpenMaps,
+        rewrite: Rewrite,
+        canonical: Canonical,
+        *,
+        remaking: Remaking,
+        written: Callable[[str], Rule],
     ) -> None:
-        """`canonical` is that of envelope recipients."""
+        """`canonical` is that of envelope recipients; `written`: a parameter with its value, and where it stands."""
         self._params = params
+        self._remaking = remaking
+        self._always, self._empty = written("always_bcc"), written("empty_address_recipient")
         self._mapper = mapper
         self._rewrite = rewrite
         self._canonical = canonical
@@ -75,18 +86,26 @@ class Recipients:
         for recipient in given:
             yield from missing.answer(partial(self._one, recipient, aliases, typed=typed), nobody)
         if self._params.always_bcc:
+            self._remaking.note("always_bcc", "", (self._params.always_bcc,), self._always)
             yield from missing.answer(lambda: self._copy(self._params.always_bcc), nobody)
 
     def _sender_copy(self, sender: str) -> Iterable[Recipient]:
-        copy = self._mapper.first(self._sender_bcc, sender) if self._sender_bcc and sender else None
+        if not (self._sender_bcc and sender):
+            return ()
+        copy = self._mapper.first(self._sender_bcc, sender, parameter="sender_bcc_maps")
         return self._copy(copy) if copy else ()
 
     def _one(self, recipient: Recipient, aliases: list[Recipient], *, typed: bool) -> Iterable[Recipient]:
-        address = self._canonical(self._rewrite(recipient.address or self._params.empty_address_recipient))
+        given = recipient.address
+        if not given:
+            given = self._params.empty_address_recipient
+            self._remaking.note("empty_address_recipient", "", (given,), self._empty)
+        address = self._canonical(self._rewrite(given))
         expanded = self._final(_complete(recipient, address) if typed else recipient, address, aliases)
-        if self._recipient_bcc and (copy := self._mapper.first(self._recipient_bcc, address)):
-            return (*expanded, *self._copy(copy))
-        return expanded
+        if not self._recipient_bcc:
+            return expanded
+        copy = self._mapper.first(self._recipient_bcc, address, parameter="recipient_bcc_maps")
+        return (*expanded, *self._copy(copy)) if copy else expanded
 
     def _copy(self, address: str) -> Iterable[Recipient]:
         """Nobody is told of a copy, and its address counts as given."""
@@ -105,7 +124,7 @@ class Recipients:
         return [self._renamed(recipient, final) for final in expanded]
 
     def _aliases(self, address: str) -> list[str] | None:
-        return self._mapper.targets(self._virtual, address, propagate=self._propagate)
+        return self._mapper.targets(self._virtual, address, propagate=self._propagate, parameter="virtual_alias_maps")
 
     @staticmethod
     def _renamed(recipient: Recipient, address: str) -> Recipient:

@@ -31,7 +31,7 @@ def deliver(session: "Session", transaction: "Transaction", verb: str, note: str
         session.refuse("END-OF-MESSAGE", prepared)
         session.answer(prepared, verb)
         return
-    envelope, head = prepared.envelope, prepared.head
+    envelope, head, remade = prepared.envelope, prepared.head, prepared.remade
     if transaction.redirect:
         redirected = Recipient(transaction.redirect, transaction.recipients[0].address)
         envelope = structs.replace(envelope, recipients=(redirected,), filter="")
@@ -48,7 +48,7 @@ def deliver(session: "Session", transaction: "Transaction", verb: str, note: str
 
     def stored(fault: Reply | None) -> None:
         if fault is None and service.recorder is not None:
-            service.recorder.stored(envelope, session=name)
+            service.recorder.stored(envelope, session=name, remade=remade)
         _stored(session, verb, text, fault)
 
     draft.commit(envelope, head, stored)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from postwarden.mail.decision import Decision
 from postwarden.mail.envelope import Envelope
+from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.mail.status import Status
@@ -42,6 +43,10 @@ class Prepared(Protocol):
 
     @property
     def head(self) -> bytes: ...
+
+    @property
+    def remade(self) -> tuple[Remade, ...]:
+        """What became of addresses, step by step."""
 
 
 class Prepare(Protocol):
@@ -100,8 +105,8 @@ class Recorder(Protocol):
     ) -> None:
         """`session`: its name, and that of the service."""
 
-    def stored(self, envelope: Envelope, *, session: str = ...) -> None:
-        """A message is durable."""
+    def stored(self, envelope: Envelope, *, session: str = ..., remade: tuple[Remade, ...] = ...) -> None:
+        """A message is durable. `remade`: what content made of its addresses."""
 
 
 class PeerNames(Protocol):

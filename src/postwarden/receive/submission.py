@@ -7,12 +7,14 @@ user: the agent brings what was put into the maildrop directory.
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import structs
 
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Failure, PickedUp, Warn, printable
+from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.net.clock import Deadline
 from postwarden.net.stream import Stream
@@ -247,7 +249,7 @@ class Submitting:
             return
         self._draft = None
         draft.on_drained = None
-        draft.commit(envelope, head, lambda fault: self._stored(envelope, fault))
+        draft.commit(envelope, head, partial(self._stored, envelope, prepared.remade))
 
     def _wait(self, pending: Pending, then: Callable[[], None]) -> None:
         self._rounds += 1
@@ -295,10 +297,10 @@ class Submitting:
         written = self._submission.written if self.peer in (0, self._service.trusted) else 0.0
         return min(max(written, now - _OLDEST), now) if written else now
 
-    def _stored(self, envelope: Envelope, fault: Reply | None) -> None:
+    def _stored(self, envelope: Envelope, remade: tuple[Remade, ...], fault: Reply | None) -> None:
         recorder = self._service.recorder
         if fault is None and recorder is not None:
-            recorder.stored(envelope)
+            recorder.stored(envelope, remade=remade)
         if not self._over:
             self._say(Answer(ACCEPTED, "", envelope.queue_id) if fault is None else _WRITE)
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 from postwarden.mail.decision import Decision
 from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
 from postwarden.trace.answers import answers
 from postwarden.trace.files import Writer
-from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Record, Stored
+from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Mapped, Record, Stored
 
 _LAG = 0.25
 """Seconds for which records gather: one write then has those of many messages."""
@@ -54,8 +55,11 @@ class Recorder:
             )
         )  # fmt: skip
 
-    def stored(self, envelope: Envelope, *, session: str = "", parent: str = "") -> None:
-        """A message is durable. `parent`: queue id of what it is a report about, or a forward of."""
+    def stored(
+        self, envelope: Envelope, *, session: str = "", parent: str = "", remade: tuple[Remade, ...] = ()
+    ) -> None:
+        """A message is durable. `parent`: queue id of what it is a report about, or a forward of. `remade`: what
+        content made of its addresses."""
         recipients = tuple([(one.address, one.original) for one in envelope.recipients])
         client = "" if envelope.client is None else str(envelope.client)
         self._add(
@@ -64,6 +68,15 @@ class Recorder:
                 recipients, client, parent,
             )
         )  # fmt: skip
+        if remade:
+            self.remade(envelope.queue_id, remade)
+
+    def remade(self, queue_id: str, steps: tuple[Remade, ...]) -> None:
+        """What settings and tables made of the message's addresses."""
+        now = self._clock.now()
+        for one in steps:
+            because = Because.of(one.rule)
+            self._add(Mapped(now, queue_id, one.parameter, one.before, one.after, because, one.place))
 
     def attempted(self, queue_id: str, recipient: Recipient, status: Status, way: tuple[str, str] = ("", "")) -> None:
         """What became of one recipient by `way`: transport and next hop."""

@@ -81,6 +81,11 @@ class Judged(Struct, frozen=True, array_like=True, tag="j"):
     """What the reply told the client to name, when he asks."""
     asked: tuple[Fact, ...] = ()
     """What others answered while this was judged, whether it decided or not: see `trace.answers`."""
+    recipients: tuple[str, ...] = ()
+    """Of the message, where it was refused as a whole."""
+    policy: bool = True
+    """A restriction said it; False: the server itself, for a limit, a broken rule of SMTP or a trouble of its own, and
+    `because` names the parameter where there is one."""
 
 
 class Stored(Struct, frozen=True, array_like=True, tag="s"):
@@ -100,7 +105,7 @@ class Stored(Struct, frozen=True, array_like=True, tag="s"):
 
 
 class Mapped(Struct, frozen=True, array_like=True, tag="m"):
-    """A table made something else of an address."""
+    """A table or a setting made something else of an address."""
 
     when: float
     queue_id: str
@@ -108,6 +113,8 @@ class Mapped(Struct, frozen=True, array_like=True, tag="m"):
     before: str
     after: tuple[str, ...]
     because: Because
+    place: str = ""
+    """As in `mail.remade.Remade`."""
 
 
 class Attempted(Struct, frozen=True, array_like=True, tag="a"):

@@ -55,3 +55,14 @@ def test_standard_form_is_a_fixed_point(address: str) -> None:
     assert not once or "@" in once
     # `a@b..` keeps its dots, and so does what they end: everything else is settled after one step.
     assert rewrite(once) == once
+
+
+@given(ADDRESSES, st.booleans(), st.booleans())
+def test_the_steps_are_those_of_the_rewriting(address: str, at: bool, dot: bool) -> None:
+    words = {True: "yes", False: "no"}
+    one = rewriter(append_at_myorigin=words[at], append_dot_mydomain=words[dot])
+    now = address
+    for parameter, before, after in one.steps(address):
+        assert parameter and before == now != after
+        now = after
+    assert now == one.rewrite(address)

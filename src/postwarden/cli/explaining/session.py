@@ -13,6 +13,7 @@ from postwarden.explain.witness import Look, WitnessedTables
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event
+from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.net.clock import LoopClock
@@ -168,7 +169,7 @@ class _Verdicts:
         if reply is not None:
             self.refusal = decision
 
-    def stored(self, envelope: Envelope, *, session: str = "") -> None:
+    def stored(self, envelope: Envelope, *, session: str = "", remade: tuple[Remade, ...] = ()) -> None:
         """Nothing is."""
 
 
