@@ -38,8 +38,9 @@ from postwarden.spool.layout import instance_of, spool_directory
 from postwarden.spool.ledgerwriter import LedgerWriter, Work
 from postwarden.spool.live import LiveSegment, plausible
 from postwarden.spool.lookup import Lookup
+from postwarden.spool.newrows import NewRows, given
 from postwarden.spool.params import SpoolParams
-from postwarden.spool.queuedb import GROWN, Delete, Drop, Insert, Load, Operation, Settle, Unlink, Update
+from postwarden.spool.queuedb import GROWN, Delete, Drop, Operation, Settle, Unlink, Update
 from postwarden.spool.queueid import COURIER, QueueIds
 from postwarden.spool.queuerows import QueueRows
 from postwarden.spool.segment import Gap
@@ -80,8 +81,7 @@ class Ledger:
         self._lookup = Lookup(self._rows, self._shelf, self._held, self._moving)
         self.find, self.pick = self._lookup.find, self._lookup.pick
         self.peek, self.page = self._lookup.peek, self._lookup.page
-        self._next_row = 1
-        self._epoch = 1
+        self._new = NewRows(self._writer.tell)
         self.new_queue_id = QueueIds(clock.now, COURIER, long=params.enable_long_queue_ids).new
 
     # taking up
@@ -94,8 +94,7 @@ class Ledger:
         self._files.make_directory(self._spool)
         journal = self._writer.open(self._grown)
         self._rows.open()
-        self._next_row = self._writer.last_row + 1
-        self._epoch = self._writer.last_epoch + 1
+        self._new.begin(self._writer.last_row, self._writer.last_epoch)
         self._shelf.open(journal)
         self._writer.forget(self._shelf.gone(journal))
         return self._recovered()
@@ -170,12 +169,12 @@ class Ledger:
 
     def flush(self) -> None:
         """Make `due` hand out all deferred messages once, whatever their time, but not those on hold."""
-        self._epoch += 1
-        self._rows.flush(self._epoch)
+        self._new.epoch += 1
+        self._rows.flush(self._new.epoch)
 
     def flush_site(self, site: str) -> None:
         """Make `due` hand out all deferred messages that were put away with this site in `Change.sites`, once."""
-        self._rows.flush_site(site, self._next_row - 1)
+        self._rows.flush_site(site, self._new.last)
 
     # by name: `find`, `pick`, `peek`, `page` are those of `lookup.Lookup`
 
@@ -188,9 +187,9 @@ class Ledger:
         """Store mail that comes from elsewhere, all in one transaction, then call `done`. Nobody holds it; what has no
         due time is due now. Raises OSError when a big body can't be stored; nothing has happened then. Blocks for as
         long as that takes."""
-        made = [self._intake.store_body(new, self._new_row()) for new in messages]
+        made = [self._intake.store_body(new, self._new.number()) for new in messages]
         operations = [
-            self._insert(entry.key[1], entry, partial(_given, new.head, body), 0)
+            self._new.insert(entry.key[1], entry, partial(given, new.head, body), 0)
             for new, (entry, body) in zip(messages, made, strict=True)
         ]
 
@@ -281,84 +280,25 @@ class Ledger:
             operations.append(Delete(row, entry.content))
         elif change.due or change.finals or lasts(change):
             sites = change.sites if change.due else None
-            operations.append(Update(row, entry.due, state_of(entry), self._epoch, sites))
+            operations.append(Update(row, entry.due, state_of(entry), self._new.epoch, sites))
 
     def _move(
         self, segment: LiveSegment, entry: Entry, operations: list[Operation], sites: tuple[str, ...] = ()
     ) -> None:
         """From its segment to queue.db: the row and the end of the record in one transaction."""
         offset = entry.key[1]
-        row = self._new_row()
-        load: Load
-        if entry.head is not None and entry.body is not None:
-            load = partial(_given, entry.head, entry.body)
-        else:
-            load = partial(self._load, segment, entry.envelope.queue_id, offset)
-        operations.append(self._insert(row, entry, load, 0, sites))
+        operations.append(self._new.moved(segment, entry, sites))
         operations.append(Settle(segment.number, offset, None))
-        entry.key = (0, row)
-        entry.content = row
+        row = entry.key[1]
         self._held[row] = entry
         self._moving[row] = (segment, offset)
 
-    def _insert(self, row: int, entry: Entry, load: Load, body: int, sites: tuple[str, ...] = ()) -> Insert:
-        return Insert(
-            row, entry.due, entry.envelope, state_of(entry), load, body,
-            entry.body_file, entry.body_size, entry.body_crc, self._epoch, sites,
-        )  # fmt: skip
-
-    def _load(self, segment: LiveSegment, queue_id: str, offset: int) -> tuple[bytes, bytes] | None:
-        """On the writer's thread."""
-        record = segment.file.record(offset)
-        content = segment.file.content(record) if record is not None else None
-        if content is None:
-            self._writer.tell(
-                Failure(f"{queue_id}: the content is lost: {segment.file.path}, offset {offset}, is damaged")
-            )
-        return content
-
     def _spawn(self, new: NewMessage, parent: Entry, operations: list[Operation]) -> Entry:
-        row = self._new_row()
-        envelope = new.envelope
-        entry = Entry(
-            (0, row), envelope, new.open, len(new.head), len(new.body), new.attempts, new.due, dict(new.reasons),
-            new.head, content=row, warned=new.warned, untold=dict(new.untold),
-        )  # fmt: skip
-        if new.body_of is None:
-            entry.body = new.body
-            load: Load = partial(_given, new.head, new.body)
-        else:
-            if new.body_of != parent.key:
-                raise SpoolError("a forward has the body of the message that it is settled with")
-            entry.body, entry.body_size = parent.body, parent.body_size
-            load = self._forwarded(new.head, parent, entry)
-        body = entry.content if entry.content != row else 0
-        operations.append(self._insert(row, entry, load, body))
-        self._held[row] = entry
+        number = parent.key[0]
+        entry, insert = self._new.spawned(new, parent, self._shelf.segments[number] if number else None)
+        operations.append(insert)
+        self._held[entry.key[1]] = entry
         return entry
-
-    def _forwarded(self, head: bytes, parent: Entry, entry: Entry) -> Load:
-        """How the writer gets the content of a forward: its own head, its parent's body."""
-        number, at = parent.key
-        entry.body_file, entry.body_crc = parent.body_file, parent.body_crc
-        if not number:
-            entry.content = parent.content
-            return partial(_given, head, b"")
-        if parent.body is not None or parent.body_file:
-            return partial(_given, head, parent.body or b"")
-        segment = self._shelf.segments[number]
-        queue_id = entry.envelope.queue_id
-
-        def load() -> tuple[bytes, bytes] | None:
-            content = self._load(segment, queue_id, at)
-            return (head, content[1]) if content is not None else None
-
-        return load
-
-    def _new_row(self) -> int:
-        row = self._next_row
-        self._next_row += 1
-        return row
 
     def _settled(
         self,
@@ -474,10 +414,6 @@ class Ledger:
         self._writer.close()
         self._rows.close()
         self._shelf.close()
-
-
-def _given(head: bytes, body: bytes) -> tuple[bytes, bytes]:
-    return head, body
 
 
 def _nothing() -> None:
