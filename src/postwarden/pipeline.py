@@ -154,6 +154,8 @@ def receiver(
             Neighbours(around.clock, around.log, names, judges[key], prepare, store, waiting, counters, files, clerk),
             tables,
         )
+        for note in services[key].notes:
+            around.log.emit("smtpd", Warn(f"{note.origin}: {note.text}"))
     submit = _submission(settings, tables, around, store, profiles, waiting=waiting, users=users or LocalUsers())
 
     def refresh() -> list[Problem]:
@@ -444,7 +446,8 @@ def problems(settings: Settings) -> list[Problem]:
         attempt(partial(LocalClients, settings, key, tables))
         judge = attempt(partial(Judge, settings, key, tables, resolver))
         found += judge.notes if isinstance(judge, Judge) else ()
-        attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
+        made = attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
+        found += made.notes if isinstance(made, Service) else ()
     for service in settings.services:
         key = service.key
         if service.command in ("smtp", "lmtp") and service.type != "inet":

@@ -35,13 +35,17 @@ def test_the_defaults_compile() -> None:
         "smtpd_recipient_restrictions = permit_mynetworx, reject",
         "smtpd_client_restrictions = check_client_access nosuch:table",
         "mynetworks = nosuch:table",
-        "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = /nonexistent/cert.pem",
         "smtp_address_preference = both",
     ],
 )
 def test_each_fault_is_an_error_in_its_file(line: str) -> None:
     first = found(main_cf=line + "\n")[0]
     assert (first.severity, first.origin.file) == ("error", "/etc/postfix/main.cf") and first.origin.line
+
+
+def test_a_certificate_that_is_missing_is_no_error() -> None:
+    first = found(main_cf="smtpd_tls_security_level = may\nsmtpd_tls_cert_file = /nonexistent/cert.pem\n")[0]
+    assert (first.severity, first.origin.file, first.origin.line) == ("warning", "/etc/postfix/main.cf", 2)
 
 
 def test_a_fault_of_one_service_names_its_line_in_master_cf() -> None:

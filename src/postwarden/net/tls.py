@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from postwarden.net.clock import Clock
-from postwarden.net.stream import Stream
 from postwarden.net.tls_settings import (
     TlsSettings,
     TlsSettingsError,
@@ -53,22 +52,27 @@ class ServerTls:
         where: Mapping[str, str] | None = None,
         named: Callable[[str], bytes | None] | None = None,
     ) -> None:
-        """`named`: keys with their chains, as PEM, for the name that a client asks for; None: the usual ones. Raises
-        TlsSettingsError, whose text names the file."""
+        """`named`: keys with their chains, as PEM, for the name that a client asks for; None: the usual ones."""
         self._settings = settings
         self._clock = clock
         self._on_problem = on_problem
         self._where: Mapping[str, str] = {} if where is None else where
         self._named = named
         self._by_pem: dict[bytes, ssl.SSLContext] = {}
+        self.fault = ""
+        """Why there was no TLS at the last look at the files; its text names the file."""
         self._seen = self._versions()
-        self._context = self._make()
+        self._context: ssl.SSLContext | None = None
+        try:
+            self._context = self._make()
+        except TlsSettingsError as error:
+            self.fault = str(error)
         self._look_again = 0.0
 
     @property
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext | None:
         """For the next handshake. Looks at the files once a second; a certificate that can't be loaded is reported,
-        and the old one stays."""
+        and the old one stays. None: none could be loaded so far, and TLS, which may be mandatory, can't be had."""
         if self._clock.monotonic() >= self._look_again:
             self._look_again = self._clock.monotonic() + _LOOK_EVERY
             versions = self._versions()
@@ -81,11 +85,13 @@ class ServerTls:
         """Load the files again. A problem is reported, and the old certificate stays."""
         try:
             self._context = self._make()
+            self.fault = ""
         except TlsSettingsError as error:
-            self._on_problem(f"{error}; the certificate that was loaded before stays in use")
-
-    def start(self, stream: Stream) -> None:
-        stream.start_tls(self.context, server_side=True)
+            if self._context is None:
+                self.fault = str(error)
+                self._on_problem(f"{error}: disabling TLS support")
+            else:
+                self._on_problem(f"{error}; the certificate that was loaded before stays in use")
 
     def _make(self) -> ssl.SSLContext:
         context = server_context(self._settings, self._where)
@@ -115,7 +121,7 @@ class ServerTls:
     def _versions(self) -> tuple[tuple[int, int, int], ...]:
         settings = self._settings
         files = settings.chain_files or tuple(file for pair in settings.settings.pairs for file in pair)
-        return tuple(_version(self._where.get(file, file)) for file in files if file)
+        return tuple(_version(self._where.get(file, file)) for file in (*files, settings.settings.ca_file) if file)
 
 
 def server_context(

@@ -1,5 +1,6 @@
 """What TLS may be, of either side: versions, ciphers, OpenSSL's options, certificates and authorities."""
 
+import os
 import ssl
 import warnings
 from collections.abc import Iterable, Mapping
@@ -155,7 +156,9 @@ def load_certificates(
         try:
             context.load_cert_chain(where.get(cert_file, cert_file), where.get(key_file, key_file) or None)
         except (OSError, ssl.SSLError) as error:
-            names = cert_file if key_file in ("", cert_file) else f"{cert_file}, {key_file}"
+            files = dict.fromkeys(file for file in (cert_file, key_file) if file)
+            closed = [file for file in files if not os.access(where.get(file, file), os.R_OK, effective_ids=True)]
+            names = ", ".join(closed or files)  # OpenSSL does not say which
             raise TlsSettingsError(f"{what}: {names}: {error.strerror or error}") from error
 
 
@@ -199,7 +202,7 @@ def load_authorities(context: ssl.SSLContext, settings: TlsSettings, where: Mapp
         try:
             context.load_verify_locations(file, path)
         except (OSError, ssl.SSLError) as error:
-            raise TlsSettingsError(f"TLS authorities: {name}: {error}") from error
+            raise TlsSettingsError(f"TLS authorities: {name}: {error.strerror or error}") from error
     if settings.library.default_authorities:
         context.load_default_certs()
 

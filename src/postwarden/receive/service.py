@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.tls import tls_library
 from postwarden.config.view import view
@@ -15,7 +15,7 @@ from postwarden.mail.reply import Reply
 from postwarden.net.clock import Clock
 from postwarden.net.log import Log
 from postwarden.net.tls import ServerTls, ServerTlsSettings
-from postwarden.net.tls_settings import TlsLibrary, TlsSettings, TlsSettingsError
+from postwarden.net.tls_settings import TlsLibrary, TlsSettings
 from postwarden.net.waiting import Waiting
 from postwarden.receive.clients import Clients, Standing
 from postwarden.receive.counters import Counters
@@ -71,11 +71,11 @@ class Mode(Struct, frozen=True):
 
 
 class Service:
-    """Sessions read it and count themselves in `sessions`; the role sets `limit`, `delay`, `leaving`, `flush_site`."""
+    """Sessions read it and count themselves in `sessions`; the role sets `limit`, `delay`, `leaving`, `flush_site`.
+    `notes` are warnings: what it does without."""
 
     def __init__(self, settings: Settings, key: str, neighbours: Neighbours, tables: Tables | None = None) -> None:
-        """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value, table or certificate that can't
-        be used."""
+        """`key` is the service's, as in `smtp/inet`. Raises ConfigError for a value or table that can't be used."""
         n = neighbours
         self.clock, self.log, self.names, self.store = n.clock, n.log, n.names, n.store
         self.judge, self.prepare, self.waiting, self.counters = n.judge, n.prepare, n.waiting, n.counters
@@ -90,6 +90,7 @@ class Service:
         self.tls_level = _tls_level(params)
         self.wrapper = params.smtpd_tls_wrappermode
         """TLS from the first byte."""
+        self.notes: list[Problem] = []
         names = tables.maps(params.tls_server_sni_maps, settings.origin("tls_server_sni_maps", key))
         self.tls = self._open_tls(params, n.files, names)
         self.heads = 0
@@ -244,14 +245,16 @@ class Service:
         name = "smtpd_tls_chain_files" if chain else "smtpd_tls_cert_file"
         origin = self._settings.origin(name, self.key)
         found = ServerTlsSettings(server_tls(params, library, must=must), not must, chain, _dh_file(params))
+        named = ServerNames(names, self.waiting, self.warn) if names else None
+        tls = ServerTls(found, self.clock, self.warn, files, named)
+        fault = tls.fault
         if not chain and not found.settings.pairs:
             origin = self._settings.origin("smtpd_tls_security_level", self.key)
-            raise ConfigError(origin, "TLS is asked for, and smtpd_tls_cert_file or smtpd_tls_chain_files is not set")
-        try:
-            named = ServerNames(names, self.waiting, self.warn) if names else None
-            return ServerTls(found, self.clock, self.warn, files, named)
-        except TlsSettingsError as error:
-            raise ConfigError(origin, str(error)) from error
+            fault = "TLS is asked for, and smtpd_tls_cert_file or smtpd_tls_chain_files is not set"
+        if fault:
+            # Clients that must use TLS are refused then, and nobody else is: as smtpd(8) has it.
+            self.notes.append(Problem(origin, "warning", f"{fault}: disabling TLS support"))
+        return tls
 
 
 def server_tls(params: SmtpdParams, library: TlsLibrary, *, must: bool) -> TlsSettings:

@@ -28,6 +28,11 @@ def welcome(session: "Session", peer: PeerName) -> None:
     if peer.warning:
         service.warn(peer.warning)
     service.emit(Connected(client))
+    if service.wrapper and stream.tls is None:
+        why = "TLS context initialization failed. For details see earlier warnings in your logs."
+        service.warn(f"Wrapper-mode request dropped from {client} for service {service.name}. {why}")
+        session.end()
+        return
     _stand(session)
 
 

@@ -32,11 +32,15 @@ class Handover:
 
     def __init__(self, settings: Settings) -> None:
         keys: dict[str, None] = {}
+        self._missing: dict[str, None] = {}
+        """Certificates and keys that are yet to be made."""
         for command, names in _SECRET_PARAMETERS.items():
             services = ["", *(s.key for s in settings.services if s.command == command)]
             for path in _files(settings, names, services):
                 if path.startswith("/") and _is_private(path):
                     keys[path] = None
+                elif path.startswith("/") and not os.path.exists(path):
+                    self._missing[path] = None
         self.tables = tuple(_definitions(settings))
         """What a role needs that has no business with keys."""
         self.paths = tuple(keys | dict.fromkeys(self.tables))
@@ -56,7 +60,12 @@ class Handover:
         return fds
 
     def changed(self) -> tuple[str, ...]:
-        """The paths whose file is another than at the last call."""
+        """The paths whose file is another than at the last call. One that was not there counts once it is."""
+        for path in [path for path in self._missing if os.path.exists(path)]:
+            del self._missing[path]
+            if _is_private(path):
+                self.paths += (path,)
+                self._seen[path] = (0, 0, 0)
         now = {path: _version(path) for path in self.paths}
         changed = tuple(path for path in self.paths if now[path] != self._seen[path])
         self._seen = now

@@ -63,7 +63,7 @@ def test_names_that_others_define_are_no_errors() -> None:
     [
         ("x inet n - n - - postscreen", "warning", "postscreen"),
         ("x unix n - n - - spawn user=nobody", "warning", "spawn"),
-        ("x unix n - n - - frobnicate", "error", "unknown command"),
+        ("x unix n - n - - frobnicate", "warning", "unknown command frobnicate: this service is down"),
         ("x unix n - n - - smtpd", "error", "inet"),
         ("x inet n - n - - local", "error", "inet"),
         ("x inet n - n - - smtpd -o smtpd_timeout=y", "error", "smtpd_timeout"),

@@ -51,6 +51,7 @@ def shake(
 
 
 def served(tls: ServerTls) -> bytes:
+    assert tls.context is not None
     found = shake(tls.context).getpeercert(True)
     assert found is not None
     return found
@@ -80,6 +81,24 @@ def test_a_renewed_certificate_that_is_broken_is_reported_and_the_old_one_stays(
     assert len(problems) == 1 and pem in problems[0]
     clock.advance(2)
     assert served(tls) == before and len(problems) == 1
+
+
+def test_a_certificate_that_comes_later_is_served_from_then_on(tmp_path: Path) -> None:
+    clock, problems, pem = VirtualClock(), [], str(tmp_path / "mx.pem")
+    tls = ServerTls(ServerTlsSettings(TlsSettings(cert_file=pem, key_file=pem)), clock, problems.append)
+    assert tls.context is None and tls.fault == f"TLS certificate: {pem}: No such file or directory"
+    Path(pem).write_text("half a file")
+    clock.advance(2)
+    assert tls.context is None and len(problems) == 1 and problems[0].endswith(": disabling TLS support")
+    make(Path(pem))
+    clock.advance(2)
+    assert served(tls) and tls.fault == "" and len(problems) == 1
+
+
+def test_of_two_files_the_missing_one_is_named(tmp_path: Path) -> None:
+    pem = make(tmp_path / "mx.pem")
+    tls = ServerTls(ServerTlsSettings(TlsSettings(cert_file=pem, key_file="/nowhere.key")), VirtualClock(), print)
+    assert tls.fault == "TLS certificate: /nowhere.key: No such file or directory"
 
 
 def test_files_that_the_master_hands_over_are_read_where_they_are(tmp_path: Path) -> None:

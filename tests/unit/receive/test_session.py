@@ -501,13 +501,44 @@ def test_dsn_parameters_are_kept() -> None:
     ("parameters", "text"),
     [
         ({"smtpd_forbid_bare_newline": "perhaps"}, "no such setting"),
-        ({"smtpd_tls_security_level": "may"}, "smtpd_tls_cert_file"),
-        ({"smtpd_tls_security_level": "may", "smtpd_tls_cert_file": "/nowhere.pem"}, "/nowhere.pem"),
+        ({"smtpd_junk_command_limit": "many"}, "smtpd_junk_command_limit"),
     ],
 )
 def test_a_configuration_that_can_not_be_used_is_named(parameters: dict[str, str], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         reception(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({}, "smtpd_tls_cert_file or smtpd_tls_chain_files is not set: disabling TLS support"),
+        (
+            {"smtpd_tls_cert_file": "/nowhere.pem"},
+            "TLS certificate: /nowhere.pem: No such file or directory: disabling",
+        ),
+        ({"smtpd_tls_chain_files": "/nowhere.pem"}, "/nowhere.pem: No such file or directory: disabling"),
+    ],
+)
+def test_tls_that_can_not_be_had_leaves_the_door_as_it_was(parameters: dict[str, str], text: str) -> None:
+    for level, heard in (("may", "250 2.1.0 Ok\r\n"), ("encrypt", "530 5.7.0 Must issue a STARTTLS command first\r\n")):
+        made = reception(smtpd_tls_security_level=level, **parameters)
+        assert len(made.log) == 1 and text in made.log[0] and made.log[0].startswith("smtpd: warning: "), made.log
+        peer = greeted(made)
+        assert peer.say("STARTTLS") == "454 4.7.0 TLS not available due to local problem\r\n"
+        assert peer.say(MAIL) == heard
+
+
+def test_without_tls_nobody_is_served_where_it_comes_first() -> None:
+    made = reception(smtpd_tls_wrappermode="yes", smtpd_tls_cert_file="/nowhere.pem")
+    peer = made.connect()
+    assert peer.closed and peer.hear() == "" and not made.service.sessions
+    assert made.log[1:] == [
+        "smtpd: connect from localhost[127.0.0.1]",
+        "smtpd: warning: Wrapper-mode request dropped from localhost[127.0.0.1] for service smtp. TLS context "
+        "initialization failed. For details see earlier warnings in your logs.",
+        "smtpd: disconnect from localhost[127.0.0.1] commands=0/0",
+    ]
 
 
 @pytest.mark.parametrize(

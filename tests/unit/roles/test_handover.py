@@ -40,6 +40,17 @@ def test_only_what_others_may_not_read_is_handed_over(tmp_path: Path) -> None:
     assert found.paths == (private, own)
 
 
+def test_a_key_that_is_made_later_is_handed_over_then(tmp_path: Path) -> None:
+    key, cert = tmp_path / "key", tmp_path / "cert"
+    found = Handover(settings(master_cf_text="", smtpd_tls_key_file=str(key), smtpd_tls_cert_file=str(cert)))
+    assert found.paths == () and found.changed() == ()
+    cert.write_text("for all to read")
+    secret(key)
+    assert found.changed() == (str(key),) and found.paths == (str(key),)
+    assert [content(fd) for fd in found.descriptors()] == [b"secret"]
+    assert found.changed() == ()
+
+
 def test_definitions_of_tables_are_handed_over_with_those_that_they_name(tmp_path: Path) -> None:
     inner = secret(tmp_path / "inner.cf", "password = x\n")
     outer = secret(tmp_path / "outer.cf", f"backup = proxy:mysql:{inner}\n")

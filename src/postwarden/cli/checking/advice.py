@@ -35,6 +35,16 @@ _ADVICE = (
         "write address/length, or [address]/length for IPv6",
     ),
     (r"non-null host address bits", "whom it means is not certain, so that who comes to it is put off", ""),
+    (
+        r": this service is down",
+        "mail that is sent there waits and is then returned, and nobody answers its clients",
+        "correct the last column, or remove the service",
+    ),
+    (
+        r"disabling TLS support",
+        "clients that need TLS are refused, and others talk in clear",
+        "mend the file or the setting",
+    ),
     (r"duplicate entry: ", "the first entry counts", "remove one of them"),
     (r"duplicate master\.cf entry", "what the first one says does not hold", "remove one of them"),
     (r"can't be read: No such file", "", "make the file, or remove the name"),
@@ -63,7 +73,8 @@ _ADVICE = (
 )
 _PUT_OFF = re.compile(
     r": can't be read: |what needs it will be put off|bad address pattern|bad network/mask pattern"
-    r"|non-null host address bits|mail is answered with|mail that gets to it is put off"
+    r"|non-null host address bits|disabling TLS support|this service is down"
+    r"|mail is answered with|mail that gets to it is put off"
 )
 """The gateway starts with it, and mail waits. Where only a default names the table, as /etc/aliases, perhaps nobody
 wants it."""

@@ -1,5 +1,6 @@
 """Certificates and keys: whether they are there, fit together, hold today, and are nobody else's to read."""
 
+import errno
 import os
 import ssl
 import stat
@@ -12,6 +13,7 @@ from postwarden.mail.decision import Origin
 
 _SOON = 14 * 86400
 """Seconds before its end in which a certificate that renews itself should have been renewed."""
+_NO_TLS = "TLS can't be used: clients that need it are refused, and others talk in clear"
 _FIRST = "-----BEGIN CERTIFICATE-----"
 _LAST = "-----END CERTIFICATE-----"
 
@@ -45,7 +47,14 @@ def _there(settings: Settings, name: str, service: str, seen: set[tuple[str, Ori
     if not path.startswith("/") or (path, origin) in seen:
         return
     seen.add((path, origin))
-    if not os.path.exists(path):
+    if os.path.exists(path):
+        return
+    if name == "smtpd_tls_CAfile":
+        yield error(
+            origin, what=f"{name}: {path}: {os.strerror(errno.ENOENT)}", why=_NO_TLS,
+            cure="correct the path, or remove the line",
+        )  # fmt: skip
+    else:
         yield warning(
             origin, what=f"{name}: {path} does not exist", why="who shows a certificate can't be known",
             cure="correct the path, or remove the line",
@@ -61,7 +70,8 @@ def _file(name: str, file: str, origin: Origin, now: float) -> Iterator[Finding]
         return  # for another user; root reads it at start
     except OSError as reason:
         yield error(
-            origin, what=f"{name}: {file}: {reason.strerror}", why="TLS can't be used",
+            origin, what=f"{name}: {file}: {reason.strerror}",
+            why=_NO_TLS if name.startswith("smtpd") else "TLS can't be used",
             cure="correct the path, or have the certificate made",
         )  # fmt: skip
         return

@@ -1,6 +1,7 @@
 """All findings of a configuration: what the roles would say when they read it, and what they would not."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -26,10 +27,21 @@ from postwarden.config.settings import Settings
 from postwarden.mail.decision import BUILT_IN
 from postwarden.tables.check import problems
 
+_DISABLED = re.compile(r"TLS (?:certificate|authorities): (.*): disabling TLS support", re.DOTALL)
+
 
 def check(settings: Settings, *, ask: bool = True) -> list[Finding]:
     """In the order of the files. `ask`: DNS too, for some seconds at most."""
-    return ordered(_all(settings, ask=ask), settings.config_directory)
+    return ordered(_once(list(_all(settings, ask=ask))), settings.config_directory)
+
+
+def _once(found: list[Finding]) -> Iterator[Finding]:
+    """A certificate that is not there is named by its own parameter, which says more than the listener without it."""
+    told = {finding.what.partition(": ")[2] for finding in found}
+    for finding in found:
+        match = _DISABLED.fullmatch(finding.what)
+        if match is None or match[1] not in told:
+            yield finding
 
 
 def _all(settings: Settings, *, ask: bool) -> Iterator[Finding]:

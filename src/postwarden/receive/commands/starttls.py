@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from postwarden.receive.session import Session
 
 _READY = Reply(220, "2.0.0", "Ready to start TLS")
+_FAULT = Reply(454, "4.7.0", "TLS not available due to local problem")
 _ABSENT = Reply(502, "5.5.1", "Error: command not implemented")
 
 
@@ -22,6 +23,11 @@ def apply_starttls(session: "Session", _: Word) -> None:
     if tls is None or not session.offers("starttls"):
         session.answer(_ABSENT, "STARTTLS")
         return
+    context = tls.context
+    if context is None:
+        # Where TLS is mandatory, what comes now in clear is still refused: by the machine, which is not secure.
+        session.answer(_FAULT, "STARTTLS")
+        return
     if too_many(session, TLS_SESSIONS):
         session.tally.count("STARTTLS", accepted=False)
         session.hang_up(("4.7.0", f"Error: too many new TLS sessions from {session.facts.client}"))
@@ -30,7 +36,7 @@ def apply_starttls(session: "Session", _: Word) -> None:
     session.flush()
     session.hold()
     session.shorten(session.params.smtpd_starttls_timeout)
-    tls.start(session.stream)
+    session.stream.start_tls(context, server_side=True)
 
 
 def log_tls(session: "Session", tls: TlsFacts) -> None:

@@ -82,3 +82,18 @@ def test_a_key_of_another_certificate_is_said_by_who_loads_it(directory: Path, t
     (tmp_path / "master.cf").write_text("127.0.0.1:2526 inet n - n - - smtpd\n")
     found = [f for f in check(load(tmp_path), ask=False) if "mismatch" in f.what.lower()]
     assert [(f.severity, f.origin.file) for f in found] == [("error", f"{tmp_path}/main.cf")], found
+
+
+@pytest.mark.parametrize("name", ["cert_file", "key_file", "chain_files", "eccert_file", "CAfile"])
+def test_what_is_not_there_is_said_once(directory: Path, tmp_path: Path, name: str) -> None:
+    tls = "" if name == "chain_files" else pair(directory, "good")
+    tls = "".join(line for line in tls.splitlines(True) if f"_{name} =" not in line)
+    (tmp_path / "main.cf").write_text(
+        f"smtpd_tls_{name} = /nonexistent/x\nsmtpd_tls_security_level = may\n{tls}compatibility_level = 3.6\n"
+    )
+    (tmp_path / "master.cf").write_text("127.0.0.1:2526 inet n - n - - smtpd\n127.0.0.1:2527 inet n - n - - smtpd\n")
+    found = [f for f in check(load(tmp_path), ask=False) if "/nonexistent/x" in f.what]
+    assert [(f.severity, f.origin.line, f.what) for f in found] == [
+        ("error", 1, f"smtpd_tls_{name}: /nonexistent/x: No such file or directory")
+    ]
+    assert "refused" in found[0].why
