@@ -9,9 +9,8 @@ A stage never imports another: what it needs it declares as a Protocol, and gets
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,7 +21,6 @@ from postwarden.addressing.resolve import AddressResolver, cause, open_resolver,
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
-from postwarden.config.entrances import entrances
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
@@ -36,7 +34,7 @@ from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.generic import GenericMaps
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
-from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
+from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.deliver.status_filter import StatusFilter
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
@@ -69,7 +67,6 @@ from postwarden.schedule.planning import Planner
 from postwarden.schedule.ports import Clerk, Inside, Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
-from postwarden.schedule.transports import transports
 from postwarden.tables.opening import Tables
 from postwarden.tables.source import NOTHING_HANDED
 from postwarden.tables.table import TableError
@@ -114,7 +111,7 @@ class Reception(Struct, frozen=True):
     """Look at tables and files again; to be called once a second."""
 
 
-class _Addressing(Struct, frozen=True):
+class Addressing(Struct, frozen=True):
     """What content needs of addressing."""
 
     rewrite: Callable[[str], str]
@@ -135,7 +132,7 @@ def receiver(
     """receive -> policy -> content -> spool, for each smtpd service of `keys`. Raises ConfigError."""
     tables = around.open_tables(settings, lambda text: around.log.emit("smtpd", Notice(text)), around.asker, files)
     resolver = open_resolver(settings, tables)
-    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.by_name_alone)
+    addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.by_name_alone)
     profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
     clerk = _clerk(settings, tables, resolver.by_name_alone, around.log)
     outside = open_outside(around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)))
@@ -156,7 +153,7 @@ def receiver(
         )
         for note in services[key].notes:
             around.log.emit("smtpd", Warn(f"{note.origin}: {note.text}"))
-    submit = _submission(settings, tables, around, store, profiles, waiting=waiting, users=users or LocalUsers())
+    submit = submission(settings, tables, around, store, profiles, waiting=waiting, users=users or LocalUsers())
 
     def refresh() -> list[Problem]:
         return _looked(
@@ -187,7 +184,7 @@ class LocalUsers(Struct, frozen=True):
     """Puts a line of a user's command into the log."""
 
 
-def _submission(
+def submission(
     settings: Settings,
     tables: Tables,
     around: Surroundings,
@@ -249,7 +246,7 @@ def carrier(
     tables = Tables.of(settings, lambda text: around.log.emit("smtp", Notice(text)), around.asker, files)
     own = (*settings.own_addresses(), *settings.items("proxy_interfaces"))
     local = LocalDomains(settings, view(LocalParams, settings), tables)
-    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, local.by_name_alone)
+    addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, local.by_name_alone)
     deliverers = {}
     for service in settings.services:
         if service.type == "inet" or service.command not in ("smtp", "lmtp"):
@@ -402,7 +399,7 @@ def _requeued(bounce: BounceParams, uid: int) -> Callable[[str, float], bytes]:
 def _clerk(settings: Settings, tables: Tables, by_name_alone: Callable[[str], bool], log: Log) -> Clerk:
     """content.prepare for mail from inside: everything but automatic copies, as cleanup(8) does it."""
     entries = {name: entry for name, entry in settings.entries.items() if name not in _COPIES}
-    addressing = _Addressing(Rewriter(view(RewriteParams, settings)).rewrite, by_name_alone)
+    addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, by_name_alone)
     prepare = Preparer(
         replace(settings, entries=entries), "", tables, addressing, lambda event: log.emit("cleanup", event)
     )
@@ -414,64 +411,3 @@ def _clerk(settings: Settings, tables: Tables, by_name_alone: Callable[[str], bo
         return prepared.envelope, prepared.head
 
     return clerk
-
-
-def problems(settings: Settings) -> list[Problem]:
-    """What would keep a role from starting: lists, tables, certificates and routes are compiled, and thrown away."""
-    found: list[Problem] = []
-
-    def attempt(compile_it: Callable[[], object]) -> object:
-        try:
-            return compile_it()
-        except ConfigError as error:
-            found.append(Problem(error.origin, "error", error.text))
-            return None
-
-    try:
-        tables = Tables.of(settings)
-        resolver = open_resolver(settings, tables)
-        rewriter = Rewriter(view(RewriteParams, settings))
-        rules = [rule for _, rule in entrances(settings)]
-    except ConfigError as error:
-        return [Problem(error.origin, "error", error.text)]
-    addressing = _Addressing(rewriter.rewrite, resolver.by_name_alone)
-    nobody = cast(Any, None)
-    alone = Surroundings(nobody, nobody, nobody, nobody)
-    profiles = Profiles(settings, tables, addressing, nobody)
-    attempt(lambda: profiles.of(""))
-    attempt(lambda: _submission(settings, tables, alone, nobody, profiles, waiting=nobody, users=LocalUsers()))
-    for service in rules:
-        key = service.key
-        attempt(partial(profiles.of, key))
-        attempt(partial(LocalClients, settings, key, tables))
-        judge = attempt(partial(Judge, settings, key, tables, resolver))
-        found += judge.notes if isinstance(judge, Judge) else ()
-        made = attempt(partial(Service, settings, key, Neighbours(*[nobody] * 7), tables))
-        found += made.notes if isinstance(made, Service) else ()
-    for service in settings.services:
-        key = service.key
-        if service.command in ("smtp", "lmtp") and service.type != "inet":
-            attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
-            attempt(partial(client_tls, settings, key, {}))
-            attempt(partial(tls_policies, settings, key, tables, nobody))
-    attempt(partial(transports, settings))
-    attempt(lambda: served(settings, view(CourierParams, settings), tables))
-    attempt(lambda: authorized(settings, view(CourierParams, settings), tables))
-    attempt(lambda: open_reports(settings, nobody, lambda text: None))
-    return list(dict.fromkeys(found))
-
-
-def warnings(settings: Settings) -> Iterator[Problem]:
-    """Transports that a class of mail is given to and that master.cf does not have: that mail would have to wait; and
-    TLS that is less than it is called."""
-    known = {service.name for service in settings.services if service.type != "inet"}
-    for name, wanted in (
-        ("local_transport", "mydestination"),
-        ("virtual_transport", "virtual_mailbox_domains"),
-        ("relay_transport", "relay_domains"),
-        ("default_transport", "default_transport"),
-    ):
-        transport = settings.text(name).partition(":")[0]
-        if transport not in known and settings.text(wanted):
-            yield Problem(settings.origin(name), "warning", f"{name}: master.cf has no service {transport}")
-    yield from tls_warnings(settings)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from postwarden import pipeline
+from postwarden import rehearsal
 from postwarden.cli.unsent import unsent
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
@@ -205,7 +205,7 @@ def complain(settings: Settings, voice: Voice) -> None:
     if not os.path.isdir(settings.config_directory):
         voice.say(Warn(f"{settings.config_directory}: no such directory: the built-in defaults hold"))
     errors = []
-    for problem in dict.fromkeys([*problems(settings), *pipeline.problems(settings), *pipeline.warnings(settings)]):
+    for problem in dict.fromkeys([*problems(settings), *rehearsal.problems(settings), *rehearsal.warnings(settings)]):
         if problem.severity == "error":
             errors.append(problem)
         else:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from postwarden import pipeline
+from postwarden import rehearsal
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.federation.sources import configured
@@ -128,7 +128,7 @@ class Master:
             settings = load(self.settings.config_directory)
             self._same_place(settings)
             wanted = (*listeners(settings), submission(settings))
-            errors = [p for p in (*problems(settings), *pipeline.problems(settings)) if p.severity == "error"]
+            errors = [p for p in (*problems(settings), *rehearsal.problems(settings)) if p.severity == "error"]
             if errors:
                 raise ConfigError(errors[0].origin, errors[0].text)
             handover, target = Handover(settings), LogTarget(settings)

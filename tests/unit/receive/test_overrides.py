@@ -2,7 +2,7 @@
 
 import pytest
 
-from postwarden import pipeline
+from postwarden import rehearsal
 from postwarden.config.errors import ConfigError
 from postwarden.testing.config import settings
 from postwarden.testing.reception import Reception
@@ -36,6 +36,6 @@ def test_a_cleanup_service_that_is_not_there_stops_the_start() -> None:
     config = settings("", "smtp inet n - n - - smtpd\n  -o cleanup_service_name=strict\n", **MAIN_CF)
     with pytest.raises(ConfigError, match="no cleanup service strict"):
         Reception(config=config)
-    assert any("no cleanup service strict" in problem.text for problem in pipeline.problems(config))
+    assert any("no cleanup service strict" in problem.text for problem in rehearsal.problems(config))
     there = "smtp inet n - n - - smtpd\n  -o cleanup_service_name=strict\nstrict unix n - n - 0 cleanup\n"
     Reception(config=settings("", there, **MAIN_CF))

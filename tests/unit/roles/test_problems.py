@@ -2,7 +2,7 @@
 
 import pytest
 
-from postwarden import pipeline
+from postwarden import rehearsal
 from postwarden.testing.config import settings
 
 
@@ -17,26 +17,26 @@ from postwarden.testing.config import settings
 )
 def test_a_client_that_could_not_start(name: str, value: str) -> None:
     master_cf = "smtp unix - - n - - smtp\nlmtp unix - - n - - lmtp\n"
-    found = pipeline.problems(settings(f"{name} = {value}\n", master_cf))
+    found = rehearsal.problems(settings(f"{name} = {value}\n", master_cf))
     assert [problem.origin.line for problem in found if problem.severity == "error"] == [1], found
-    assert pipeline.problems(settings("", master_cf)) == []
+    assert rehearsal.problems(settings("", master_cf)) == []
 
 
 @pytest.mark.parametrize("parameter", ["authorized_submit_users = nosuch:x", "local_login_sender_maps = nosuch:x"])
 def test_what_is_wrong_with_local_submission_is_found_before_the_start(parameter: str) -> None:
-    found = [str(problem) for problem in pipeline.problems(settings(f"{parameter}\n"))]
+    found = [str(problem) for problem in rehearsal.problems(settings(f"{parameter}\n"))]
     assert any("nosuch" in problem for problem in found), found
 
 
 def test_the_pickup_service_may_not_name_a_profile_that_is_not_there() -> None:
     master_cf = "pickup unix n - n 60 1 pickup\n  -o cleanup_service_name=none\n"
-    found = [str(problem) for problem in pipeline.problems(settings("", master_cf))]
+    found = [str(problem) for problem in rehearsal.problems(settings("", master_cf))]
     assert any("no cleanup service none in master.cf" in problem for problem in found), found
 
 
 @pytest.mark.parametrize("parameter", ["fast_flush_domains", "authorized_mailq_users", "authorized_flush_users"])
 def test_lists_that_the_courier_could_not_open(parameter: str) -> None:
-    found = [str(problem) for problem in pipeline.problems(settings(f"{parameter} = nosuch:x\n"))]
+    found = [str(problem) for problem in rehearsal.problems(settings(f"{parameter} = nosuch:x\n"))]
     assert any("nosuch" in problem for problem in found), found
 
 
@@ -50,7 +50,7 @@ def test_lists_that_the_courier_could_not_open(parameter: str) -> None:
 )
 def test_tls_that_is_less_than_it_is_called(line: str, said: str) -> None:
     master_cf = "smtp unix - - n - - smtp\nlocal unix - n n - - local\nrelay unix - - n - - smtp\n"
-    found = [problem for problem in pipeline.warnings(settings(line + "\n", master_cf)) if said in problem.text]
+    found = [problem for problem in rehearsal.warnings(settings(line + "\n", master_cf)) if said in problem.text]
     assert found and {problem.origin.line for problem in found} == {1}
     plain = "smtp_tls_security_level = may\ntls_ssl_options = 0x4000\n"
-    assert [p for p in pipeline.warnings(settings(plain, master_cf)) if "virtual" not in p.text] == []
+    assert [p for p in rehearsal.warnings(settings(plain, master_cf)) if "virtual" not in p.text] == []

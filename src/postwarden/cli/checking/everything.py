@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from postwarden import pipeline
+from postwarden import rehearsal
 from postwarden.cli.checking import (
     certificates,
     domains,
@@ -65,7 +65,7 @@ def _read(settings: Settings) -> Iterator[Finding]:
             BUILT_IN, what=f"{settings.config_directory}: no such directory", why="the built-in defaults hold",
             cure="make it, or name another one: -c",
         )  # fmt: skip
-    for look in (problems, pipeline.problems, pipeline.warnings):
+    for look in (problems, rehearsal.problems, rehearsal.warnings):
         try:
             for problem in look(settings):
                 if not problem.text.startswith("overriding earlier entry"):  # `names` says it with both lines

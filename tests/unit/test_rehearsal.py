@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from postwarden.config.errors import Problem
-from postwarden.pipeline import problems, warnings
+from postwarden.rehearsal import problems, warnings
 from postwarden.tables import check
 from postwarden.testing.config import settings
 
