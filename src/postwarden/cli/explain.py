@@ -5,8 +5,7 @@ import json
 import re
 import socket
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,27 +15,31 @@ from msgspec.structs import replace
 from postwarden.cli.aliases_tree import writes_lines
 from postwarden.cli.explaining import address, recorded
 from postwarden.cli.explaining.paint import Paint
-from postwarden.cli.explaining.recorded import RecordText, Wanted
+from postwarden.cli.explaining.recorded import RecordText
 from postwarden.cli.explaining.session import Client, play
 from postwarden.cli.explaining.session_text import SessionText, refused
+from postwarden.cli.explaining.store import Unavailable, open_store, since
 from postwarden.config.entries import Entry
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
 from postwarden.mail.decision import BUILT_IN
 from postwarden.roles.listeners import listeners
+from postwarden.trace.records import Judged
+from postwarden.trace.reference import spelled
+from postwarden.trace.search import Wanted, told
 
 USAGE = """\
 usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS [--from SENDER]
        postwarden [-c DIR] explain [-j] [--offline] --client IP --from SENDER --to RECIPIENT ...
            [--name HOST] [--helo NAME] [--login USER] [--tls] [--port PORT] [--message FILE]
-       postwarden [-c DIR] explain [-j] QUEUE-ID | '<MESSAGE-ID>'
+       postwarden [-c DIR] explain [-j] QUEUE-ID | '<MESSAGE-ID>' | REFERENCE of a refusal
        postwarden [-c DIR] explain [-j] --refused [--client IP | NAME] [--from SENDER] [--to RECIPIENT]
            [--since TIME]      TIME: minutes, hours or days ago, as 30m, 2h, 1d
+exit code 0: mail goes, or what was asked for is shown; 1: it does not go, or nothing was found; 2: a bad command
+line, or it can't be found out
 """
 _QUEUE_ID = re.compile(r"[0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}")
 """As enable_long_queue_ids makes them, or not."""
-_SINCE = re.compile(r"([0-9]{1,9})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message", "since")
 _FLAGS = ("tls", "offline", "j", "refused")
 
@@ -57,7 +60,7 @@ class Misuse(Exception):
 
 
 def main(name: str, words: list[str]) -> int:
-    """`words[0]` is the configuration directory. Exit code 1 where mail is refused, 2 for a bad command line."""
+    """`words[0]` is the configuration directory. The exit codes are in USAGE."""
     if words[1:] in (["--help"], ["-h"]):
         print(USAGE, end="")
         return 0
@@ -70,21 +73,15 @@ def main(name: str, words: list[str]) -> int:
             return _session(settings, given)
         if len(given.rest) != 1:
             raise Misuse("what is to be explained? An address, a queue id, or a client with --client")
-        (word,) = given.rest
-        bracketed = word[:1] == "<" and word[-1:] == ">"
-        if _QUEUE_ID.fullmatch(word) or bracketed:
-            code = _history(settings, given, word)
-            if code >= 0:
-                return code
-            given.rest = [word[1:-1] if bracketed else word]
-            if "j" not in given.flags:
-                print(f"no message {word} is recorded{_recording(settings)}; as an address:")
-        return _address(settings, given)
+        return _word(settings, given, given.rest[0])
     except Misuse as error:
         print(f"postwarden: explain: {error}\n{USAGE}", end="", file=sys.stderr)
         return 2
     except BrokenPipeError:
         raise
+    except Unavailable as error:
+        print(f"postwarden: fatal: explain: {error}", file=sys.stderr)
+        return 2
     except (ConfigError, OSError) as error:
         print(f"postwarden: fatal: explain: {error}", file=sys.stderr)
         return 1
@@ -112,20 +109,54 @@ def parse(words: list[str]) -> Words:
     return given
 
 
+def _word(settings: Settings, given: Words, word: str) -> int:
+    """A message, a refusal, or else an address."""
+    bracketed = word[:1] == "<" and word[-1:] == ">" and word != "<>"
+    reference = spelled(word) if "-" in word else ""
+    named = bool(_QUEUE_ID.fullmatch(word)) or bracketed or bool(reference)
+    if named or spelled(word):
+        try:
+            code = _history(settings, given, word)
+        except Unavailable:
+            if named:
+                raise
+            code = -1
+        if code >= 0:
+            return code
+    if reference:
+        print(f"no refusal with the reference {reference} is recorded{_recording(settings)}", file=sys.stderr)
+        return 1
+    given.rest = [word[1:-1] if bracketed else word]
+    if named and "j" not in given.flags:
+        print(f"no message {word} is recorded{_recording(settings)}; as an address:")
+    return _address(settings, given)
+
+
 def _history(settings: Settings, given: Words, name: str) -> int:
-    """-1: no message of that name was recorded."""
-    found = recorded.history(recorded.store(settings), name)
+    """-1: neither a message nor a refusal of that name was recorded."""
+    histories, refusals = told(name, open_store(settings).about(name))
     paint = Paint.of_stdout()
     text = RecordText(settings, paint, partial(_tree, settings))
-    if not found:
-        return -1
-    for one in found:
+    for one in histories:
         if "j" in given.flags:
             print(json.dumps({"queue_id": one.queue_id, "records": recorded.values(one.records)}))
         else:
             for line in text.history(one):
                 paint.show(line)
-    return 0
+    _show_refusals(refusals, given, text, paint)
+    return 0 if histories or refusals else -1
+
+
+def _show_refusals(refusals: Iterable[Judged], given: Words, text: RecordText, paint: Paint) -> int:
+    """How many they are."""
+    count = 0
+    for count, one in enumerate(refusals, 1):  # noqa: B007
+        if "j" in given.flags:
+            print(json.dumps(recorded.values([one])[0]))
+        else:
+            for line in text.refusal(one):
+                paint.show(line)
+    return count
 
 
 def _recording(settings: Settings) -> str:
@@ -139,27 +170,23 @@ def _tree(settings: Settings, of: str) -> Iterator[str]:
 
 
 def _refusals(settings: Settings, given: Words) -> int:
-    """Exit code 1 where none fits, as grep has it."""
-    wanted = Wanted(given.one("client"), given.one("from"), given.one("to"), _since(given.one("since")))
-    found = recorded.refusals(recorded.store(settings), wanted)
+    """Exit code 1 where none fits, as grep has it. Programs get all of them, people the newest."""
+    try:
+        earliest = since(given.one("since"))
+    except ValueError as error:
+        raise Misuse(str(error)) from None
+    wanted = Wanted(given.one("client"), given.one("from"), given.one("to"), earliest)
+    found: Iterable[Judged] = open_store(settings).refused(wanted)
+    left_out = 0
+    if "j" not in given.flags:
+        found, left_out = recorded.newest(found)
     paint = Paint.of_stdout()
-    text = RecordText(settings, paint, partial(_tree, settings))
-    for one in found:
-        if "j" in given.flags:
-            print(json.dumps(recorded.values([one])[0]))
-        else:
-            for line in text.refusal(one):
-                paint.show(line)
-    return int(not found)
-
-
-def _since(text: str) -> float:
-    if not text:
-        return 0.0
-    match = _SINCE.fullmatch(text)
-    if match is None:
-        raise Misuse(f"--since {text}: a number with s, m, h, d or w is wanted")
-    return time.time() - int(match[1]) * _UNITS[match[2]]
+    if left_out:
+        paint.show(f"the newest of {left_out + recorded.MOST}; -j has all")
+    if _show_refusals(found, given, RecordText(settings, paint, partial(_tree, settings)), paint):
+        return 0
+    print(f"no refusal that fits is recorded{_recording(settings)}", file=sys.stderr)
+    return 1
 
 
 def _address(settings: Settings, given: Words) -> int:

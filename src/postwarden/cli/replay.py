@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from postwarden.cli.explaining.paint import Paint
-from postwarden.cli.explaining.recorded import store
+from postwarden.cli.explaining.store import store_directory
 from postwarden.cli.replaying.candidate import Candidate
 from postwarden.cli.replaying.changes import Comparison
 from postwarden.cli.replaying.report import Report
@@ -56,7 +56,7 @@ def _replay(directory: str, other: str, *, json: bool) -> int:
     if not os.path.isdir(other):
         raise FileNotFoundError(2, os.strerror(2), other)
     running, candidate = load(directory), load(other)
-    path = store(running)
+    path = store_directory(running)
     os.listdir(path)
     found = Comparison(Candidate(candidate))
     asyncio.run(found.run(read(path, _wanted)))

@@ -16,7 +16,7 @@ from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account, Accounts, Identity, Surroundings
 from postwarden.deliver.local.tables import LocalMaps
 from postwarden.deliver.programs.ports import Program, Ran
-from postwarden.explain.ends import COMMAND, DISCARDED, MAILBOX, NOWHERE, End, Ends
+from postwarden.explain.ends import COMMAND, MAILBOX, NOWHERE, End, Ends
 from postwarden.explain.lists import ListError, numbered
 from postwarden.mail.events import Event
 from postwarden.tables.maps import Maps
@@ -112,7 +112,7 @@ class Mailboxes:
             return End(end.kind, f"{end.text}; by {setting}", end.inside, end.clear)
         if account is None:
             if user in ("mailer-daemon", "postmaster"):
-                return End(DISCARDED, f"thrown away: the required alias {user} is missing")
+                return End(NOWHERE, f"thrown away: the required alias {user} is missing")
             return End(NOWHERE, "unknown user: the mail bounces")
         command = self._chosen(self._maps.mailbox_command, p.mailbox_command, user)
         if command:

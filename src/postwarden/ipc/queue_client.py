@@ -11,6 +11,8 @@ from itertools import islice
 from types import TracebackType
 from typing import TypeVar
 
+import msgspec
+
 from postwarden.ipc.channel import BlockingChannel, ChannelError
 from postwarden.ipc.local_socket import connect
 from postwarden.ipc.queue_records import (
@@ -23,6 +25,8 @@ from postwarden.ipc.queue_records import (
     Acted,
     Answer,
     AskFigures,
+    AskHistory,
+    AskRefused,
     Done,
     Fetch,
     Fetched,
@@ -33,6 +37,7 @@ from postwarden.ipc.queue_records import (
     ListPage,
     Page,
     Question,
+    Records,
     Refused,
     socket_path,
 )
@@ -143,6 +148,15 @@ class QueueClient:
 
     def figures(self) -> Figures:
         return self._ask(AskFigures(), Figures)[0]
+
+    def decisions(self, question: AskHistory | AskRefused) -> Iterator[bytes]:
+        """The records that answer it, encoded, read page by page as the iterator is driven. Raises Bad."""
+        while True:
+            answer, _ = self._ask(question, Records)
+            yield from answer.records
+            if answer.after is None:
+                return
+            question = msgspec.structs.replace(question, after=answer.after)
 
     def _ask(self, question: Question, kind: type[A], *, fds: int = 0) -> tuple[A, list[int]]:
         try:

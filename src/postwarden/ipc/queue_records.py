@@ -76,7 +76,29 @@ class AskFigures(Struct, frozen=True, array_like=True, tag=7):
     """What the courier does now and what it waits for; `Figures`. For authorized_mailq_users."""
 
 
-Question = ListPage | FlushAll | FlushSite | FlushMessage | Act | Fetch | AskFigures
+RecordPlace = tuple[str, int]
+"""Where the next record of the store of decisions is; a courier that was asked says it, and takes it back."""
+
+
+class AskHistory(Struct, frozen=True, array_like=True, tag=8):
+    """What was decided about the message with this queue id or message id, or about the refusal with this reference;
+    `Records`. For authorized_mailq_users. `after`: the last answer's; None: from the beginning."""
+
+    name: str
+    after: RecordPlace | None = None
+
+
+class AskRefused(Struct, frozen=True, array_like=True, tag=9):
+    """Who was refused; `Records`. For authorized_mailq_users. Empty: whoever it was. `since`: epoch seconds."""
+
+    client: str = ""
+    sender: str = ""
+    recipient: str = ""
+    since: float = 0.0
+    after: RecordPlace | None = None
+
+
+Question = ListPage | FlushAll | FlushSite | FlushMessage | Act | Fetch | AskFigures | AskHistory | AskRefused
 
 # answers
 
@@ -138,6 +160,14 @@ class Figures(Struct, frozen=True, array_like=True, tag=5):
     """Those that have something to do or are suspended."""
 
 
+class Records(Struct, frozen=True, array_like=True, tag=7):
+    """Of the store of decisions, as they are written there (`trace.records`)."""
+
+    records: tuple[bytes, ...]
+    after: RecordPlace | None
+    """There is more: ask again with this. None: that was all."""
+
+
 DENIED, UNSERVED, BAD, ABSENT = "denied", "unserved", "bad", "absent"
 
 
@@ -148,4 +178,4 @@ class Refused(Struct, frozen=True, array_like=True, tag=6):
     text: str
 
 
-Answer = Page | Done | Acted | Fetched | Figures | Refused
+Answer = Page | Done | Acted | Fetched | Figures | Records | Refused

@@ -35,6 +35,7 @@ from postwarden.mail.events import Event, Failure, Fatal, Warn
 from postwarden.mail.queue import SpoolError
 from postwarden.net.asking import Threads
 from postwarden.roles import lock
+from postwarden.roles.decision_reader import DecisionReader
 from postwarden.roles.life import Life, run
 from postwarden.roles.queue_server import QueueServer
 from postwarden.roles.recording import Bounds, open_recorder
@@ -49,6 +50,7 @@ from postwarden.schedule.workers import Crew
 from postwarden.spool.layout import spool_directory
 from postwarden.spool.ledger import Ledger
 from postwarden.spool.params import SpoolParams
+from postwarden.trace.files import directory
 from postwarden.trace.recorder import Recorder
 
 _CONGESTED = 8 << 20
@@ -85,7 +87,7 @@ class CourierRole:
             life.log.emit("qmgr", Fatal(f"the queue can't be opened: {error}"))
             life.log.flush()
             raise SystemExit(1) from error
-        self._door = QueueServer(self.courier, life.log, parts.authorized)
+        self._door = QueueServer(self.courier, life.log, parts.authorized, DecisionReader(directory(spool)))
         try:
             self._door.open(socket_path(settings.text("queue_directory")))
         except OSError as error:  # mail goes on; the queue's commands can't be answered

@@ -22,6 +22,7 @@ from postwarden.mail.events import Failure
 from postwarden.mail.hostname import valid_hostname
 from postwarden.mail.queue import Damaged, Listed
 from postwarden.net.log import Log
+from postwarden.roles.decision_reader import DecisionReader
 from postwarden.schedule.courier import Courier
 
 _LONGEST = 256 << 10
@@ -39,8 +40,9 @@ Authorized = Callable[[str, str], bool]
 
 
 class QueueServer:
-    def __init__(self, courier: Courier, log: Log, authorized: Authorized) -> None:
+    def __init__(self, courier: Courier, log: Log, authorized: Authorized, decisions: DecisionReader) -> None:
         self.authorized = authorized
+        self.decisions = decisions
         self._courier = courier
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -77,6 +79,7 @@ class QueueServer:
         self._socket = None
         with contextlib.suppress(OSError):
             os.unlink(self._path)
+        self.decisions.close()
         for task in list(self._tasks):
             task.cancel()
 
@@ -168,6 +171,7 @@ class _Desk:
         self._operations = courier.operations
         self._uid = uid
         self._began = 0.0
+        self._asking = server.decisions.asking()
 
     async def answer(self, question: ask.Question) -> tuple[ask.Answer, tuple[int, ...]]:
         refused = await self._refuse(question)
@@ -192,9 +196,13 @@ class _Desk:
                 return self._fetch(question.queue_id)
             case ask.AskFigures():
                 return self._courier.whereabouts(), ()
+            case ask.AskHistory() | ask.AskRefused():
+                return await self._asking.answer(question), ()
         return await self._flush(question), ()
 
     async def _refuse(self, question: ask.Question) -> ask.Refused | None:
+        if isinstance(question, ask.AskHistory | ask.AskRefused):
+            return await self._server.authorize(self._uid, "authorized_mailq_users", "view what happened to mail")
         if isinstance(question, ask.ListPage | ask.AskFigures):
             return await self._server.authorize(self._uid, "authorized_mailq_users", "view the mail queue")
         if isinstance(question, ask.Act | ask.Fetch):

@@ -19,6 +19,10 @@ _NAME = re.compile(r"([0-9]{13})-([a-z]+[0-9]*)\.trace")
 _LARGEST = 1 << 20
 """Bytes of a record; a size beyond it is damage."""
 _PAUSE = 60.0
+_PACE = 2000
+Place = tuple[str, int]
+"""Between two records: the file's name, and the byte in it."""
+BEGIN: Place = ("", 0)
 
 
 def directory(spool: str) -> str:
@@ -104,15 +108,36 @@ def read(path: str, wanted: Callable[[bytes], bool] = lambda data: True) -> Iter
     """All records, file by file, the oldest first. `wanted` sees the encoded record: what it does not want is not
     decoded. Damage ends a file; a file that goes away meanwhile is passed over. Raises OSError for a directory that
     can't be read."""
+    for record, _, _ in scan(path, wanted):
+        yield record
+
+
+def scan(
+    path: str,
+    wanted: Callable[[bytes], bool] = lambda data: True,
+    *,
+    file_wanted: Callable[[str, bytes], bool] = lambda file, data: True,
+    after: Place = BEGIN,
+    pace: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Record, bytes, Place]]:
+    """The same with each record as it is written, and where the next one is: from there `after` goes on. `file_wanted`
+    is asked for whole files. `pace` is called often: between a few thousand records, and between files."""
     decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)
     for name in _names(path):
+        if name < after[0]:
+            continue
+        pace()
+        file = os.path.join(path, name)
         try:
-            with open(os.path.join(path, name), "rb") as stream:
+            with open(file, "rb") as stream:
                 data = stream.read()
         except FileNotFoundError:
             continue
-        at = 0
-        while at + 4 <= len(data):
+        if not file_wanted(file, data):
+            continue
+        at = after[1] if name == after[0] else 0
+        looked = 0
+        while at >= 0 and at + 4 <= len(data):
             size = int.from_bytes(data[at : at + 4])
             part = data[at + 4 : at + 4 + size]
             if not 0 < size <= _LARGEST or len(part) < size:
@@ -120,9 +145,13 @@ def read(path: str, wanted: Callable[[bytes], bool] = lambda data: True) -> Iter
             at += 4 + size
             if wanted(part):
                 try:
-                    yield decoder.decode(part)
+                    record = decoder.decode(part)
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     break
+                yield record, part, (name, at)
+            looked += 1
+            if looked % _PACE == 0:
+                pace()
 
 
 def sweep(path: str, now: float, *, seconds: float, size: int) -> None:

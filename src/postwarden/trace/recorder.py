@@ -26,7 +26,8 @@ class Recorder:
         self._clock = clock
         self._writer = Writer(path, name, clock.now, warn)
         self._sessions = 0
-        self._prefix = f"{os.getpid():x}"
+        # A process id would come back: in a container with each start.
+        self._prefix = os.urandom(4).hex()
         self._count = 0
         self._due = False
 

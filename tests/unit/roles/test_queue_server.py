@@ -18,7 +18,9 @@ from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Content, Cursor, Damaged, Listed, State
 from postwarden.net.log import MailLog, MemorySink
 from postwarden.roles import queue_server
+from postwarden.roles.decision_reader import DecisionReader
 from postwarden.roles.queue_server import QueueServer
+from postwarden.trace.files import directory
 
 encode = msgspec.msgpack.encode
 
@@ -80,7 +82,8 @@ class Stub:
 async def serving(base: Path, stub: Stub) -> AsyncIterator[QueueServer]:
     (base / "postwarden" / "public").mkdir(parents=True, exist_ok=True)
     log = MailLog(MemorySink(), "postfix")
-    server = QueueServer(stub, log, lambda parameter, user: user == "root")  # type: ignore[arg-type]
+    decisions = DecisionReader(directory(str(base / "postwarden")))
+    server = QueueServer(stub, log, lambda parameter, user: user == "root", decisions)  # type: ignore[arg-type]
     server.open(ask.socket_path(str(base)))
     try:
         yield server

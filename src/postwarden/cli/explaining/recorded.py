@@ -1,7 +1,8 @@
 """What happened to a message, or to a client that was refused: out of the store of decisions."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heappush, heappushpop
 from typing import Any
 
 import msgspec
@@ -12,87 +13,25 @@ from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.replies import meaning
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Rule
-from postwarden.spool.layout import spool_directory
-from postwarden.trace.files import directory, read
 from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
+from postwarden.trace.search import History
 
-_REFUSING = frozenset(("reject", "defer"))
-_MOST = 1000
-"""Refused sessions that are shown: the newest."""
-
-
-class Wanted(Struct, frozen=True):
-    """Which refused sessions; empty: all."""
-
-    client: str = ""
-    sender: str = ""
-    recipient: str = ""
-    since: float = 0.0
-
-    def fits(self, judged: Judged) -> bool:
-        client = judged.facts.client
-        return (
-            judged.verdict in _REFUSING
-            and judged.when >= self.since
-            and (not self.client or self.client.lower() in (client.address, client.name.lower()))
-            and (not self.sender or (judged.facts.sender or "").lower() == self.sender.lower())
-            and (not self.recipient or judged.recipient.lower() == self.recipient.lower())
-        )
+MOST = 1000
+"""Refused sessions that are shown to people."""
 
 
-class History(Struct):
-    """Of one message, in order of time."""
-
-    queue_id: str
-    records: list[Record]
-
-    @property
-    def stored(self) -> Stored | None:
-        return next((record for record in self.records if isinstance(record, Stored)), None)
-
-
-def store(settings: Settings) -> str:
-    return directory(spool_directory(settings.text("queue_directory")))
-
-
-def history(path: str, name: str) -> list[History]:
-    """Of the messages with that queue id, message id or reference, oldest first. Raises OSError."""
-    bare = name.strip("<>").encode()
-    ids: dict[str, None] = {}
-    sessions: set[str] = set()
-    for record in read(path, lambda data: bare in data):
-        if isinstance(record, Stored) and name.strip("<>") in (record.queue_id, record.message_id.strip("<>")):
-            ids[record.queue_id] = None
-            sessions.add(record.session)
-        elif isinstance(record, Attempted | Ended | Mapped) and record.queue_id == name:
-            ids[record.queue_id] = None
-    if not ids:
-        return []
-    words = [word.encode() for word in (*ids, *(session for session in sessions if session))]
-    found = list(read(path, lambda data: any(word in data for word in words)))
-    return [History(queue_id, _of(queue_id, found)) for queue_id in ids]
-
-
-def _of(queue_id: str, records: list[Record]) -> list[Record]:
-    stored = next((r for r in records if isinstance(r, Stored) and r.queue_id == queue_id), None)
-    recipients = {old or new for new, old in stored.recipients} if stored is not None else set()
-    mine: list[Record] = []
-    for record in records:
-        if isinstance(record, Judged):
-            if stored is None or record.session != stored.session or not stored.session:
-                continue
-            # A session may have brought several messages.
-            if record.queue_id == queue_id or (not record.queue_id and record.recipient in recipients):
-                mine.append(record)
-        elif record.queue_id == queue_id or (isinstance(record, Stored) and record.parent == queue_id):
-            mine.append(record)
-    return sorted(mine, key=lambda record: record.when)
-
-
-def refusals(path: str, wanted: Wanted) -> list[Judged]:
-    """The newest that fit. Raises OSError."""
-    found = [record for record in read(path) if isinstance(record, Judged) and wanted.fits(record)]
-    return found[-_MOST:]
+def newest(refused: Iterable[Judged], most: int = MOST) -> tuple[list[Judged], int]:
+    """The last `most`, in order of time, and how many were left out."""
+    kept: list[tuple[float, int, Judged]] = []
+    count = 0
+    for one in refused:
+        entry = (one.when, count, one)
+        count += 1
+        if len(kept) < most:
+            heappush(kept, entry)
+        else:
+            heappushpop(kept, entry)
+    return [one for _, _, one in sorted(kept)], count - len(kept)
 
 
 # For people

@@ -1,0 +1,123 @@
+"""What the store has of one message, of one refusal, of all who were refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from postwarden.mail.envelope import Client
+from postwarden.mail.status import Status
+from postwarden.trace import reference
+from postwarden.trace.files import Place, Writer, scan
+from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Mapped, Record, Stored
+from postwarden.trace.search import Search, Wanted, refused, told
+
+CLIENT = Client("mx.example", "192.0.2.1", 4711, "mx.example", "helo.example", "ESMTP")
+FACTS = Facts(CLIENT, 2, 2, "127.0.0.1", 25, None, "a@b.example", 0, 0, "", False, None)
+BECAUSE = Because("reject_unauth_destination", "", "/etc/postfix/main.cf", 7)
+GONE = Judged(10.0, "s1", "smtp/inet", "RCPT", FACTS, "no@d.example", "", "reject", "554 5.7.1 no", BECAUSE,
+              reference="7K3-Q9D-2MX")  # fmt: skip
+LET_IN = replace(GONE, when=11.0, recipient="c@d.example", verdict="permit", reply="", reference="")
+OTHER = replace(LET_IN, when=12.0, recipient="other@d.example")
+WHOLE = replace(GONE, when=13.0, stage="END-OF-MESSAGE", recipient="", queue_id="Q9", recipients=("x@y.example",),
+                verdict="defer", reference="")  # fmt: skip
+STORED = Stored(14.0, "Q1", "s1", "a@b.example", "<m@x>", 100, (("e@f.example", "c@d.example"),))
+MAPPED = Mapped(14.0, "Q1", "virtual_alias_maps", "c@d.example", ("e@f.example",), BECAUSE)
+TRIED = Attempted(15.0, "Q1", "e@f.example", "", Status("2.0.0", "ok"), "smtp", "f.example")
+CHILD = Stored(16.0, "Q2", "", "", "<n@x>", 50, (("a@b.example", ""),), parent="Q1")
+RECORDS: list[Record] = [GONE, LET_IN, OTHER, WHOLE, STORED, MAPPED, TRIED, CHILD, Ended(17.0, "Q1"), Ended(17.0, "Q3")]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    store = str(tmp_path / "trace")
+    for n, part in enumerate((RECORDS[:5], RECORDS[5:])):
+        writer = Writer(store, f"receiver{n}", lambda: 1.7e9, print)
+        for record in part:
+            writer.add(record)
+        writer.close()
+    return store
+
+
+def found(path: str, name: str) -> list[Record]:
+    search = Search(name)
+    search.first_pass(path)
+    return [record for record, _, _ in search.second_pass(path)]
+
+
+@pytest.mark.parametrize("name", ["Q1", "<m@x>", "m@x"])
+def test_a_message(path: str, name: str) -> None:
+    ((history,), refusals) = told(name, found(path, name))
+    assert (history.queue_id, refusals, history.stored) == ("Q1", [], STORED)
+    assert history.records == [LET_IN, STORED, MAPPED, TRIED, CHILD, Ended(17.0, "Q1")]
+
+
+@pytest.mark.parametrize("name", ["7K3-Q9D-2MX", "7k3q9d2mx", "[ref 7K3-Q9D-2MX]"])
+def test_a_refusal_by_its_reference(path: str, name: str) -> None:
+    assert found(path, name) == [GONE]
+    assert told(name, [GONE]) == ([], [GONE])
+
+
+def test_a_refusal_by_the_queue_id_that_the_log_has(path: str) -> None:
+    assert told("Q9", found(path, "Q9")) == ([], [WHOLE])
+
+
+def test_a_message_of_before(path: str) -> None:
+    ((history,), _) = told("Q3", found(path, "Q3"))
+    assert (history.stored, history.records) == (None, [Ended(17.0, "Q3")])
+
+
+@pytest.mark.parametrize("name", ["Q", "s1", "mx.example", "a@b.example", "7K3-Q9D-2MY", "reject"])
+def test_a_part_of_a_record_is_no_name(path: str, name: str) -> None:
+    assert told(name, found(path, name)) == ([], [])
+    assert found(path, name) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (Wanted(), [GONE, WHOLE]), (Wanted("192.0.2.1"), [GONE, WHOLE]), (Wanted("MX.example"), [GONE, WHOLE]),
+        (Wanted("192.0.2.2"), []), (Wanted(sender="<A@b.example>"), [GONE, WHOLE]), (Wanted(sender="x@b.example"), []),
+        (Wanted(recipient="NO@d.example"), [GONE]), (Wanted(recipient="x@y.example"), [WHOLE]),
+        (Wanted(recipient="c@d.example"), []), (Wanted(since=12.5), [WHOLE]), (Wanted(since=13.5), []),
+    ],
+)  # fmt: skip
+def test_who_was_refused(path: str, wanted: Wanted, expected: list[Judged]) -> None:
+    assert [record for record, _, _ in refused(path, wanted)] == expected
+
+
+def test_a_file_of_before_that_time_is_not_looked_into(path: str) -> None:
+    for name in os.listdir(path):
+        os.utime(os.path.join(path, name), (5.0, 5.0))
+    assert list(refused(path, Wanted(since=6.0))) == []
+
+
+def test_what_was_read_in_pieces_is_what_is_there(path: str) -> None:
+    after: Place = ("", 0)
+    pieces: list[Record] = []
+    while True:
+        one = next(scan(path, after=after), None)
+        if one is None:
+            break
+        record, _, after = one
+        pieces.append(record)
+    assert pieces == RECORDS
+
+
+@pytest.mark.parametrize("after", [("", -5), ("9", 0), ("1700000000000-receiver0.trace", 1 << 70)])
+def test_a_place_that_can_not_be_ends(path: str, after: Place) -> None:
+    list(scan(path, after=after))
+
+
+def test_references_are_short_differ_and_can_be_told_by_telephone() -> None:
+    known = {reference.new() for _ in range(2000)}
+    assert len(known) == 2000
+    letters = set("".join(known))
+    assert letters.isdisjoint("01ILO") and len(letters) == 32  # with the dash
+    assert all(reference.spelled(one) == one and len(one) == 11 for one in known)
+
+
+@pytest.mark.parametrize("text", ["", "7K3-Q9D-2M", "7K3-Q9D-2MX2", "7K1-Q9D-2MX", "a@b.example", "<7K3Q9D2M@x>"])
+def test_what_is_no_reference(text: str) -> None:
+    assert reference.spelled(text) == ""
