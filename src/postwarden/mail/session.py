@@ -72,3 +72,5 @@ class SessionFacts(Struct, frozen=True):
     recipient: str | None = None
     """The recipient that was accepted, where it is the only one: what is decided after RCPT holds for all of them."""
     findings: Findings = field(default_factory=Findings)
+    stress: bool = False
+    """The service was near its limit of sessions when this one began (STRESS_README)."""

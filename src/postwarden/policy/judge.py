@@ -15,6 +15,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.mail.decision import BUILT_IN, Decision, Effect, Fact, Rule, Verdict
+from postwarden.mail.probe_sender import ProbeSender
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.policy.actions import Style
@@ -24,7 +25,7 @@ from postwarden.policy.listed import Listed, Resolver
 from postwarden.policy.lists import ListCompiler, Watch
 from postwarden.policy.means import Means
 from postwarden.policy.outside import NOBODY, Outside
-from postwarden.policy.params import PolicyParams
+from postwarden.policy.params import PolicyParams, PollParams
 from postwarden.policy.question import Marks, Misconfigured, Question, Restriction, Subject, refusal, refuses
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
@@ -32,6 +33,7 @@ from postwarden.tables.table import TableError
 
 _DUNNO = Decision(Verdict.DUNNO, Rule("no restriction decided", "", BUILT_IN))
 _POSTMASTER = Decision(Verdict.PERMIT, Rule("postmaster is always heard", "", BUILT_IN))
+_PROBER = Decision(Verdict.PERMIT, Rule("the sender of address probes is always heard", "", BUILT_IN))
 _RELAY = "smtpd_relay_restrictions"
 _RECIPIENT = "smtpd_recipient_restrictions"
 
@@ -75,15 +77,12 @@ class Judge:
             outside.services,
             self._backup_networks,
             outside.pause,
+            outside.verifier,
+            (view(PollParams, settings, service).seconds, view(PollParams, settings, service, stress=True).seconds),
         )
         self.notes = compiler.notes
         """What does not do here what it does in Postfix."""
-        if not compiler.closes(_RELAY, _RECIPIENT):
-            raise ConfigError(
-                settings.origin(_RELAY, service),
-                f"in parameter {_RELAY} or {_RECIPIENT}, specify at least one working instance of: "
-                "reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit",
-            )
+        _keep_closed(compiler, settings, service)
         self._client = compiler.parameter("smtpd_client_restrictions", Subject.CLIENT)
         self._helo = compiler.parameter("smtpd_helo_restrictions", Subject.HELO)
         self._sender = compiler.parameter("smtpd_sender_restrictions", Subject.SENDER)
@@ -96,7 +95,9 @@ class Judge:
         self._no_helo = not params.smtpd_helo_restrictions
         self._no_sender = not params.smtpd_sender_restrictions and not params.smtpd_reject_unlisted_sender
         self._unasked = _unasked(settings, service)
-        self._always = f"{params.double_bounce_sender}@{params.myorigin}".lower()
+        self._prober = _prober(params, resolver)
+        self._probing = self._prober.address.rpartition("@")[0].lower() or "\0"
+        self._now = outside.now
 
     def refresh(self) -> None:
         """A file in a list of networks may have changed. Raises ConfigError, and then keeps what it had."""
@@ -139,9 +140,11 @@ class Judge:
 
     def recipient(self, facts: SessionFacts, recipient: str, stage: str = "RCPT") -> Decision:
         lowered = recipient.lower()
-        if lowered == "postmaster" or lowered == self._always:
-            # RFC 5321 4.5.1; and what address probes are sent from.
+        if lowered == "postmaster":
+            # RFC 5321 4.5.1
             return _POSTMASTER
+        if lowered.startswith(self._probing) and self._prober.fits(recipient, self._now()):
+            return _PROBER
         marks = Marks(stage)
         return self._judge(lambda: self._judge_recipient(facts, recipient, marks), recipient, marks)
 
@@ -275,6 +278,22 @@ def _alone(restriction: Restriction, question: Question) -> Decision | None:
     if refuses(decision):
         return decision
     return question.marks.defer_if_permit or decision
+
+
+def _keep_closed(compiler: ListCompiler, settings: Settings, service: str) -> None:
+    """Raises ConfigError."""
+    if not compiler.closes(_RELAY, _RECIPIENT):
+        raise ConfigError(
+            settings.origin(_RELAY, service),
+            f"in parameter {_RELAY} or {_RECIPIENT}, specify at least one working instance of: "
+            "reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit",
+        )
+
+
+def _prober(params: PolicyParams, resolver: Resolver) -> ProbeSender:
+    prober = params.address_verify_sender
+    address = "" if prober in ("", "<>") else resolver.rewrite(prober)
+    return ProbeSender(address, params.address_verify_sender_ttl)
 
 
 def _style(params: PolicyParams) -> Style:

@@ -8,7 +8,7 @@ from postwarden.mail.decision import Origin, Rule
 from postwarden.policy.actions import Actions, Style
 from postwarden.policy.inquiries import Inquiries
 from postwarden.policy.listed import Listed, Resolver
-from postwarden.policy.outside import Services
+from postwarden.policy.outside import AddressVerifier, Services
 from postwarden.policy.params import PolicyParams
 from postwarden.policy.question import Question, Restriction
 from postwarden.tables.maps import Maps
@@ -38,6 +38,9 @@ class Means(Struct, frozen=True):
     """permit_mx_backup_networks."""
     pause: Callable[[float], Awaitable[None]]
     """Sleeps."""
+    verifier: AddressVerifier
+    patience: tuple[float, float]
+    """Seconds for an address that is being verified: normally, and under stress."""
 
     def actions(self, rule: Rule) -> Actions:
         """The meaning of answers for the restriction `rule`."""

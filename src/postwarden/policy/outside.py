@@ -32,13 +32,13 @@ class Services(Protocol):
 class AddressVerifier(Protocol):
     """Knows by probes whether mail to an address can be delivered."""
 
-    def ask(self, address: str, done: Callable[[Verified], None]) -> None:
-        """`address` in standard form, not empty. Call `done` once: with what is known, with `TODO` when that takes
-        longer than the client should wait, with `FAIL` when nobody can be asked."""
+    def ask(self, address: str, seconds: float, done: Callable[[Verified], None]) -> None:
+        """`address` in standard form, not empty. Call `done` once: with what is known, with `TODO` when a probe takes
+        longer than `seconds`, with `FAIL` when nobody can be asked."""
 
 
 class _NoVerifier:
-    def ask(self, address: str, done: Callable[[Verified], None]) -> None:
+    def ask(self, address: str, seconds: float, done: Callable[[Verified], None]) -> None:
         done(UNASKED)
 
 
@@ -50,10 +50,14 @@ class Outside(Struct, frozen=True):
     pause: Callable[[float], Awaitable[None]]
     """Sleeps."""
     verifier: AddressVerifier = _NoVerifier()
+    now: Callable[[], float] = lambda: 0.0
+    """Seconds since the epoch."""
 
 
-def open_outside(names: Names, dial: Dial, clock: Clock, warn: Callable[[str], None]) -> Outside:
-    """The network."""
+def open_outside(
+    names: Names, dial: Dial, clock: Clock, warn: Callable[[str], None], verifier: AddressVerifier | None = None
+) -> Outside:
+    """The network. Without a `verifier` nobody can be asked about addresses."""
 
     async def pause(seconds: float) -> None:
         def start(done: Callable[[object], None]) -> None:
@@ -61,7 +65,8 @@ def open_outside(names: Names, dial: Dial, clock: Clock, warn: Callable[[str], N
 
         await called_back(start)
 
-    return Outside(names.dns, names.native, PolicyServers(dial, names.native, clock, warn), pause)
+    servers = PolicyServers(dial, names.native, clock, warn)
+    return Outside(names.dns, names.native, servers, pause, verifier or _NoVerifier(), clock.now)
 
 
 class _NoServer:

@@ -25,7 +25,6 @@ class PolicyParams(Struct, frozen=True):
     allow_untrusted_routing: bool
     soft_bounce: bool
     double_bounce_sender: str
-    myorigin: str
     show_user_unknown_table_name: bool
     reject_code: int
     defer_code: int
@@ -65,7 +64,29 @@ class PolicyParams(Struct, frozen=True):
     smtpd_policy_service_timeout: int
     smtpd_policy_service_try_limit: int
     smtpd_sender_login_maps: tuple[str, ...]
+    address_verify_sender: str
+    address_verify_sender_ttl: int
     unknown_address_reject_code: int
     unknown_address_tempfail_action: str
     unknown_helo_hostname_tempfail_action: str
     unknown_hostname_reject_code: int
+    unverified_recipient_defer_code: int
+    unverified_recipient_reject_code: int
+    unverified_recipient_reject_reason: str
+    unverified_recipient_tempfail_action: str
+    unverified_sender_defer_code: int
+    unverified_sender_reject_code: int
+    unverified_sender_reject_reason: str
+    unverified_sender_tempfail_action: str
+
+
+class PollParams(Struct, frozen=True):
+    """How long a client waits for an address to be verified."""
+
+    address_verify_poll_count: int
+    address_verify_poll_delay: int
+
+    @property
+    def seconds(self) -> float:
+        """smtpd(8) asks so often, and sleeps between."""
+        return float(max(0, self.address_verify_poll_count - 1) * self.address_verify_poll_delay)

@@ -18,6 +18,7 @@ from postwarden.policy.means import Compiler
 from postwarden.policy.question import Subject
 from postwarden.policy.restrictions import access, non_fqdn_address, unauth_destination
 from postwarden.policy.servers import server_access
+from postwarden.policy.unverified import unverified
 from postwarden.wire.dns import Kind
 
 TABLE, DOMAIN, SERVER, NUMBER = "a table", "a domain name", "a policy server", "a number"
@@ -57,6 +58,8 @@ _OUTSIDE = {
     "reject_unknown_helo_hostname": Entry(unknown_helo(restrictions.bad_literal)),
     "reject_unknown_hostname": Entry(unknown_helo(restrictions.bad_literal)),
     "permit_mx_backup": Entry(permit_mx_backup),
+    "reject_unverified_sender": Entry(unverified(Subject.SENDER)),
+    "reject_unverified_recipient": Entry(unverified(Subject.RECIPIENT)),
     "check_policy_service": Entry(policy_service, SERVER),
     "sleep": Entry(restrictions.sleep, NUMBER),
 }
@@ -117,8 +120,7 @@ ACCESS: Mapping[Subject, str] = MappingProxyType({
 
 UNAVAILABLE: frozenset[str] = frozenset(
     (
-        "check_relay_domains", "permit_naked_ip_address", "reject_maps_rbl", "reject_unverified_recipient",
-        "reject_unverified_sender",
+        "check_relay_domains", "permit_naked_ip_address", "reject_maps_rbl",
     )
 )  # fmt: skip
 """Postfix has them, we do not: a list that reaches one puts off, and `check` says so."""

@@ -38,8 +38,8 @@ def test_nothing_to_say_of_what_works() -> None:
         ),
         ("smtp_tls_per_site = hash:/x", "error: /etc/postfix/main.cf:1: parameter smtp_tls_per_site is refused"),
         (
-            "address_verify_poll_count = 9",
-            "warning: /etc/postfix/main.cf:1: parameter address_verify_poll_count has no",
+            "milter_content_timeout = 9",
+            "warning: /etc/postfix/main.cf:1: parameter milter_content_timeout has no",
         ),
     ],
 )

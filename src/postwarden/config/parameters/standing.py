@@ -10,8 +10,10 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
-    2bounce_notice_recipient access_map_defer_code access_map_reject_code alias_database alias_maps
-    allow_mail_to_commands allow_mail_to_files allow_min_user allow_percent_hack allow_untrusted_routing
+    2bounce_notice_recipient access_map_defer_code access_map_reject_code address_verify_poll_count
+    address_verify_poll_delay address_verify_sender address_verify_sender_ttl alias_database alias_maps
+    allow_mail_to_commands allow_mail_to_files allow_min_user allow_percent_hack
+    allow_srv_lookup_fallback allow_untrusted_routing
     always_add_missing_headers always_bcc anvil_rate_time_unit append_at_myorigin append_dot_mydomain
     authorized_flush_users authorized_mailq_users authorized_submit_users bounce_notice_recipient
     bounce_queue_lifetime bounce_size_limit bounce_template_file canonical_classes canonical_maps
@@ -26,13 +28,16 @@ _WORKING = """
     enable_original_recipient enable_threaded_bounces error_notice_recipient execution_directory_expansion_filter
     expand_owner_alias export_environment fallback_transport fallback_transport_maps fast_flush_domains
     forward_expansion_filter forward_path frozen_delivered_to header_address_token_limit header_from_format
-    header_size_limit home_mailbox hopcount_limit ignore_mx_lookup_error import_environment in_flow_delay
+    header_size_limit home_mailbox hopcount_limit ignore_mx_lookup_error
+    ignore_srv_lookup_error import_environment in_flow_delay
     inet_interfaces inet_protocols initial_destination_concurrency invalid_hostname_reject_code ipc_timeout
     known_tcp_ports line_length_limit lmtp_address_preference lmtp_assume_final lmtp_balance_inet_protocols
-    lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce lmtp_connect_timeout
+    lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce
+    lmtp_cname_overrides_servername lmtp_connect_timeout
     lmtp_connection_cache_destinations lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit
     lmtp_connection_reuse_count_limit lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout
-    lmtp_data_xfer_timeout lmtp_delivery_status_filter lmtp_discard_lhlo_keywords lmtp_dns_support_level
+    lmtp_data_xfer_timeout lmtp_delivery_status_filter lmtp_discard_lhlo_keywords
+    lmtp_dns_reply_filter lmtp_dns_resolver_options lmtp_dns_support_level
     lmtp_enforce_tls lmtp_fallback_relay lmtp_generic_maps lmtp_host_lookup lmtp_lhlo_name lmtp_lhlo_timeout
     lmtp_line_length_limit lmtp_mail_timeout lmtp_mx_address_limit lmtp_mx_session_limit lmtp_quit_timeout
     lmtp_quote_rfc821_envelope
@@ -64,10 +69,12 @@ _WORKING = """
     sender_canonical_maps sender_dependent_default_transport_maps sender_dependent_relayhost_maps
     sendmail_fix_line_endings show_user_unknown_table_name smtp_address_preference
     smtp_always_send_ehlo smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce
+    smtp_cname_overrides_servername
     smtp_connect_timeout smtp_connection_cache_destinations smtp_connection_cache_on_demand
     smtp_connection_cache_time_limit smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit
     smtp_data_done_timeout smtp_data_init_timeout smtp_data_xfer_timeout smtp_defer_if_no_mx_address_found
-    smtp_delivery_status_filter smtp_discard_ehlo_keywords smtp_dns_support_level smtp_enforce_tls
+    smtp_delivery_status_filter smtp_discard_ehlo_keywords smtp_dns_reply_filter smtp_dns_resolver_options
+    smtp_dns_support_level smtp_enforce_tls
     smtp_fallback_relay smtp_generic_maps smtp_helo_name smtp_helo_timeout smtp_host_lookup
     smtp_line_length_limit smtp_mail_timeout smtp_mx_address_limit smtp_mx_session_limit smtp_never_send_ehlo
     smtp_quit_timeout smtp_quote_rfc821_envelope
@@ -108,7 +115,10 @@ _WORKING = """
     undisclosed_recipients_header unknown_address_reject_code unknown_address_tempfail_action
     unknown_client_reject_code unknown_helo_hostname_tempfail_action unknown_hostname_reject_code
     unknown_local_recipient_reject_code unknown_relay_recipient_reject_code unknown_virtual_alias_reject_code
-    unknown_virtual_mailbox_reject_code verp_delimiter_filter virtual_alias_address_length_limit
+    unknown_virtual_mailbox_reject_code unverified_recipient_defer_code unverified_recipient_reject_code
+    unverified_recipient_reject_reason unverified_recipient_tempfail_action unverified_sender_defer_code
+    unverified_sender_reject_code unverified_sender_reject_reason unverified_sender_tempfail_action use_srv_lookup
+    verp_delimiter_filter virtual_alias_address_length_limit
     virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit
     virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock
     virtual_mailbox_maps virtual_minimum_uid virtual_transport virtual_uid_maps
