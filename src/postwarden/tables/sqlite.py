@@ -4,16 +4,12 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
 from urllib.parse import quote
 
-from postwarden.config.errors import Problem
-from postwarden.mail.decision import Origin
-from postwarden.tables.definition import Definition, in_file, in_main_cf, stands_in_main_cf
-from postwarden.tables.keys import folded
-from postwarden.tables.source import NOTHING_HANDED, Mark, SourceTable, mark
+from postwarden.tables.configured import ConfiguredTable
+from postwarden.tables.source import Mark, mark
 from postwarden.tables.table import Found, TableError
-from postwarden.tables.template import Domains, Opener, Templates, over_limit, select
+from postwarden.tables.template import Domains, Templates, over_limit, select
 
 QUERY_SECONDS = 1.0
 """What one look-up may take: a query without an index must not stop everything else."""
@@ -80,33 +76,10 @@ class _Overflow(Exception):
     """More values than expansion_limit."""
 
 
-class SqliteTable(SourceTable):
-    """Keys are put into the query in lower case. What the data base answers is never older than its file."""
+class SqliteTable(ConfiguredTable):
+    """What the data base answers is never older than its file."""
 
-    slow = True
-
-    def __init__(
-        self,
-        name: str,
-        place: str,
-        config_directory: str,
-        origin: Origin,
-        opener: Opener,
-        *,
-        fold: bool = True,
-        handed: Mapping[str, str] = NOTHING_HANDED,
-    ) -> None:
-        """`place`: a file with a slash or dot at its front, or the prefix of parameters of main.cf.
-        Raises ConfigError."""
-        self._place = place
-        self._directory = config_directory
-        self._origin = origin
-        self._opener = opener
-        self._fold = fold
-        self.handed = handed
-        self._base: _Base | None = None
-        file = os.path.join(config_directory, "main.cf" if stands_in_main_cf(place) else place)
-        super().__init__(name, (file,))
+    _base: _Base | None = None
 
     def stale(self) -> bool:
         base = self._base
@@ -125,13 +98,8 @@ class SqliteTable(SourceTable):
         if new.inode is None:
             raise TableError(path, "can't be read: No such file or directory")
 
-    def _definition(self) -> tuple[Definition, tuple[Problem, ...]]:
-        if stands_in_main_cf(self._place):
-            return in_main_cf(self._place, self._directory, self._origin), ()
-        return in_file(self._files[0], self.handed)
-
     def _find(self, key: str) -> Found | None:
-        name = folded(key) if self._fold else key
+        name = self._folded(key)
         base = self._base
         if base is None or not base.domains.hold(name):
             return None

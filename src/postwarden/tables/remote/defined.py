@@ -1,21 +1,18 @@
 """Tables whose servers are named in a definition: what mysql:, pgsql: and ldap: have in common."""
 
-import os
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 from postwarden.config.errors import Problem
 from postwarden.mail.decision import Origin
-from postwarden.tables.definition import Definition, in_file, in_main_cf, stands_in_main_cf
-from postwarden.tables.keys import folded
+from postwarden.tables.configured import ConfiguredTable
+from postwarden.tables.definition import Definition
 from postwarden.tables.remote.library import LibraryMissing
 from postwarden.tables.remote.servers import Connection, Servers, Unreachable
-from postwarden.tables.source import NOTHING_HANDED, SourceTable
 from postwarden.tables.table import Found, TableError
 from postwarden.tables.template import Domains, Opener, Templates
 
@@ -40,37 +37,23 @@ class Source(Struct, Generic[C], frozen=True):
     """Of what the definition says."""
 
 
-class DefinedTable(SourceTable, Generic[C]):
-    """Keys are put into the query in lower case. May be asked from several threads at once."""
+class _Domains(Domains):
+    """The tables that are named there are asked by one thread at a time: not all of them are made for more."""
 
-    slow = True
+    def __init__(self, definition: Definition, opener: Opener) -> None:
+        super().__init__(definition, opener)
+        self._lock = threading.Lock()
 
-    def __init__(
-        self,
-        name: str,
-        place: str,
-        config_directory: str,
-        origin: Origin,
-        opener: Opener,
-        *,
-        fold: bool = True,
-        handed: Mapping[str, str] = NOTHING_HANDED,
-    ) -> None:
-        """`place`: a file with a slash or dot at its front, or the prefix of parameters of main.cf.
-        Raises ConfigError."""
-        self._place = place
-        self._directory = config_directory
-        self._origin = origin
-        self._opener = opener
-        self._fold = fold
-        self.handed = handed
-        self._source: Source[C] | None = None
-        self._domains: Domains | None = None
-        self._domain_lock = threading.Lock()
-        self._trouble = ""
-        self._told, self._told_until = "", 0.0
-        file = os.path.join(config_directory, "main.cf" if stands_in_main_cf(place) else place)
-        super().__init__(name, (file,))
+    def hold(self, key: str) -> bool:
+        with self._lock:
+            return super().hold(key)
+
+
+class DefinedTable(ConfiguredTable, Generic[C]):
+    _source: Source[C] | None = None
+    _domains: _Domains | None = None
+    _trouble = ""
+    _told, _told_until = "", 0.0
 
     @abstractmethod
     def _source_of(self, definition: Definition) -> Source[C]:
@@ -96,7 +79,7 @@ class DefinedTable(SourceTable, Generic[C]):
 
     def _load(self) -> None:
         definition, problems = self._definition()
-        domains = Domains(definition, self._opener)
+        domains = _Domains(definition, self._opener)
         try:
             source = self._source_of(definition)
         except LibraryMissing as error:
@@ -107,16 +90,11 @@ class DefinedTable(SourceTable, Generic[C]):
         if before is not None:
             before.servers.close()
 
-    def _definition(self) -> tuple[Definition, tuple[Problem, ...]]:
-        if stands_in_main_cf(self._place):
-            return in_main_cf(self._place, self._directory, self._origin), ()
-        return in_file(self._files[0], self.handed)
-
     def _find(self, key: str) -> Found | None:
-        source, name = self._source, folded(key) if self._fold else key
-        if source is None:
+        source, domains, name = self._source, self._domains, self._folded(key)
+        if source is None or domains is None:
             raise TableError(self.name, "no definition")
-        if "\0" in name or not _is_text(name) or not self._eligible(name):
+        if "\0" in name or not _is_text(name) or not domains.hold(name):
             return None
         if source.templates.query(name) is None:
             return None
@@ -129,11 +107,6 @@ class DefinedTable(SourceTable, Generic[C]):
             self._trouble = f"{self.name}: {error}"
             raise TableError(self.name, str(error)) from error
         return Found(",".join(values), key, self.name, source.origin) if values else None
-
-    def _eligible(self, name: str) -> bool:
-        # The tables that `domain` names are asked by one thread at a time: not all of them are made for more.
-        with self._domain_lock:
-            return self._domains is None or self._domains.hold(name)
 
     def _over(self, source: Source[C], name: str, count: int) -> None:
         """Raises TableError where `count` values are too many."""

@@ -1,22 +1,17 @@
 """memcache: tables, memcache_table(5): a cache, and the table behind it."""
 
 import contextlib
-import os
 import re
-import threading
 import time
-from collections.abc import Mapping
+from threading import Lock
 
 from msgspec import Struct
 
-from postwarden.config.errors import ConfigError, Problem
-from postwarden.mail.decision import Origin
-from postwarden.tables.definition import Definition, in_file, in_main_cf, stands_in_main_cf
-from postwarden.tables.keys import folded
+from postwarden.config.errors import ConfigError
+from postwarden.tables.configured import ConfiguredTable
 from postwarden.tables.remote.peer import Peer, PeerError, endpoint
-from postwarden.tables.source import NOTHING_HANDED, SourceTable
 from postwarden.tables.table import Found, Table, TableError
-from postwarden.tables.template import Domains, Opener, Templates
+from postwarden.tables.template import Domains, Templates
 from postwarden.wire.lookups import Looked, MemcacheReader, memcache_get, memcache_set
 
 _SERVER = "inet:localhost:11211"
@@ -37,6 +32,8 @@ class _Cache(Struct):
     pause: float
     data_limit: int
     line_limit: int
+    lock: Lock
+    """The tables that `domain` and `backup` name need not be made for more than one thread."""
 
     def ask(self, question: bytes) -> Looked:
         """As often as the definition has it; a server that accepts no connection is not asked twice.
@@ -51,34 +48,10 @@ class _Cache(Struct):
         raise AssertionError("max_try is at least 1")
 
 
-class MemcacheTable(SourceTable):
-    """Keys are asked for in lower case. What is only in the backup is put into the cache."""
+class MemcacheTable(ConfiguredTable):
+    """What is only in the backup is put into the cache."""
 
-    slow = True
-
-    def __init__(
-        self,
-        name: str,
-        place: str,
-        config_directory: str,
-        origin: Origin,
-        opener: Opener,
-        *,
-        fold: bool = True,
-        handed: Mapping[str, str] = NOTHING_HANDED,
-    ) -> None:
-        """`place`: a file with a slash or dot at its front, or the prefix of parameters of main.cf.
-        Raises ConfigError."""
-        self.handed = handed
-        self._place = place
-        self._directory = config_directory
-        self._origin = origin
-        self._opener = opener
-        self._fold = fold
-        self._cache: _Cache | None = None
-        self._lock = threading.Lock()
-        file = os.path.join(config_directory, "main.cf" if stands_in_main_cf(place) else place)
-        super().__init__(name, (file,))
+    _cache: _Cache | None = None
 
     def stale(self) -> bool:
         cache = self._cache
@@ -107,21 +80,17 @@ class MemcacheTable(SourceTable):
             definition.number("retry_pause", 1, 1),
             definition.number("data_size_limit", 10240, 1),
             definition.number("line_size_limit", 1024, 1),
+            Lock(),
         )
         old, self._cache, self.warnings = self._cache, new, problems
         if old is not None:
             old.peer.close()
 
-    def _definition(self) -> tuple[Definition, tuple[Problem, ...]]:
-        if stands_in_main_cf(self._place):
-            return in_main_cf(self._place, self._directory, self._origin), ()
-        return in_file(self._files[0], self.handed)
-
     def _find(self, key: str) -> Found | None:
-        cache, name = self._cache, folded(key) if self._fold else key
+        cache, name = self._cache, self._folded(key)
         if cache is None:
             return None
-        with self._lock:  # the tables that `domain` and `backup` name need not be made for more than one thread
+        with cache.lock:
             if not cache.domains.hold(name):
                 return None
         asked = cache.keys.query(name)
@@ -137,7 +106,7 @@ class MemcacheTable(SourceTable):
             if looked.error:
                 raise TableError(self.name, looked.error)
             return None
-        with contextlib.nullcontext() if hasattr(cache.backup, "slow") else self._lock:
+        with contextlib.nullcontext() if hasattr(cache.backup, "slow") else cache.lock:
             found = cache.backup.get(name)
         if found is None:
             return None
