@@ -1,9 +1,11 @@
 """explain on a gateway that runs: what happened is told afterwards, by the line that decided."""
 
 import json
+import os
 import re
 import smtplib
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,15 @@ class World:
         assert done.stderr == "", done
         return done.stdout
 
+    def as_user(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """By somebody whom neither the queue nor the store belongs to."""
+        done = subprocess.run(
+            [PROGRAM, "-c", self.gateway.etc, "explain", *words],
+            capture_output=True, text=True, timeout=60, user=65534, group=65534, extra_groups=[], cwd="/",
+        )  # fmt: skip
+        assert not check or (done.returncode, done.stderr) == (0, ""), done
+        return done
+
     def values(self, *words: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.explain("-j", *words).splitlines()]
 
@@ -56,13 +67,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    base = tmp_path_factory.mktemp("explain")
-    base.chmod(0o755)
-    world = World(base)
-    with running(world.gateway):
-        yield world
-    world.sink.close()
+def world() -> Iterator[World]:
+    with tempfile.TemporaryDirectory(prefix="explain-") as base:  # pytest's own are closed to other users
+        world = World(Path(base))
+        with running(world.gateway):
+            yield world
+        world.sink.close()
 
 
 def test_one_that_was_refused(world: World) -> None:
@@ -108,3 +118,42 @@ def test_the_store_is_nobody_elses(world: World) -> None:
     store = world.gateway.queue / "postwarden" / "trace"
     assert store.stat().st_mode & 0o777 == 0o750
     assert {file.stat().st_mode & 0o777 for file in store.iterdir()} == {0o640}
+
+
+# Who can't read the store
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_an_ordinary_user_is_told_what_root_is(world: World) -> None:
+    world.send("bad@x.example", "ann@sink.example")
+    queue_id = world.send("joe@x.example", "ann@sink.example")
+    until(lambda: "removed" in world.explain(queue_id))
+    until(lambda: world.as_user("--refused", check=False).returncode == 0)
+    for words in ([queue_id], ["-j", queue_id], ["--refused"], ["-j", "--refused", "--to", "ann@sink.example"]):
+        assert world.as_user(*words).stdout == world.explain(*words) != ""
+    nothing = world.as_user("--refused", "--client", "203.0.113.9", check=False)
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr.startswith("no refusal that fits is recorded (kept for 7d")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_user_who_may_not_list_the_queue_is_told_nothing(world: World) -> None:
+    world.gateway.write_main_cf(authorized_mailq_users="!nobody, static:anyone")
+    world.gateway.command("reload")
+    denied = "User nobody(65534) is not allowed to view what happened to mail"
+    until(lambda: denied in world.as_user("--refused", check=False).stderr)
+    assert world.as_user("4XyZbC1234z", check=False).stdout == ""
+    world.gateway.write_main_cf(authorized_mailq_users="static:anyone")
+    world.gateway.command("reload")
+    until(lambda: world.as_user("--refused", check=False).returncode == 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_with_the_mail_system_down_a_user_is_told_so(world: World) -> None:
+    world.gateway.stop()
+    done = world.as_user("--refused", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "trace is not readable for you, and the mail system, which would look for you, is down" in done.stderr
+    assert world.explain("--refused")
+    world.gateway.start()
+    assert world.as_user("--refused").stdout == world.explain("--refused")
