@@ -7,9 +7,10 @@ import time
 from urllib.parse import quote
 
 from postwarden.tables.configured import ConfiguredTable
+from postwarden.tables.remote.domains import Domains
 from postwarden.tables.source import Mark, mark
 from postwarden.tables.table import Found, TableError
-from postwarden.tables.template import Domains, Templates, over_limit, select
+from postwarden.tables.template import Templates, over_limit, select
 
 QUERY_SECONDS = 1.0
 """What one look-up may take: a query without an index must not stop everything else."""

@@ -1,4 +1,4 @@
-"""`query` and `result_format` of data base tables: `%s %u %d %1`, and the list of domains that are asked for at all."""
+"""`query` and `result_format` of data base tables: `%s %u %d %1`."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from postwarden.config.errors import ConfigError
 from postwarden.mail.decision import BUILT_IN, Origin
 from postwarden.tables.definition import Definition
-from postwarden.tables.matching import MatchList
 from postwarden.tables.table import Table
 
 Quote = Callable[[str], str]
@@ -66,41 +65,6 @@ class Templates:
         if len(labels) < self._labels:
             return None
         return {str(number): labels[number - 1] for number in range(1, self._labels + 1)}
-
-
-class Domains:
-    """`domain = example.com, hash:/etc/postfix/domains`: whose addresses are looked up, all others are not found."""
-
-    def __init__(self, definition: Definition, opener: Opener) -> None:
-        """Raises ConfigError."""
-        self._opener = opener
-        self._standing_on: list[Table | MatchList] = []
-        items = definition.items("domain")
-        self._list = MatchList("domain", items, self, definition.where("domain")) if items else None
-
-    def hold(self, key: str) -> bool:
-        """Raises TableError."""
-        if self._list is None:
-            return True
-        user, _, domain = key.rpartition("@")
-        return bool(user and domain) and self._list.match_string(domain) is not None
-
-    def table(self, name: str, origin: Origin) -> Table:
-        table = self._opener(name, origin)
-        self._standing_on.append(table)
-        return table
-
-    def watch(self, thing: MatchList) -> None:
-        self._standing_on.append(thing)
-
-    def stale(self) -> bool:
-        return any(thing.stale() for thing in self._standing_on)
-
-    def reload(self) -> None:
-        """Raises ConfigError, and then goes on with what it had."""
-        for thing in self._standing_on:
-            if thing.stale():
-                thing.reload()
 
 
 def select(definition: Definition, result_format: str = "%s") -> Templates:

@@ -1,15 +1,19 @@
 """Tables that are asked from several threads at once."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from postwarden.tables import regexp
+from postwarden.tables.definition import in_file
 from postwarden.tables.opening import open_table
 from postwarden.tables.pcre2 import Expression
 from postwarden.tables.posix_regex import EXTENDED, Regex
+from postwarden.tables.remote.domains import Domains
+from postwarden.tables.table import Found
 
 
 def together(work: Callable[[int], object], threads: int = 4, times: int = 400) -> list[object]:
@@ -59,6 +63,40 @@ def test_a_table_of_a_data_base(tmp_path: Path) -> None:
 
     assert together(look_up, times=100) == []
     table._base.close()  # type: ignore[attr-defined]
+
+
+class OneAtATime:
+    """A table that is not made for two threads: it tells one that finds another within."""
+
+    name, fixed = "one:at-a-time", True
+
+    def __init__(self) -> None:
+        self._within = threading.Lock()
+        self.trodden_on = 0
+
+    def get(self, key: str) -> Found | None:
+        if not self._within.acquire(blocking=False):
+            self.trodden_on += 1
+            return None
+        try:
+            time.sleep(0)  # whoever else is about to come does so now
+            return Found(key, key, self.name)
+        finally:
+            self._within.release()
+
+    def stale(self) -> bool:
+        return False
+
+    def reload(self) -> None: ...
+
+
+def test_the_domains_of_a_data_base(tmp_path: Path) -> None:
+    (tmp_path / "s.cf").write_text("domain = one:at-a-time\n")
+    table = OneAtATime()
+    definition, _ = in_file(str(tmp_path / "s.cf"))
+    domains = Domains(definition, lambda name, origin: table)
+    assert together(lambda number: str(number) if domains.hold(f"x@d{number}.example") else "no") == []
+    assert table.trodden_on == 0
 
 
 @pytest.mark.parametrize("kind", ["regexp", "pcre"])

@@ -1,6 +1,5 @@
 """Tables whose servers are named in a definition: what mysql:, pgsql: and ldap: have in common."""
 
-import threading
 import time
 from abc import abstractmethod
 from typing import Generic, TypeVar
@@ -11,10 +10,11 @@ from postwarden.config.errors import Problem
 from postwarden.mail.decision import Origin
 from postwarden.tables.configured import ConfiguredTable
 from postwarden.tables.definition import Definition
+from postwarden.tables.remote.domains import Domains
 from postwarden.tables.remote.library import LibraryMissing
 from postwarden.tables.remote.servers import Connection, Servers, Unreachable
 from postwarden.tables.table import Found, TableError
-from postwarden.tables.template import Domains, Opener, Templates
+from postwarden.tables.template import Templates
 
 VALUES_LIMIT = 100_000
 """Of one answer, where expansion_limit sets none: a query without a condition must not fill the memory."""
@@ -37,21 +37,9 @@ class Source(Struct, Generic[C], frozen=True):
     """Of what the definition says."""
 
 
-class _Domains(Domains):
-    """The tables that are named there are asked by one thread at a time: not all of them are made for more."""
-
-    def __init__(self, definition: Definition, opener: Opener) -> None:
-        super().__init__(definition, opener)
-        self._lock = threading.Lock()
-
-    def hold(self, key: str) -> bool:
-        with self._lock:
-            return super().hold(key)
-
-
 class DefinedTable(ConfiguredTable, Generic[C]):
     _source: Source[C] | None = None
-    _domains: _Domains | None = None
+    _domains: Domains | None = None
     _trouble = ""
     _told, _told_until = "", 0.0
 
@@ -79,7 +67,7 @@ class DefinedTable(ConfiguredTable, Generic[C]):
 
     def _load(self) -> None:
         definition, problems = self._definition()
-        domains = _Domains(definition, self._opener)
+        domains = Domains(definition, self._opener)
         try:
             source = self._source_of(definition)
         except LibraryMissing as error:

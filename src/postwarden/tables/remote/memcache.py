@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from postwarden.config.errors import ConfigError
 from postwarden.tables.configured import ConfiguredTable
+from postwarden.tables.remote.domains import Domains
 from postwarden.tables.remote.peer import Peer, PeerError, endpoint
 from postwarden.tables.table import Found, Table, TableError
-from postwarden.tables.template import Domains, Templates
+from postwarden.tables.template import Templates
 from postwarden.wire.lookups import Looked, MemcacheReader, memcache_get, memcache_set
 
 _SERVER = "inet:localhost:11211"
@@ -33,7 +34,7 @@ class _Cache(Struct):
     data_limit: int
     line_limit: int
     lock: Lock
-    """The tables that `domain` and `backup` name need not be made for more than one thread."""
+    """The backup need not be made for more than one thread."""
 
     def ask(self, question: bytes) -> Looked:
         """As often as the definition has it; a server that accepts no connection is not asked twice.
@@ -90,9 +91,8 @@ class MemcacheTable(ConfiguredTable):
         cache, name = self._cache, self._folded(key)
         if cache is None:
             return None
-        with cache.lock:
-            if not cache.domains.hold(name):
-                return None
+        if not cache.domains.hold(name):
+            return None
         asked = cache.keys.query(name)
         if not asked or _NO_KEY.search(asked):
             return None  # memcached has no such keys
