@@ -40,6 +40,7 @@ from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Notice, Warn
+from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
 from postwarden.net.asking import Asker
@@ -51,14 +52,13 @@ from postwarden.net.peername import PeerNames
 from postwarden.net.waiting import Waiting
 from postwarden.policy.judge import Judge
 from postwarden.policy.lists import Watch
-from postwarden.policy.outside import open_outside
+from postwarden.policy.outside import AddressVerifier, open_outside
 from postwarden.policy.overrides import without_checks
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
 from postwarden.receive.service import Neighbours, Service
 from postwarden.receive.submit_service import SubmitService
-from postwarden.routing.finder import HostFinder
-from postwarden.routing.params import routing_of
+from postwarden.routing.opening import open_finder
 from postwarden.schedule.lists import authorized, served
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
@@ -88,9 +88,10 @@ class Surroundings:
         *,
         open_tables: Callable[..., Tables] = Tables.of,
         watch: Watch | None = None,
+        verifier: AddressVerifier | None = None,
     ) -> None:
         """`asker`: for tables that ask somebody; without one they block. `open_tables` and `watch` are for those who
-        explain: they see each table and each restriction asked."""
+        explain: they see each table and each restriction asked. `verifier`: knows which addresses take mail."""
         self.clock = clock
         self.log = log
         self.names = names
@@ -98,6 +99,7 @@ class Surroundings:
         self.asker = asker
         self.open_tables = open_tables
         self.watch = watch
+        self.verifier = verifier
 
 
 class Reception(Struct, frozen=True):
@@ -135,7 +137,9 @@ def receiver(
     addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.by_name_alone)
     profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
     clerk = _clerk(settings, tables, resolver.by_name_alone, around.log)
-    outside = open_outside(around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)))
+    outside = open_outside(
+        around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)), around.verifier
+    )
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
@@ -256,8 +260,10 @@ def carrier(
             profile = lmtp_profile(view(LmtpParams, settings, service.key))
         else:
             profile = smtp_profile(view(SmtpParams, settings, service.key))
-        routing = routing_of(settings, service.key, lmtp=lmtp)
         log_name = settings.text("syslog_name", service.key)
+
+        def say(text: str, program: str = service.command, log_name: str = log_name) -> None:
+            around.log.emit(program, Notice(text), log_name)
 
         def warn(text: str, program: str = service.command, log_name: str = log_name) -> None:
             around.log.emit(program, Warn(text), log_name)
@@ -270,7 +276,7 @@ def carrier(
         policies.fetch = fetch
         deliverers[service.name] = SmtpDeliverer(
             profile,
-            HostFinder(routing, around.names.dns, around.names.native, own=own, warn=warn),
+            open_finder(settings, service, around.names, tables, own=own, say=say, warn=warn, fetch=fetch),
             around.dial,
             clock=around.clock,
             log=around.log,
@@ -324,7 +330,7 @@ def courier(
         "discard": lambda name, nexthop, recipient, sender: discard(nexthop),
     }
     clerk = _clerk(settings, tables, resolver.by_name_alone, log)
-    spawner = Spawner(reports, clerk, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace)
+    spawner = Spawner(reports, clerk, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace, remade=clerk.remade)
     return Parts(
         ledger,
         clock,
@@ -396,18 +402,31 @@ def _requeued(bounce: BounceParams, uid: int) -> Callable[[str, float], bytes]:
     return requeued
 
 
-def _clerk(settings: Settings, tables: Tables, by_name_alone: Callable[[str], bool], log: Log) -> Clerk:
+class _Clerk:
+    """`schedule.ports.Clerk`, and what it made of addresses."""
+
+    def __init__(self, prepare: Preparer) -> None:
+        self._prepare = prepare
+        self._remade: tuple[Remade, ...] = ()
+
+    def __call__(self, envelope: Envelope, head: bytes) -> tuple[Envelope, bytes] | Status:
+        self._remade = ()
+        prepared = self._prepare(envelope, head)
+        if isinstance(prepared, Reply):
+            return Status(prepared.status, prepared.text)
+        self._remade = prepared.remade
+        return prepared.envelope, prepared.head
+
+    def remade(self) -> tuple[Remade, ...]:
+        """Of the message that was prepared last."""
+        return self._remade
+
+
+def _clerk(settings: Settings, tables: Tables, by_name_alone: Callable[[str], bool], log: Log) -> _Clerk:
     """content.prepare for mail from inside: everything but automatic copies, as cleanup(8) does it."""
     entries = {name: entry for name, entry in settings.entries.items() if name not in _COPIES}
     addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, by_name_alone)
     prepare = Preparer(
         replace(settings, entries=entries), "", tables, addressing, lambda event: log.emit("cleanup", event)
     )
-
-    def clerk(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes] | Status:
-        prepared = prepare(envelope, head)
-        if isinstance(prepared, Reply):
-            return Status(prepared.status, prepared.text)
-        return prepared.envelope, prepared.head
-
-    return clerk
+    return _Clerk(prepare)

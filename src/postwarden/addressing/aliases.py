@@ -19,6 +19,15 @@ class Destination(Struct, frozen=True):
     """Address in internal form, path, command line, or path of the list. An address may begin with `\\`: deliver to
     that user, whatever aliases say. An empty address is what `""` or `<>` gives."""
 
+    def __str__(self) -> str:
+        """As one would write it."""
+        match self.kind:
+            case Kind.COMMAND:
+                return f"|{self.value}"
+            case Kind.INCLUDE:
+                return f":include:{self.value}"
+        return self.value or "<>"
+
 
 _TOKEN = re.compile(
     r"""\s*(?:

@@ -20,6 +20,7 @@ from postwarden.config.settings import Settings, load
 from postwarden.mail.decision import BUILT_IN, Decision, Rule, Verdict
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Warn
+from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import PeerCertificate, SessionFacts, TlsFacts
 from postwarden.mail.xtext import orcpt_of
@@ -213,6 +214,7 @@ class Permissive:
 class Unchanged:
     envelope: Envelope
     head: bytes
+    remade: tuple[Remade, ...] = ()
 
 
 def as_it_is(envelope: Envelope, head: bytes, profile: str) -> Unchanged | Reply:

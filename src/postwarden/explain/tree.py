@@ -240,7 +240,7 @@ class Walker:
         how, place, extension = by
         depth = step.depth + 1
         for one in listed:
-            child = self._child(node, _shown(one), how, place)
+            child = self._child(node, str(one), how, place)
             if self._limited(child, step):
                 continue
             step = replace(step, depth=depth)
@@ -305,12 +305,3 @@ class Walker:
 def _local(address: str) -> str:
     local, at, _ = address.rpartition("@")
     return local if at else address
-
-
-def _shown(one: Destination) -> str:
-    match one.kind:
-        case Kind.COMMAND:
-            return f"|{one.value}"
-        case Kind.INCLUDE:
-            return f":include:{one.value}"
-    return one.value or "<>"

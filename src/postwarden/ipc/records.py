@@ -7,6 +7,7 @@ that a role can't even decode what is not meant for it.
 from msgspec import Struct
 
 from postwarden.mail.envelope import Client, Envelope, Recipient
+from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status, Timing
 
 VERSION = 1
@@ -133,6 +134,8 @@ class Outcome(Struct, frozen=True, array_like=True, tag=1):
     timing: Timing
     destination_fault: Status | None = None
     """The destination as a whole could not be used (no connection, no greeting): the scheduler's negative feedback."""
+    remade: tuple[Remade, ...] = ()
+    """What aliases, lists, .forward files and smtp_generic_maps made of addresses."""
 
 
 class Forward(Struct, frozen=True, array_like=True, tag=2):

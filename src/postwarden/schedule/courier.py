@@ -21,6 +21,7 @@ from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import UNAVAILABLE
 from postwarden.schedule.ports import Recorder
+from postwarden.schedule.probes import Probed, Probes
 from postwarden.schedule.receivers import Inflow, Sender
 from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Destination, Scheduler
@@ -55,6 +56,7 @@ class Courier:
         self.operations = Operations(self._rounds, scheduler, self._look)
         self._notices = Notices(self._look)
         self._inflow = Inflow(params.qmgr_message_active_limit, float(params.in_flow_delay))
+        self._probes = Probes(self._rounds, params)
         self._pools = {name: Pool(name, limit) for name, limit in (("carrier", 500), ("agent", 100))}
         self._deserted: dict[str, float] = {}
         """Pools without a worker, and since when."""
@@ -91,6 +93,7 @@ class Courier:
         any more: what was in its way may be what was changed."""
         self._parts, self._params = parts, params
         self._rounds.parts, self._rounds.params = parts, params
+        self._probes.params = params
         self._scheduler.backoff = float(params.minimal_backoff_time)
         self._scheduler.flush()
         self._inflow.configure(params.qmgr_message_active_limit, float(params.in_flow_delay))
@@ -152,9 +155,15 @@ class Courier:
                 self._deserted.pop(name, None)
             elif now - self._deserted.setdefault(name, now) >= self._params.transport_retry_time:
                 while (delivery := self._scheduler.take(name)) is not None:
-                    assert delivery.destination is not None
-                    self._free(delivery.destination, None)
-                    self._rounds.drop(delivery, UNAVAILABLE)
+                    self._drop_begun(delivery, UNAVAILABLE)
+                while (delivery := self._scheduler.take_below(name, lambda limits: True)) is not None:
+                    self._drop_begun(delivery, UNAVAILABLE)
+
+    def _drop_begun(self, delivery: Delivery, status: Status) -> None:
+        """One that was taken, and is not tried."""
+        assert delivery.destination is not None
+        self._free(delivery.destination, None)
+        self._rounds.drop(delivery, status)
 
     def _sweep(self) -> None:
         self._clock.call_later(_SWEEP, self._sweep)
@@ -212,6 +221,10 @@ class Courier:
         self._inflow.watch(self._rounds.active, self._more)
         self._soon()
 
+    def probe(self, address: str, done: Callable[[Probed], None]) -> None:
+        """Find out whether mail to this address (standard form) can be delivered."""
+        self._probes.send(address, done)
+
     def sealed(self, record: SegmentSealed) -> None:
         self._ledger.sealed(record.segment)
 
@@ -228,6 +241,8 @@ class Courier:
         self._jobs -= len(jobs)
         for delivery in reversed(jobs.values()):
             delivery.deaths += 1
+            if delivery.message.probe is not None:
+                self._probes.over(delivery)
             delivery.forwards.clear()
             destination = delivery.destination
             assert destination is not None
@@ -258,6 +273,8 @@ class Courier:
             return
         self._jobs -= 1
         assert delivery.destination is not None
+        if delivery.message.probe is not None:
+            self._probes.over(delivery)
         fault = outcome.destination_fault
         self._free(delivery.destination, fault if fault is None or fault.code[:1] == "4" else None)
         message = delivery.message
@@ -268,6 +285,8 @@ class Courier:
         if len(results) != len(delivery.indices) or not all(s.code[:1] in _CLASSES for s in results):
             self._rounds.fail(message, delivery.indices, BAD_RESULT)
         else:
+            if outcome.remade:
+                self._rounds.remade(message, outcome.remade)
             self._ended(delivery, results)
         self._rounds.part_done(message)
         self._soon()
@@ -295,10 +314,10 @@ class Courier:
             content = read(self._ledger, message.entry)
         except (Damaged, OSError) as error:
             self._emit("qmgr", Failure(f"{message.entry.envelope.queue_id}: {error}"))
-            assert delivery.destination is not None
-            self._free(delivery.destination, None)
-            self._rounds.drop(delivery, UNREADABLE)
+            self._drop_begun(delivery, UNREADABLE)
             return
+        if message.probe is not None:
+            self._probes.begun(delivery)
         self._job_id += 1
         self._jobs += 1
         crew.send(job(self._job_id, delivery, content), delivery, (content.fd,) if content.fd >= 0 else ())
@@ -335,6 +354,16 @@ class Courier:
         for name, pool in self._pools.items():
             while (crew := pool.pick()) is not None:
                 delivery = take(name)
+                if delivery is None:
+                    break
+                self._send(crew, delivery)
+        if self._probes.pending:
+            self._hand_out_probes()
+
+    def _hand_out_probes(self) -> None:
+        for name, pool in self._pools.items():
+            while (crew := pool.pick()) is not None:
+                delivery = self._scheduler.take_below(name, self._probes.may)
                 if delivery is None:
                     break
                 self._send(crew, delivery)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from postwarden.mail.decision import Missing
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Entry
+from postwarden.mail.remade import Remade, Remaking
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Resolver
 from postwarden.schedule.scheduler import TransportLimits
@@ -37,6 +38,8 @@ class Plan(Struct):
     groups: list[Group]
     refused: list[tuple[int, Status]]
     """Recipients for which there is no delivery, and why."""
+    remade: tuple[Remade, ...] = ()
+    """Transports and next hops that a table chose."""
 
 
 class Planner:
@@ -63,20 +66,25 @@ class Planner:
         self._deferred = frozenset(deferred_transports)
         self._filter_nexthop = filter_nexthop
         self._end_of_line = end_of_line
+        self._remaking = Remaking()
 
     def plan(self, entry: Entry, *, flushed: bool = False) -> Plan:
         """`flushed`: somebody asked for this attempt, so transports that are put off (defer_transports) are used.
         Raises Pending where the resolver does."""
         recipients = entry.envelope.recipients
+        taken = self._remaking.taken
+        taken()  # of a time before, when a fact was missing
         if len(entry.open) == 1:
             index = entry.open[0]
             found = self._route(recipients[index], entry.envelope, flushed)
             if isinstance(found, Status):
-                return Plan([], [(index, found)])
+                return Plan([], [(index, found)], taken())
             limits, nexthop, recipient = found
             key = self._key(limits, nexthop, recipient.address)
-            return Plan([Group(limits, nexthop, key, (index,), (recipient,))], [])
-        return self._plan_many(entry, recipients, flushed)
+            return Plan([Group(limits, nexthop, key, (index,), (recipient,))], [], taken())
+        plan = self._plan_many(entry, recipients, flushed)
+        plan.remade = taken()
+        return plan
 
     def _plan_many(self, entry: Entry, recipients: Sequence[Recipient], flushed: bool) -> Plan:
         plan = Plan([], [])
@@ -104,6 +112,9 @@ class Planner:
             return self._filtered(recipient, envelope.filter, flushed)
         try:
             resolved = self._resolve(recipient.address, envelope.sender)
+            if resolved.table:
+                way = f"{resolved.transport}:{resolved.nexthop}"
+                self._remaking.note(resolved.table, recipient.address, (way,), resolved.rule)
             limits = self._limits(resolved.transport)
             if limits is None:
                 return UNAVAILABLE

@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 from postwarden.ipc.records import Job, Stored
+from postwarden.mail.decision import Rule
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Change, Content, Cursor, Entry, Key, Listed, NewMessage
+from postwarden.mail.remade import Remade
 from postwarden.mail.round import Remark, Report, Round
 from postwarden.mail.status import Status
 
@@ -66,6 +68,13 @@ class Resolution(Protocol):
     def nexthop(self) -> str: ...
     @property
     def recipient(self) -> str: ...
+    @property
+    def table(self) -> str:
+        """The parameter whose table chose the transport; empty: none did."""
+
+    @property
+    def rule(self) -> Rule:
+        """Of a table: its entry."""
 
 
 class Resolver(Protocol):
@@ -111,8 +120,11 @@ class Recorder(Protocol):
     def attempted(self, queue_id: str, recipient: Recipient, status: Status, way: tuple[str, str] = ...) -> None:
         """`way`: transport and next hop."""
 
-    def stored(self, envelope: Envelope, *, parent: str = ...) -> None:
+    def stored(self, envelope: Envelope, *, parent: str = ..., remade: tuple[Remade, ...] = ...) -> None:
         """A report or forward of the message with that queue id."""
+
+    def remade(self, queue_id: str, steps: tuple[Remade, ...]) -> None:
+        """What became of the message's addresses."""
 
     def ended(self, queue_id: str) -> None: ...
 

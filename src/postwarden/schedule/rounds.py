@@ -16,6 +16,7 @@ from postwarden.mail.address import external
 from postwarden.mail.decision import Missing, Pending
 from postwarden.mail.events import Delivered, Failure, Notice, Queued, Removed, printable
 from postwarden.mail.queue import HOLD, Change, Entry
+from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
 from postwarden.schedule import lifetimes
 from postwarden.schedule.calendar import Calendar
@@ -25,7 +26,7 @@ from postwarden.schedule.parts import Parts
 from postwarden.schedule.planning import RESOLVER_FAILURE, Group, Plan
 from postwarden.schedule.ports import Inside, Recorder
 from postwarden.schedule.receivers import Sender
-from postwarden.schedule.scheduler import Scheduler, lane
+from postwarden.schedule.scheduler import BELOW, Scheduler, lane
 from postwarden.schedule.settling import Settler
 
 ENOUGH = Status("4.7.0", "message is administratively expired")
@@ -97,6 +98,12 @@ class Rounds:
         else:
             self._plan(message)
 
+    def probe(self, message: Message) -> None:
+        """One that is only in memory. Its outcomes are in `sent` when `Message.probe` is called."""
+        envelope = message.entry.envelope
+        self._emit("qmgr", Queued(envelope.queue_id, envelope.sender, envelope.size, len(message.entry.open)))
+        self._plan(message)
+
     def record(self, recorder: Recorder | None) -> None:
         """Who is told what becomes of messages; None: nobody."""
         self.recorder = self.settler.recorder = recorder
@@ -126,7 +133,9 @@ class Rounds:
         if message.gone:
             return
         try:
-            plan = self.parts.planner.plan(message.entry, flushed=message.flushed)
+            probing = None if message.probe is None else self.parts.probing
+            planner = self.parts.planner if probing is None else probing.planner
+            plan = planner.plan(message.entry, flushed=message.flushed)
         except Pending as pending:
             if rounds < _ROUNDS:
                 self.parts.fetch(pending.fetch, partial(self._plan, message, rounds + 1))
@@ -141,6 +150,8 @@ class Rounds:
         message.started = True
         message.pending = message.queued = len(plan.groups)
         message.pending += 1  # until all groups are placed
+        if plan.remade:
+            self.remade(message, plan.remade)
         for index, status in plan.refused:
             self.fail(message, (index,), status)
         lanes = _lanes(plan.groups)
@@ -157,6 +168,8 @@ class Rounds:
         if inside is not None:
             self._perform(delivery, inside, group.limits.pool)
             return
+        if message.probe is not None:
+            lane = BELOW
         destination = self._scheduler.add(delivery, group.limits.name, group.key, lane)
         if isinstance(destination, Status):
             self._give_up(delivery, destination)
@@ -210,7 +223,7 @@ class Rounds:
 
     def _log_here(self, message: Message, index: int, status: Status, program: str) -> None:
         """An outcome that no worker has logged."""
-        if self.params.soft_bounce:
+        if self.params.soft_bounce and message.probe is None:
             status = status.softened()
         envelope = message.entry.envelope
         if envelope.trace == "verify":
@@ -228,7 +241,7 @@ class Rounds:
     def note(self, message: Message, index: int, status: Status, way: tuple[str, str] = ("", "")) -> None:
         """`way`: transport and next hop, where they were tried."""
         kind = status.code[:1]
-        if self.recorder is not None:
+        if self.recorder is not None and message.probe is None:
             envelope = message.entry.envelope
             self.recorder.attempted(envelope.queue_id, envelope.recipients[index], status, way)
         if message.entry.envelope.trace == "verify":
@@ -243,6 +256,11 @@ class Rounds:
         else:
             message.deferred.append((index, status))
 
+    def remade(self, message: Message, steps: tuple[Remade, ...]) -> None:
+        """What became of addresses on the way."""
+        if self.recorder is not None:
+            self.recorder.remade(message.entry.envelope.queue_id, steps)
+
     def unqueue(self, message: Message) -> None:
         message.queued -= 1
         if not message.queued:
@@ -256,6 +274,11 @@ class Rounds:
 
     def _settle(self, message: Message) -> None:
         if message.gone or (message.pending and not message.sent):
+            return
+        if message.probe is not None:
+            if not message.pending:
+                message.gone = True
+                message.probe()
             return
         last = not message.pending
         try:

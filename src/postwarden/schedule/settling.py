@@ -205,7 +205,7 @@ class Settler:
             if made.notice:
                 self._emit("bounce", Notice(f"{message.entry.envelope.queue_id}: {made.notice}: {envelope.queue_id}"))
             if self.recorder is not None:
-                self.recorder.stored(envelope, parent=message.entry.envelope.queue_id)
+                self.recorder.stored(envelope, parent=message.entry.envelope.queue_id, remade=made.remade)
             self._admit(entry)
         if last:
             self._over(message)

@@ -10,6 +10,7 @@ from postwarden.mail.address import external
 from postwarden.mail.envelope import Envelope, Notify
 from postwarden.mail.events import printable
 from postwarden.mail.queue import Content, Entry, NewMessage
+from postwarden.mail.remade import Remade
 from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
 from postwarden.mail.status import Part, Status
 from postwarden.schedule.ports import Clerk, Reporter
@@ -29,6 +30,8 @@ class Spawned(Struct, frozen=True):
     """For a forward: index of the recipient that it stands for."""
     by: str = ""
     """The transport that made it a forward."""
+    remade: tuple[Remade, ...] = ()
+    """What content made of its addresses."""
 
 
 class Told(Struct):
@@ -63,7 +66,10 @@ class Spawner:
         new_queue_id: Callable[[], str],
         now: Callable[[], float],
         trace: Callable[[str, float], bytes],
+        remade: Callable[[], tuple[Remade, ...]] = tuple,
     ) -> None:
+        """`remade`: what `clerk` made of the addresses of the message that it prepared last."""
+        self._remade = remade
         self._reporter = reporter
         self._clerk = clerk
         self._new_queue_id = new_queue_id
@@ -111,7 +117,7 @@ class Spawner:
             made = replace(made, envelope=prepared[0], head=prepared[1])
         elif prepared.code[:1] == "4" and report.kind not in _SUCCESSES:
             return prepared
-        return Spawned(made, report.log)
+        return Spawned(made, report.log, remade=self._remade())
 
     def forward(self, entry: Entry, index: int, forward: Forward, content: Content) -> Spawned | Status:
         """The same message for other recipients. Delivered-To is what ends a forwarding loop (local(8)). A Status: why
@@ -138,4 +144,5 @@ class Spawner:
             return prepared
         envelope, head = prepared
         envelope = replace(envelope, size=len(head) + entry.body_size)
-        return Spawned(NewMessage(envelope, head, body_of=entry.key), forwarded=index, by=forward.by)
+        new = NewMessage(envelope, head, body_of=entry.key)
+        return Spawned(new, forwarded=index, by=forward.by, remade=self._remade())

@@ -10,6 +10,7 @@ from postwarden.addressing.params import RewriteParams
 from postwarden.addressing.resolve import open_resolver
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.config.view import view
+from postwarden.content.generic import Generic
 from postwarden.content.prepare import Prepared, Preparer
 from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.envelope import Client, Envelope, Recipient
@@ -154,3 +155,13 @@ def test_the_steps_lead_to_what_is_stored(
     # Of tables that lead in a circle, cleanup(8) stops somewhere within.
     if isinstance(found, Prepared) and not any("unreasonable" in line for line in said):
         assert followed(given, found.remade) == {one.address for one in found.envelope.recipients}
+
+
+def test_what_leaves_under_another_name_is_noted_once() -> None:
+    chosen = settings(smtp_generic_maps="inline:{joe@mx.example.com=joe@example.com}")
+    generic = Generic(chosen, "smtp/unix", "smtp_generic_maps", Tables.of(chosen), Addressing())
+    assert generic.address("joe@mx.example.com") == "joe@example.com"
+    assert b"joe@example.com" in generic.head(b"From: joe@mx.example.com\r\nTo: x@y.example\r\n\r\n")
+    (step,) = generic.taken()
+    assert (step.parameter, step.after) == ("smtp_generic_maps", ("joe@example.com",))
+    assert generic.taken() == ()

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from postwarden.config.view import view
 from postwarden.ipc.records import Credit, Forward, Job, Outcome, SlowDown, Stored, ToReceiver
-from postwarden.mail.decision import Pending
+from postwarden.mail.decision import BUILT_IN, Pending, Rule
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import HOLD, Change, Content, Entry, NewMessage, SpoolError
 from postwarden.mail.round import Kind, Remark, Report, Round
@@ -39,6 +39,8 @@ class Route(Struct):
     transport: str
     nexthop: str
     recipient: str
+    table: str = ""
+    rule: Rule = Rule("hash:/x", "", BUILT_IN)
 
 
 class DomainResolver:

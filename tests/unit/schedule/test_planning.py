@@ -1,5 +1,7 @@
 from msgspec import Struct
+from msgspec.structs import replace
 
+from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import Entry
 from postwarden.mail.status import Status
@@ -17,6 +19,8 @@ class Route(Struct):
     transport: str
     nexthop: str
     recipient: str
+    table: str = ""
+    rule: Rule = Rule("hash:/x", "", BUILT_IN)
 
 
 class Resolver:
@@ -113,3 +117,19 @@ def test_a_content_filter_that_is_not_there_keeps_the_mail() -> None:
     assert [status.code for _, status in filtered("lost:x").refused] == ["4.3.0"] * 3
     assert [status.code for _, status in filtered("relay:x").refused] == ["4.3.2"] * 3
     assert filtered("relay:x", flushed=True).refused == []
+
+
+def test_a_transport_of_a_table_is_named_with_its_entry() -> None:
+    rule = Rule("hash:/etc/postfix/transport", "inside", BUILT_IN)
+
+    class Tables(Resolver):
+        def resolve(self, recipient: str, sender: str | None = None) -> Route:
+            route = super().resolve(recipient, sender)
+            return replace(route, table="transport_maps", rule=rule) if route.transport == "relay" else route
+
+    planner = Planner(Tables(), LIMITS.get, faults=(LookupError,))
+    for addresses, expected in ((("a@x",), []), (("a@inside",), ["a@inside"]), (("a@inside", "b@x"), ["a@inside"])):
+        envelope = Envelope("ID", 0.0, "", tuple(map(Recipient, addresses)), 1)
+        made = planner.plan(Entry((1, 1), envelope, tuple(range(len(addresses))), 0, 0))
+        assert [one.before for one in made.remade] == expected
+        assert all((one.after, one.rule) == (("relay:inside",), rule) for one in made.remade)

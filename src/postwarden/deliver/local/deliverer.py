@@ -18,6 +18,7 @@ from postwarden.deliver.local.rights import Rights
 from postwarden.deliver.local.step import Step
 from postwarden.deliver.local.tables import LocalTables
 from postwarden.ipc.records import Forward, Job, Outcome
+from postwarden.mail.remade import Remaking
 from postwarden.mail.status import Status, Timing
 
 
@@ -34,6 +35,7 @@ class LocalDeliverer:
         handed = self._around.now()
         letter = Letter(job.sender, job.head, body)
         results: list[Status] = []
+        remaking = Remaking()
         for index, recipient in enumerate(job.recipients):
             delivery = Delivery(
                 job,
@@ -43,6 +45,7 @@ class LocalDeliverer:
                 handed,
                 soft_bounce=self._params.soft_bounce,
                 remembered=self._params.duplicate_filter_limit,
+                remaking=remaking,
             )
             self._expander.deliver(delivery, Step(recipient.address, job.sender))
             status, forwards, events = delivery.finish()
@@ -51,7 +54,8 @@ class LocalDeliverer:
             for forward in forwards:
                 forwarded(forward)
             results.append(status)
-        return Outcome(job.job_id, tuple(results), Timing(handed, handed, self._around.now()))
+        timing = Timing(handed, handed, self._around.now())
+        return Outcome(job.job_id, tuple(results), timing, remade=remaking.taken())
 
 
 def _is_of_the_system(account: Account, accounts: Accounts, mail_owner: str) -> bool:

@@ -9,6 +9,7 @@ from postwarden.deliver.local.letter import Letter
 from postwarden.ipc.records import Forward, Job
 from postwarden.mail.envelope import Notify, Recipient
 from postwarden.mail.events import Delivered, Event
+from postwarden.mail.remade import Remaking
 from postwarden.mail.status import Part, Status
 
 
@@ -44,8 +45,10 @@ class Delivery:
         *,
         soft_bounce: bool = False,
         remembered: int = 0,
+        remaking: Remaking | None = None,
     ) -> None:
-        """`remembered`: duplicate_filter_limit; 0: no limit."""
+        """`remembered`: duplicate_filter_limit; 0: no limit. `remaking` hears of each expansion."""
+        self.remaking = remaking or Remaking()
         self.job = job
         self.index = index
         self.recipient: Recipient = job.recipients[index]

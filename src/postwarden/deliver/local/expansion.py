@@ -19,7 +19,7 @@ from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account, NotPermitted, Resolver, Surroundings
 from postwarden.deliver.local.rights import TRUSTED, Rights, of
 from postwarden.deliver.local.step import Step
-from postwarden.mail.decision import Pending
+from postwarden.mail.decision import BUILT_IN, Origin, Pending, Rule
 from postwarden.mail.events import Warn
 from postwarden.mail.status import Status
 from postwarden.tables.keys import split_extension
@@ -100,6 +100,7 @@ class Expander:
             self._warn(f"file {found.path} is not UTF-8")
             return False
         if any(lines):
+            _note(delivery, ".forward", user, [one for listed in lines for one in listed], _file(found.path))
             delivery.expand(released=step.released)
         for listed in lines:
             self._each(delivery, inner, listed)
@@ -146,7 +147,9 @@ class Expander:
             delivery.note(step, _UNAVAILABLE)
             return True
         delivery.expand(released=step.released)
-        self._each(delivery, step, destinations(found.value))
+        listed = destinations(found.value)
+        _note(delivery, "alias_maps", name, listed, Rule(found.table, found.key, found.origin or BUILT_IN))
+        self._each(delivery, step, listed)
         return True
 
     def _rights_of_table(self, table: str) -> Rights:
@@ -239,8 +242,10 @@ class Expander:
             within=_local_part(step.address),
             depth=step.depth + 1,
         )
-        for line in include_lines(text):
-            self._each(delivery, inner, destinations(line))
+        lines = [destinations(line) for line in include_lines(text)]
+        _note(delivery, ":include:", path, [one for listed in lines for one in listed], _file(path))
+        for listed in lines:
+            self._each(delivery, inner, listed)
 
     def _read_list(self, rights: Rights, path: str) -> tuple[os.stat_result, bytes]:
         if not path.startswith("/"):
@@ -273,6 +278,14 @@ class Expander:
 
     def _warn(self, text: str) -> None:
         self._around.emit(Warn(text))
+
+
+def _note(delivery: Delivery, parameter: str, before: str, listed: list[Destination], rule: Rule) -> None:
+    delivery.remaking.note(parameter, before, tuple(map(str, listed)), rule)
+
+
+def _file(path: str) -> Rule:
+    return Rule(path, "", Origin(path, 0, ""))
 
 
 def _local_part(address: str) -> str:

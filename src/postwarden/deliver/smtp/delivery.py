@@ -17,6 +17,7 @@ from postwarden.ipc.records import Job, Outcome
 from postwarden.mail.events import Delivered, Notice, Warn
 from postwarden.mail.events import Event as LogEvent
 from postwarden.mail.host import Host
+from postwarden.mail.remade import Remade
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status, Timing
 from postwarden.net.clock import Clock
@@ -64,6 +65,7 @@ class Delivery:
         "_hosts",
         "_over",
         "_plain",
+        "_remade",
         "_results",
         "_session",
         "_sessions",
@@ -100,6 +102,7 @@ class Delivery:
         self._why: Status | None = None
         self._fault: Status | None = None
         self._over = False
+        self._remade: tuple[Remade, ...] = ()
         self._handed = desk.clock.now()
         self._connected = 0.0
 
@@ -109,7 +112,7 @@ class Delivery:
         else:
             self._desk.outward.find(self.job, self._addressed)
 
-    def _addressed(self, answer: Job | Status) -> None:
+    def _addressed(self, answer: Job | Status, remade: tuple[Remade, ...]) -> None:
         if self._over:
             return
         if isinstance(answer, Status):
@@ -117,7 +120,7 @@ class Delivery:
             self.refused(self.left, answer)
             self._settle()
             return
-        self.outward = answer
+        self.outward, self._remade = answer, remade
         self._start()
 
     def _start(self) -> None:
@@ -326,7 +329,7 @@ class Delivery:
         results = tuple(status for status in self._results if status is not None)
         timing = Timing(self._handed, self._connected, self._desk.clock.now())
         self._desk.settled(self)
-        self._done(Outcome(self.job.job_id, results, timing, self._fault))
+        self._done(Outcome(self.job.job_id, results, timing, self._fault, self._remade))
 
     # protocols.Notes
 

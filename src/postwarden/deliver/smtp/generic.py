@@ -11,6 +11,7 @@ from postwarden.deliver.smtp.policies import Fetch
 from postwarden.ipc.records import Job
 from postwarden.mail.decision import Missing, Pending
 from postwarden.mail.envelope import Recipient
+from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
 from postwarden.tables.table import TableError
 
@@ -22,6 +23,9 @@ class Generic(Protocol):
 
     def head(self, head: bytes) -> bytes: ...
 
+    def taken(self) -> tuple[Remade, ...]:
+        """What was replaced since this was called last."""
+
 
 class GenericMaps:
     """`protocols.Outward`. Where the tables can't say, nothing is sent: an inner address must not get out."""
@@ -32,20 +36,21 @@ class GenericMaps:
         self._warn = warn
         self._fetch = fetch
 
-    def find(self, job: Job, done: Callable[[Job | Status], None]) -> None:
+    def find(self, job: Job, done: Callable[[Job | Status, tuple[Remade, ...]], None]) -> None:
+        self._generic.taken()  # of a time before, when a fact was missing
         try:
             outward = self._outward(job)
         except Pending as pending:
             if self._fetch is None:
-                done(reasons.lookup_failed())
+                done(reasons.lookup_failed(), ())
             else:
                 self._fetch(pending.fetch, partial(self.find, job, done))
             return
         except TableError as error:
             self._warn(f"{job.queue_id}: {error}")
-            done(reasons.lookup_failed())
+            done(reasons.lookup_failed(), ())
             return
-        done(outward)
+        done(outward, self._generic.taken())
 
     def _outward(self, job: Job) -> Job:
         missing = Missing()

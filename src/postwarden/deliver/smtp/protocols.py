@@ -7,6 +7,7 @@ from postwarden.deliver.smtp.security import Security
 from postwarden.ipc.records import Job
 from postwarden.mail.events import Event
 from postwarden.mail.host import Host
+from postwarden.mail.remade import Remade
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
 from postwarden.net.stream import Stream
@@ -30,8 +31,8 @@ class ClientTls(Protocol):
 class Outward(Protocol):
     """Addresses as they leave this machine."""
 
-    def find(self, job: Job, done: Callable[[Job | Status], None]) -> None:
-        """The job as it is to be said to servers. `done` may be called at once."""
+    def find(self, job: Job, done: Callable[[Job | Status, tuple[Remade, ...]], None]) -> None:
+        """The job as it is to be said to servers, and what made it so. `done` may be called at once."""
 
 
 class Policies(Protocol):

@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable
 
 from postwarden.deliver.smtp.generic import GenericMaps
 from postwarden.ipc.records import Job
-from postwarden.mail.decision import Pending
+from postwarden.mail.decision import BUILT_IN, Pending, Rule
 from postwarden.mail.envelope import Recipient
+from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
 from postwarden.tables.table import TableError
 from postwarden.testing.smtp_client import Bench, job
+
+STEP = Remade("smtp_generic_maps", "r@inner.example", ("r@outer.example",), Rule("hash:x", "@inner.example", BUILT_IN))
 
 
 class Inner:
@@ -24,6 +27,9 @@ class Inner:
 
     def head(self, head: bytes) -> bytes:
         return head.replace(b"@inner.example", b"@outer.example")
+
+    def taken(self) -> tuple[Remade, ...]:
+        return (STEP,)
 
 
 def bench(fault: Exception | None = None, **means: object) -> tuple[Bench, list[str]]:
@@ -42,6 +48,7 @@ def test_servers_hear_other_addresses_than_the_log() -> None:
     # RFC 3461 4.2: reports name the address that the sender wrote.
     assert message.rcpts == [b"RCPT TO:<r@outer.example> ORCPT=rfc822;r@inner.example"]
     assert any("to=<r@inner.example>" in line for line in world.log.lines)
+    assert outcome.remade == (STEP,)
 
 
 def test_a_table_that_fails_keeps_the_mail() -> None:
@@ -64,7 +71,9 @@ def test_what_a_table_is_slow_to_say_is_waited_for() -> None:
 
     inner = Inner(Pending(fetched))
     found: list[Job | Status] = []
-    GenericMaps(inner, lambda text: None, fetch).find(job("r@inner.example"), found.append)
+    GenericMaps(inner, lambda text: None, fetch).find(
+        job("r@inner.example"), lambda answer, remade: found.append(answer)
+    )
     assert not found
     inner.fault = None
     waits[0]()
