@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from postwarden.cli import postalias, postmap
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 
+TOGETHER = 12
+"""Real commands at once: whenever one fails it sleeps for a second before it ends."""
 Outcome = tuple[int, str, list[str]]
 PROGRAMS = {"postmap": postmap.main, "postalias": postalias.main}
 TYPES = frozenset(
@@ -37,19 +40,22 @@ class Place:
             directory.mkdir()
             queue = f"queue_directory = {base}/queue\ndata_directory = {base}/data\n"
             (directory / "main.cf").write_text(f"compatibility_level = 3.6\ndefault_database_type = lmdb\n{queue}")
+            # A command reads a file of this second again and again until it is older: up to two seconds each.
+            os.utime(directory / "main.cf", (0, 0))
             for name in ("dynamicmaps.cf", "dynamicmaps.cf.d"):
                 (directory / name).symlink_to(f"/etc/postfix/{name}")
 
     def write(self, name: str, data: bytes) -> None:
         for directory in (self.real, self.ours):
             (directory / name).write_bytes(data)
+            os.utime(directory / name, (0, 0))
 
-    def by_postfix(self, program: str, words: list[str], stdin: bytes) -> Outcome:
+    def by_postfix(self, program: str, words: list[str], stdin: bytes, place: Path | None = None) -> Outcome:
         done = subprocess.run(
             [program, *words],
             input=stdin,
             capture_output=True,
-            cwd=self.real,
+            cwd=place or self.real,
             env={"PATH": os.environ["PATH"], "MAIL_CONFIG": str(self.real), "lower": "L"},
             timeout=30,
             check=False,
@@ -59,6 +65,12 @@ class Place:
             done.stdout.decode("utf-8", "replace"),
             done.stderr.decode("utf-8", "replace").split("\n"),
         )
+
+    def elsewhere(self, number: int, words: list[str], stdin: bytes) -> tuple[Outcome, Outcome]:
+        """What postmap(1) says in a copy of its directory, and how its table looks then."""
+        place = self.real.with_name(f"real-{number}")
+        shutil.copytree(self.real, place, symlinks=True)
+        return self.by_postfix("postmap", words, stdin, place), self.by_postfix("postmap", ["-s", "map"], b"", place)
 
     def by_us(self, program: str, words: list[str], stdin: bytes) -> Outcome:
         with swapped(self.ours, stdin) as (out, err):
@@ -170,17 +182,20 @@ def test_options_and_types(place: Place) -> None:
     place.write("nets", b"10.0.0.0/8 ten\n!1.0.0.0/8 other\n")
     place.write("res", b"/^(.)$/ one $1\nif /@/\n/x/ X\nendif\n!/./ none\n")
     place.write("files", b"f map\ng map, res\nh nosuch\n")
+    stdin = b"a\nA 7\nnew 1\nroot\n"
+    assert place.both("map")[1][0] == 0
+    commands = QUERIES + OTHERS
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        real = list(threads.map(lambda number: place.elsewhere(number, commands[number], stdin), range(len(commands))))
     different = []
-    place.both("map")
-    for words in QUERIES + OTHERS:
-        if words not in QUERIES:
-            place.both("map")
-        pair = place.both(*words, stdin=b"a\nA 7\nnew 1\nroot\n")
-        if not agree(pair):
-            different.append((words, *pair))
-        listed = place.both("-s", "map") if words not in QUERIES else pair
-        if listed[0][1] != listed[1][1]:
-            different.append((words, *listed))
+    for words, (theirs, their_list) in zip(commands, real, strict=True):
+        place.by_us("postmap", ["map"], b"")
+        ours = place.by_us("postmap", words, stdin)
+        if not agree((ours, theirs)):
+            different.append((words, ours, theirs))
+        our_list = place.by_us("postmap", ["-s", "map"], b"")
+        if our_list[1] != their_list[1]:
+            different.append((words, our_list, their_list))
     assert different == []
 
 
@@ -257,10 +272,13 @@ def test_sqlite(place: Place) -> None:
     different = []
     for text in definitions:
         place.write("s.cf", f"dbpath = t.db\n{text}\n".encode())
-        for key in keys:
-            ours, real = place.both("-q", key, "sqlite:./s.cf")
+        asked = [["-q", key, "sqlite:./s.cf"] for key in keys]
+        with ThreadPoolExecutor(TOGETHER) as threads:
+            answers = list(threads.map(lambda words: place.by_postfix("postmap", words, b""), asked))
+        for words, real in zip(asked, answers, strict=True):
+            ours = place.by_us("postmap", words, b"")
             if ours[:2] != real[:2]:
-                different.append((text, key, ours, real))
+                different.append((text, words, ours, real))
     assert different == []
 
 
