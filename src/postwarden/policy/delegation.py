@@ -119,7 +119,7 @@ def _attributes(question: Question, instance: str, context: str, *, logins: bool
     yield "instance", instance
     yield "size", str(facts.size)
     yield "etrn_domain", question.marks.site
-    yield "stress", ""
+    yield "stress", "yes" if facts.stress else ""
     yield "sasl_method", ""
     yield "sasl_username", client.login if logins else ""
     yield "sasl_sender", ""

@@ -68,6 +68,7 @@ class Mode(Struct, frozen=True):
     options: Options
     exempt_options: Options
     """For clients that may send what smtpd_forbid_bare_newline forbids."""
+    stress: bool = False
 
 
 class Service:
@@ -130,7 +131,7 @@ class Service:
         self._handshakes = 0
         self._say_full_at = 0.0
         self._normal = self._mode(params)
-        self._stressed = self._mode(view(SmtpdParams, settings, key, stress=True))
+        self._stressed = structs.replace(self._mode(view(SmtpdParams, settings, key, stress=True)), stress=True)
         self._ehlo: dict[tuple[bool, Standing], tuple[Reply, bytes]] = {}
 
     @property

@@ -23,7 +23,13 @@ def welcome(session: "Session", peer: PeerName) -> None:
     stream, service = session.stream, session.service
     client = Client(peer.name, client_address(stream.peer[0]), stream.peer[1], peer.reverse_name)
     session.facts = SessionFacts(
-        client, peer.name_status, peer.reverse_name_status, stream.local[0], stream.local[1], stream.tls
+        client,
+        peer.name_status,
+        peer.reverse_name_status,
+        stream.local[0],
+        stream.local[1],
+        stream.tls,
+        stress=session.mode.stress,
     )
     if peer.warning:
         service.warn(peer.warning)

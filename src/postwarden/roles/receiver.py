@@ -19,7 +19,17 @@ from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.local_socket import login_name
-from postwarden.ipc.records import Credit, Link, SegmentSealed, SiteWanted, SlowDown, Stored, ToReceiver
+from postwarden.ipc.records import (
+    AddressAsked,
+    AddressKnown,
+    Credit,
+    Link,
+    SegmentSealed,
+    SiteWanted,
+    SlowDown,
+    Stored,
+    ToReceiver,
+)
 from postwarden.mail.events import Event, Warn
 from postwarden.net.asking import Threads
 from postwarden.net.dial import SocketDial
@@ -33,6 +43,7 @@ from postwarden.roles.life import Life, run
 from postwarden.roles.listeners import SUBMIT
 from postwarden.roles.local_door import LocalDoor
 from postwarden.roles.recording import open_recorder
+from postwarden.roles.verifier import CourierVerifier
 from postwarden.spool.appender import Appender
 from postwarden.spool.params import SpoolParams
 
@@ -53,6 +64,8 @@ class Told:
         self._messages, self._octets = _MESSAGES, _OCTETS
         self._slow_down = slow_down
         self._gone = lost
+        self.known: Callable[[AddressKnown], None] = lambda answer: None
+        """Hears what the courier says of an address."""
         self.open = True
         self._channel: Channel[ToReceiver] = Channel(sock, ToReceiver, self._heard, self._lost)
 
@@ -74,6 +87,12 @@ class Told:
         self._channel.send(SiteWanted(site))
         return True
 
+    def asked(self, asked: AddressAsked) -> bool:
+        if self._channel.waiting > _BEHIND or not self.open:
+            return False
+        self._channel.send(asked)
+        return True
+
     def sealed(self, sealed: SegmentSealed) -> None:
         self._channel.send(sealed)
 
@@ -87,6 +106,8 @@ class Told:
             self._octets += record.octets
         elif isinstance(record, SlowDown):
             self._slow_down(record.seconds)
+        else:
+            self.known(record)
 
     def _lost(self, error: Exception | None) -> None:
         self.open = False
@@ -112,7 +133,9 @@ class Receiver:
         self._store.on_stored = self._stored
         self._store.on_sealed = self._sealed
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
-        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop), Threads(life.loop))
+        self._verifier = CourierVerifier(life.clock)
+        dial, asker = SocketDial(life.loop), Threads(life.loop)
+        around = pipeline.Surroundings(life.clock, life.log, names, dial, asker, verifier=self._verifier)
         self._reception = pipeline.receiver(
             settings,
             around,
@@ -134,7 +157,14 @@ class Receiver:
         life.loop.create_task(self._listen())
 
     def link(self, link: Link, sock: socket.socket) -> None:
-        self._told = Told(sock, self._slow_down, lambda: self._life.unlinked(self._untold))
+        self._verifier.lost()
+        told = self._told = Told(sock, self._slow_down, lambda: self._left(told))
+        told.known, self._verifier.tell = self._verifier.known, told.asked
+
+    def _left(self, told: Told) -> None:
+        if told is self._told:
+            self._verifier.lost()
+        self._life.unlinked(self._untold)
 
     def _untold(self) -> bool:
         return self._told is None or not self._told.open

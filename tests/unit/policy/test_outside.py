@@ -270,6 +270,13 @@ def test_a_policy_server_is_asked() -> None:
     assert (endpoint.host, endpoint.port, limits) == ("::1", 10023, Limits())
     assert attributes["protocol_state"] == "RCPT" and attributes["recipient"] == "joe@mx.example.com"
     assert attributes["instance"] == "i1" and attributes["size"] == "77" and attributes["client_port"] == "4000"
+    assert attributes["stress"] == ""
+
+
+def test_a_policy_server_hears_of_stress() -> None:
+    servers = Servers("DUNNO")
+    Place(servers, smtpd_recipient_restrictions="check_policy_service inet:127.0.0.1:9").says(stress=True)
+    assert servers.asked[0][2]["stress"] == "yes"
 
 
 def test_each_question_is_asked_once_however_often_it_is_decided() -> None:

@@ -2,7 +2,7 @@ import asyncio
 import socket
 
 from postwarden.ipc.channel import Channel
-from postwarden.ipc.records import FromReceiver, SegmentSealed, Stored
+from postwarden.ipc.records import AddressAsked, AddressKnown, FromReceiver, SegmentSealed, Stored
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.roles import receiver
 from postwarden.roles.receiver import Told
@@ -36,3 +36,34 @@ def test_a_courier_that_reads_nothing_costs_bounded_memory_and_hears_later_what_
 
     asyncio.run(play())
     assert 100 < len(heard) < 300
+
+
+def test_what_is_known_of_an_address_is_told_on() -> None:
+    ours, theirs = socket.socketpair()
+    heard: list[AddressKnown] = []
+
+    async def play() -> None:
+        told = Told(ours, lambda _: None)
+        over = asyncio.get_running_loop().create_future()
+
+        def known(answer: AddressKnown) -> None:
+            heard.append(answer)
+            over.set_result(None)
+
+        told.known = known
+
+        def answer(record: FromReceiver, fds: list[int]) -> None:
+            assert isinstance(record, AddressAsked)
+            channel.send(AddressKnown(record.number, "bounce", f"no {record.address}"))
+
+        channel: Channel[FromReceiver] = Channel(theirs, FromReceiver, answer, lambda _: None)
+        assert told.asked(AddressAsked(7, "joe@example.com"))
+        await asyncio.wait_for(over, 20)
+        lost = asyncio.get_running_loop().create_future()
+        told._gone = lambda: lost.set_result(None)
+        channel.close()
+        await asyncio.wait_for(lost, 20)
+        assert not told.asked(AddressAsked(8, "joe@example.com"))
+
+    asyncio.run(play())
+    assert heard == [AddressKnown(7, "bounce", "no joe@example.com")]
