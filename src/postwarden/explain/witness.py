@@ -2,9 +2,7 @@
 
 from msgspec import Struct
 
-from postwarden.mail.decision import BUILT_IN, Origin
-from postwarden.tables.opening import Tables
-from postwarden.tables.table import Found, Table, TableError
+from postwarden.tables.table import Found, Table, TableError, Wrapper
 
 
 class Look(Struct, frozen=True):
@@ -43,19 +41,17 @@ class Witnessed:
         self._table.reload()
 
 
-class WitnessedTables(Tables):
-    """The tables of a configuration; `looks` is what was asked, in order."""
+class Witness(Wrapper):
+    """Notes what the tables of parameters are asked."""
 
-    looks: list[Look]
+    def __init__(self) -> None:
+        self._looks: list[Look] = []
 
-    def table(self, name: str, origin: Origin = BUILT_IN, **how: bool) -> Table:
-        if not hasattr(self, "looks"):
-            self.looks = []
-        return Witnessed(super().table(name, origin, **how), self.looks)
+    def wrap_whole(self, table: Table) -> Table:
+        return Witnessed(table, self._looks)
 
     def taken(self) -> list[Look]:
-        """What was asked since this was called last."""
-        looks = getattr(self, "looks", [])
-        taken = list(looks)
-        looks.clear()
+        """What was asked since this was called last, in order."""
+        taken = list(self._looks)
+        self._looks.clear()
         return taken

@@ -28,7 +28,7 @@ from postwarden.tables.remote.pgsql import PgsqlTable
 from postwarden.tables.remote.waiting import Waiting
 from postwarden.tables.source import NOTHING_HANDED, SourceTable
 from postwarden.tables.sqlite import SqliteTable
-from postwarden.tables.table import Table
+from postwarden.tables.table import Table, Wrapper
 
 NOT_HERE: Mapping[str, str] = MappingProxyType({
     "nis": "NIS is not supported: copy the map into a file",
@@ -198,15 +198,14 @@ class Tables:
         say: Say = unheard,
         asker: Asker | None = None,
         handed: Mapping[str, str] = NOTHING_HANDED,
+        *,
+        wrapper: Wrapper | None = None,
     ) -> None:
         """`aliases`: the names of tables whose text is in the form of aliases(5). `say` hears what debug: tells.
         `asker`: asks slow tables, whose `get` then may raise Pending; without one they block. `handed`: as for
-        open_table."""
-        self._how: How = {
-            "say": say,
-            "handed": handed,
-            "wrap": as_it_is if asker is None else Waiting(asker, say).wrap,
-        }
+        open_table. `wrapper`: in the place of the one that an asker needs."""
+        self._wrapper = wrapper or (Wrapper() if asker is None else Waiting(asker, say))
+        self._how: How = {"say": say, "handed": handed, "wrap": self._wrapper.wrap}
         self._directory = config_directory
         self._aliases = aliases
         self._open: dict[tuple[str, bool, bool], Table] = {}
@@ -219,11 +218,13 @@ class Tables:
         say: Say = unheard,
         asker: Asker | None = None,
         handed: Mapping[str, str] = NOTHING_HANDED,
+        *,
+        wrapper: Wrapper | None = None,
     ) -> Self:
         """For the tables of `settings`; alias_maps and alias_database say which are aliases. Raises ConfigError."""
         names = (*settings.items("alias_maps"), *settings.items("alias_database"))
         aliases = frozenset(name.removeprefix("proxy:") for name in names)
-        tables = cls(settings.config_directory, aliases, say, asker, handed)
+        tables = cls(settings.config_directory, aliases, say, asker, handed, wrapper=wrapper)
         approved = settings.items("proxy_read_maps")
         tables._how["approved"] = frozenset(one[6:] for one in approved if one.startswith("proxy:"))
         tables._how["queue_directory"] = settings.text("queue_directory")
@@ -239,7 +240,7 @@ class Tables:
             how: How = {**self._how, "literal": literal, "sensitive": sensitive}
             known = open_table(name, self._directory, origin, aliases=aliases, **how)
             self._open[name, literal, sensitive] = known
-        return known
+        return self._wrapper.wrap_whole(known)
 
     def maps(
         self, names: tuple[str, ...], origin: Origin = BUILT_IN, *, literal: bool = False, sensitive: bool = False
@@ -249,7 +250,7 @@ class Tables:
 
     def wrapped(self, table: Table) -> Table:
         """`table`, as those that are opened here are asked."""
-        return self._how["wrap"](table)
+        return self._wrapper.wrap(table)
 
     def watch(self, thing: Watched) -> None:
         """Look after `thing` too: a list that names files."""

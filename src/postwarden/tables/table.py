@@ -53,3 +53,16 @@ class Table(Protocol):
 
     def reload(self) -> None:
         """Read again. Raises ConfigError with file and line, and then goes on with what it had."""
+
+
+class Wrapper:
+    """What is put round the tables of a role, each time one is opened. This one puts nothing; those who ask from a
+    loop, explain or replay have others."""
+
+    def wrap(self, table: Table) -> Table:
+        """Round one that is not made of others."""
+        return table
+
+    def wrap_whole(self, table: Table) -> Table:
+        """Round what a parameter names."""
+        return table

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from postwarden import pipeline
 from postwarden.cli.explaining.visitor import Forgetful, Told, Visitor
 from postwarden.config.settings import Settings
-from postwarden.explain.witness import Look, WitnessedTables
+from postwarden.explain.witness import Look, Witness
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
 from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Event
@@ -156,6 +156,9 @@ class _Verdicts:
     def session(self) -> str:
         return "explained"
 
+    def reference(self) -> str:
+        return ""
+
     def judged(
         self,
         session: tuple[str, str],
@@ -165,8 +168,10 @@ class _Verdicts:
         reply: Reply | None,
         *,
         recipient: str = "",
+        recipients: tuple[str, ...] = (),
+        policy: bool = True,
     ) -> None:
-        if reply is not None:
+        if reply is not None and policy:
             self.refusal = decision
 
     def stored(self, envelope: Envelope, *, session: str = "", remade: tuple[Remade, ...] = ()) -> None:
@@ -196,8 +201,8 @@ class _Play:
         self._client = client
         self._log = _Heard()
         self._facts: list[Fact] = []
-        self._tables: WitnessedTables | None = None
-        self._witness = _Witness(self._looks, self._facts)
+        self._looked = Witness()
+        self._witness = _Witness(self._looked.taken, self._facts)
         self._store = Forgetful(loop.call_soon)
         self._names = None if offline else open_names(
             loop, clock, tuple(settings.text("postwarden_dns_servers").split())
@@ -216,11 +221,7 @@ class _Play:
         self._session = Session(built.services[key])
 
     def _open(self, settings: Settings, *rest: object) -> Tables:
-        self._tables = WitnessedTables.of(settings)
-        return self._tables
-
-    def _looks(self) -> list[Look]:
-        return [] if self._tables is None else self._tables.taken()
+        return Tables.of(settings, wrapper=self._looked)
 
     async def run(self, local: tuple[str, int]) -> Played:
         client = self._client

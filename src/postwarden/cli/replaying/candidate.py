@@ -6,13 +6,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.addressing.resolve import open_resolver
-from postwarden.cli.replaying.unasked import Then, UnaskedTables, Unrecorded, watch
+from postwarden.cli.replaying.unasked import Then, Unasked, Unrecorded, watch
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Decision, Fact, Rule, Verdict, settle
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.policy.judge import Judge
 from postwarden.policy.overrides import without_checks
+from postwarden.tables.opening import Tables
 from postwarden.trace.records import Facts, Judged
 
 _REFUSING = (Verdict.REJECT, Verdict.DEFER)
@@ -52,7 +53,7 @@ class Candidate:
         """Raises ConfigError."""
         self.settings = settings
         self._then = Then()
-        self._tables = UnaskedTables.of(settings)
+        self._tables = Tables.of(settings, wrapper=Unasked())
         self._resolver = open_resolver(settings, self._tables)
         self._judges = {
             one.key: self._judge(one.key)

@@ -1,27 +1,21 @@
 """The outside as it was when a session was recorded: what was answered then is answered again, and nobody is asked.
 What was never recorded is an `Unrecorded`, which no restriction catches: it ends the judgement."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Self
 
-from postwarden.config.settings import Settings
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
-from postwarden.net.asking import Asker
 from postwarden.net.policy_client import Endpoint, Limits
 from postwarden.net.resolver import Done, Resolver
 from postwarden.policy.outside import Outside, Server
 from postwarden.policy.question import Question, Restriction
 from postwarden.tables.accounts import AccountTable
-from postwarden.tables.debug import Say, unheard
-from postwarden.tables.opening import Tables
 from postwarden.tables.remote.asked import SocketmapTable, TcpTable
 from postwarden.tables.remote.ldap import LdapTable
 from postwarden.tables.remote.memcache import MemcacheTable
 from postwarden.tables.remote.mysql import MysqlTable
 from postwarden.tables.remote.pgsql import PgsqlTable
-from postwarden.tables.source import NOTHING_HANDED
-from postwarden.tables.table import Found, Table
+from postwarden.tables.table import Found, Table, Wrapper
 from postwarden.trace.answers import DOWN, POLICY, dns_answer
 from postwarden.wire.dns import Kind
 from postwarden.wire.dns_answer import Answer, Outcome
@@ -117,25 +111,12 @@ class _UnaskedTable:
         """There is nothing to be read."""
 
 
-def _unasked(table: Table) -> Table:
-    asks = isinstance(table, _ASKING) or (isinstance(table, AccountTable) and table.slow)
-    return _UnaskedTable(table) if asks else table
+class Unasked(Wrapper):
+    """Of a configuration's tables those that are no files of this machine are not asked."""
 
-
-class UnaskedTables(Tables):
-    """The tables of a configuration; those that are no files of this machine are not asked."""
-
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        say: Say = unheard,
-        asker: Asker | None = None,
-        handed: Mapping[str, str] = NOTHING_HANDED,
-    ) -> Self:
-        tables = super().of(settings, say, asker, handed)
-        tables._how["wrap"] = _unasked
-        return tables
+    def wrap(self, table: Table) -> Table:
+        asks = isinstance(table, _ASKING) or (isinstance(table, AccountTable) and table.slow)
+        return _UnaskedTable(table) if asks else table
 
 
 def watch(parameter: str, rule: Rule, compiled: Restriction) -> Restriction:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from postwarden.mail.decision import Pending
 from postwarden.net.asking import Asker, AskError
-from postwarden.tables.table import Found, Table, TableError
+from postwarden.tables.table import Found, Table, TableError, Wrapper
 
 KEEP_SECONDS = 2.0
 """How long an answer is fresh. A changed file is in effect as soon."""
@@ -53,7 +53,7 @@ class _Answer:
         return now < self.fresh_until or self.turn.open > 0 or now < self.turn.until
 
 
-class Waiting:
+class Waiting(Wrapper):
     """What the slow tables of a process have in common."""
 
     def __init__(self, asker: Asker, say: Callable[[str], None] = lambda text: None) -> None:
