@@ -18,13 +18,16 @@ class Names(NamedTuple):
     """As the system looks up hosts: /etc/hosts, then DNS."""
     close: Callable[[], None] = lambda: None
     """Ask no more, and give the sockets back."""
+    search: Callable[[], tuple[str, ...]] = lambda: ()
+    """The domains in which this machine looks for names that are not complete."""
 
 
 def open_names(loop: asyncio.AbstractEventLoop, clock: Clock, servers: tuple[str, ...] = ()) -> Names:
     """`servers` are those of postwarden_dns_servers (`address:port`); none: resolv.conf. ValueError: a bad one."""
     config = _Given(servers) if servers else ResolvConf(clock.monotonic)
     dns = StubResolver(config, SocketNetwork(loop), clock)
-    return Names(dns, HostsFirst(HostsFile(clock.monotonic), dns, lambda: config().search), dns.close)
+    native = HostsFirst(HostsFile(clock.monotonic), dns, lambda: config().search)
+    return Names(dns, native, dns.close, lambda: config().search)
 
 
 class _Given:

@@ -1,6 +1,6 @@
 """Next hops as text: `example.com`, `[mx.example.com]`, `example.com:2525`, `[192.0.2.1]:587`, `[2001:db8::1]`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -15,6 +15,8 @@ class Destination(Struct, frozen=True):
     port: int
     literal: bool
     """It was in brackets: a host, not a domain that may have MX records."""
+    service: str = ""
+    """Its port was the name of a service that SRV records are to be looked up for; `port` may then be 0."""
 
 
 def split_nexthop(nexthop: str) -> tuple[str, ...]:
@@ -22,8 +24,11 @@ def split_nexthop(nexthop: str) -> tuple[str, ...]:
     return tuple(nexthop.replace(",", " ").split())
 
 
-def parse_destination(text: str, default_port: str, ports: Mapping[str, int]) -> Destination:
-    """ValueError says what is wrong with `text`. `ports` are the names that a port may have."""
+def parse_destination(
+    text: str, default_port: str, ports: Mapping[str, int], services: Collection[str] = ()
+) -> Destination:
+    """ValueError says what is wrong with `text`. `ports` are the names that a port may have; of `services` the ports
+    are found out later."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -39,7 +44,10 @@ def parse_destination(text: str, default_port: str, ports: Mapping[str, int]) ->
         host = host[5:]
     if host.isascii() and not valid_hostname(host) and not valid_address(host):
         raise ValueError("valid hostname or network address required")
-    return Destination(host, _port(port, ports), text.startswith("["))
+    literal = text.startswith("[")
+    if port in services and not literal:
+        return Destination(host, ports.get(port, 0), literal, port)
+    return Destination(host, _port(port, ports), literal)
 
 
 def _port(text: str, ports: Mapping[str, int]) -> int:

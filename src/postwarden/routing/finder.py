@@ -13,6 +13,7 @@ from postwarden.routing import trouble
 from postwarden.routing.destination import Destination, parse_destination, split_nexthop
 from postwarden.routing.ordering import Found, Loop, arrange, family, without_self
 from postwarden.routing.params import Routing
+from postwarden.routing.services import arranged, not_offered, service_name
 from postwarden.wire.dns import Kind
 from postwarden.wire.dns_answer import Answer, Outcome
 
@@ -21,6 +22,9 @@ Done = Callable[[Hosts | Status], None]
 _MAX_EXCHANGERS = 50
 _MAX_ADDRESSES = 100
 _MAX_CACHED = 5_000
+_UNABLE = Status("4.3.0", "server unavailable or unable to receive mail")
+Name = tuple[str, int, int]
+"""A host, its preference, and its port where that comes from DNS too; else 0."""
 
 
 class HostFinder:
@@ -86,7 +90,8 @@ class HostFinder:
     def _parse(self, text: str) -> Destination:
         known = self._parsed.get(text)
         if known is None:
-            known = parse_destination(text, self.routing.default_port, self.routing.ports)
+            routing = self.routing
+            known = parse_destination(text, routing.default_port, routing.ports, routing.services)
             if len(self._parsed) >= _MAX_CACHED:
                 self._parsed.clear()
             self._parsed[text] = known
@@ -144,7 +149,40 @@ class _Search:
         self._done = done
 
     def begin(self) -> None:
-        if self._routing.lmtp or not self._routing.dns or self._destination.literal:
+        destination = self._destination
+        if destination.service and self._routing.dns:
+            name = service_name(destination.service, self._name)
+            self._finder._resolver.lookup(name, Kind.SRV, self._services)
+        else:
+            self._without_service()
+
+    def _services(self, answer: Answer) -> None:
+        routing, service = self._routing, self._destination.service
+        if answer.outcome is Outcome.FOUND:
+            if any(record.data == "" for record in answer.records):
+                self._done(not_offered(service, self._name), False)
+                return
+            records = arranged(answer.records, self._finder._rng)[:_MAX_EXCHANGERS]
+            names = [(str(record.data), record.preference, record.port) for record in records]
+            _Addresses(self._finder, names, answer.authenticated, self._servers).begin()
+        elif routing.without_srv or (routing.ignore_srv_error and not answer.missing):
+            self._without_service()
+        else:
+            self._done(trouble.lookup_trouble(answer), False)
+
+    def _servers(self, hosts: list[Host], status: Status | None) -> None:
+        """Of SRV records: their order was drawn, and stays."""
+        if hosts:
+            limit = self._routing.address_limit
+            self._done(self._finished(tuple(hosts[: limit or None])), False)
+        else:
+            self._done(status or _UNABLE, False)
+
+    def _without_service(self) -> None:
+        if not self._destination.port:
+            text = f"server configuration error: unknown port '{self._destination.service}'"
+            self._done(Status("4.3.5", text), False)
+        elif self._routing.lmtp or not self._routing.dns or self._destination.literal:
             self._host_only()
         elif trouble.name_trouble(self._name) is not None:
             self._host_only()  # perhaps an address without brackets
@@ -164,17 +202,17 @@ class _Search:
         else:
             records = sorted(answer.records, key=lambda record: record.preference)[:_MAX_EXCHANGERS]
             collected = partial(self._collected, exchangers=True, best=records[0].preference)
-            names = [(str(record.data), record.preference) for record in records]
+            names = [(str(record.data), record.preference, 0) for record in records]
             _Addresses(self._finder, names, answer.authenticated, collected).begin()
 
     def _host_only(self) -> None:
         collected = partial(self._collected, exchangers=False, best=0)
-        _Addresses(self._finder, [(self._name, 0)], True, collected).begin()
+        _Addresses(self._finder, [(self._name, 0, 0)], True, collected).begin()
 
     def _collected(self, hosts: list[Host], status: Status | None, *, exchangers: bool, best: int) -> None:
         routing, domain = self._routing, self._destination.host
         if not hosts:
-            status = status or Status("4.3.0", "server unavailable or unable to receive mail")
+            status = status or _UNABLE
             if exchangers:
                 self._finder._warn(f"no MX host for {domain} has a valid address record")
                 if routing.defer_if_no_address:
@@ -199,7 +237,7 @@ class _Search:
             Host(
                 host.name,
                 host.address,
-                port,
+                host.port or port,
                 host.preference,
                 host.preference == best,
                 host.secure,
@@ -216,7 +254,7 @@ class _Addresses:
     def __init__(
         self,
         finder: HostFinder,
-        names: list[tuple[str, int]],
+        names: list[Name],
         secure: bool,
         done: Callable[[list[Host], Status | None], None],
     ) -> None:
@@ -230,7 +268,7 @@ class _Addresses:
         self._left = len(names)
 
     def begin(self) -> None:
-        for at, (name, _) in enumerate(self._names):
+        for at, (name, _, _) in enumerate(self._names):
             if valid_address(name) and family(name) in self._routing.families:
                 self._settle(at, [name], secure=False)
             elif self._routing.only_native:
@@ -256,14 +294,16 @@ class _Addresses:
             resolver.lookup(name, kind, partial(answered, kind))
 
     def _answered(self, at: int, resolver: Resolver, answers: list[Answer]) -> None:
+        native = self._finder._native
         found = [answer for answer in answers if answer.outcome is Outcome.FOUND]
         if found:
             texts = [str(record.data) for answer in found for record in answer.records]
-            secure = self._secure and all(answer.authenticated for answer in found)
-            self._settle(at, texts, secure=secure)
+            authenticated = all(answer.authenticated for answer in found)
+            canonical = found[0].canonical if self._renamed(authenticated) and resolver is not native else ""
+            self._settle(at, texts, secure=self._secure and authenticated, canonical=canonical)
             return
         reported = trouble.worst(answers)
-        if resolver is self._finder._native:
+        if resolver is native:
             self._fail(at, _native_trouble(self._names[at][0], reported), hard=False)
         else:
             self._fail(at, trouble.lookup_trouble(reported), hard=not reported.missing)
@@ -277,10 +317,13 @@ class _Addresses:
         self._troubles[at] = status
         self._end()
 
-    def _settle(self, at: int, texts: list[str], *, secure: bool) -> None:
-        name, preference = self._names[at]
+    def _renamed(self, authenticated: bool) -> bool:
+        return self._routing.canonical_names or (self._routing.dnssec and authenticated)
+
+    def _settle(self, at: int, texts: list[str], *, secure: bool, canonical: str = "") -> None:
+        name, preference, port = self._names[at]
         self._troubles[at] = None
-        self._hosts[at] = [Host(name, text, 0, preference, secure=secure) for text in texts]
+        self._hosts[at] = [Host(canonical or name, text, port, preference, secure=secure) for text in texts]
         self._end()
 
     def _end(self) -> None:

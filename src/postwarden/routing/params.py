@@ -13,37 +13,47 @@ from postwarden.wire.dns import Kind
 class SmtpRoutingParams(Struct, frozen=True):
     """For transports of the program smtp(8)."""
 
+    allow_srv_lookup_fallback: bool
     disable_dns_lookups: bool
     ignore_mx_lookup_error: bool
+    ignore_srv_lookup_error: bool
     inet_protocols: tuple[str, ...]
     known_tcp_ports: tuple[str, ...]
     relayhost: str
     smtp_address_preference: str
     smtp_balance_inet_protocols: bool
+    smtp_cname_overrides_servername: bool
     smtp_defer_if_no_mx_address_found: bool
+    smtp_dns_resolver_options: tuple[str, ...]
     smtp_dns_support_level: str
     smtp_fallback_relay: tuple[str, ...]
     smtp_host_lookup: tuple[str, ...]
     smtp_mx_address_limit: int
     smtp_randomize_addresses: bool
     smtp_tcp_port: str
+    use_srv_lookup: tuple[str, ...]
 
 
 class LmtpRoutingParams(Struct, frozen=True):
     """For transports of the program lmtp(8)."""
 
+    allow_srv_lookup_fallback: bool
     disable_dns_lookups: bool
+    ignore_srv_lookup_error: bool
     inet_protocols: tuple[str, ...]
     known_tcp_ports: tuple[str, ...]
     myhostname: str
     lmtp_address_preference: str
     lmtp_balance_inet_protocols: bool
+    lmtp_cname_overrides_servername: bool
+    lmtp_dns_resolver_options: tuple[str, ...]
     lmtp_dns_support_level: str
     lmtp_fallback_relay: tuple[str, ...]
     lmtp_host_lookup: tuple[str, ...]
     lmtp_mx_address_limit: int
     lmtp_randomize_addresses: bool
     lmtp_tcp_port: str
+    use_srv_lookup: tuple[str, ...]
 
 
 class Routing(Struct, frozen=True):
@@ -73,6 +83,19 @@ class Routing(Struct, frozen=True):
     shuffle: bool = True
     fallback: tuple[str, ...] = ()
     relayhost: str = ""
+    canonical_names: bool = False
+    """A host is known by the name to which its aliases lead, whoever says that they do."""
+    dnssec: bool = False
+    """Aliases that were validated lead to the host's name in any case."""
+    own_domain: bool = False
+    """A name of one component is first looked for in this machine's domain."""
+    search: bool = False
+    """A name that is not found is looked for in the domains of the search list."""
+    services: frozenset[str] = frozenset()
+    """`domain:service` with one of these stands for SRV records."""
+    ignore_srv_error: bool = False
+    without_srv: bool = False
+    """A domain without SRV records is looked up as any other."""
 
 
 class BadValue(ValueError):
@@ -97,6 +120,7 @@ def compile_smtp(params: SmtpRoutingParams) -> Routing:
     """Raises BadValue."""
     dns = _dns("smtp_dns_support_level", params.smtp_dns_support_level, params.disable_dns_lookups)
     native, only_native = _lookup("smtp_host_lookup", params.smtp_host_lookup, dns)
+    options = _resolver_options("smtp_dns_resolver_options", params.smtp_dns_resolver_options)
     return Routing(
         _families(params.inet_protocols),
         _ports(params.known_tcp_ports),
@@ -111,6 +135,13 @@ def compile_smtp(params: SmtpRoutingParams) -> Routing:
         address_limit=params.smtp_mx_address_limit,
         shuffle=params.smtp_randomize_addresses,
         fallback=params.smtp_fallback_relay,
+        canonical_names=params.smtp_cname_overrides_servername,
+        dnssec=params.smtp_dns_support_level.lower() == "dnssec",
+        own_domain="res_defnames" in options,
+        search="res_dnsrch" in options,
+        services=frozenset(params.use_srv_lookup),
+        ignore_srv_error=params.ignore_srv_lookup_error,
+        without_srv=params.allow_srv_lookup_fallback,
         relayhost=params.relayhost,
     )
 
@@ -119,6 +150,7 @@ def compile_lmtp(params: LmtpRoutingParams) -> Routing:
     """Raises BadValue."""
     dns = _dns("lmtp_dns_support_level", params.lmtp_dns_support_level, params.disable_dns_lookups)
     native, only_native = _lookup("lmtp_host_lookup", params.lmtp_host_lookup, dns)
+    options = _resolver_options("lmtp_dns_resolver_options", params.lmtp_dns_resolver_options)
     return Routing(
         _families(params.inet_protocols),
         _ports(params.known_tcp_ports),
@@ -133,6 +165,13 @@ def compile_lmtp(params: LmtpRoutingParams) -> Routing:
         address_limit=params.lmtp_mx_address_limit,
         shuffle=params.lmtp_randomize_addresses,
         fallback=params.lmtp_fallback_relay,
+        canonical_names=params.lmtp_cname_overrides_servername,
+        dnssec=params.lmtp_dns_support_level.lower() == "dnssec",
+        own_domain="res_defnames" in options,
+        search="res_dnsrch" in options,
+        services=frozenset(params.use_srv_lookup),
+        ignore_srv_error=params.ignore_srv_lookup_error,
+        without_srv=params.allow_srv_lookup_fallback,
     )
 
 
@@ -158,6 +197,15 @@ def _dns(name: str, level: str, disabled: bool) -> bool:
 def _lookup(name: str, words: tuple[str, ...], dns: bool) -> tuple[bool, bool]:
     chosen = {_one_of(name, word, {"dns": 0, "native": 0}) for word in words}
     return "native" in chosen or not dns, "dns" not in chosen or not dns
+
+
+def _resolver_options(name: str, words: tuple[str, ...]) -> frozenset[str]:
+    """Postfix compares them with their case."""
+    known = frozenset(("res_defnames", "res_dnsrch"))
+    for word in words:
+        if word not in known:
+            raise BadValue(name, f"{word} is none of {', '.join(sorted(known))}")
+    return frozenset(words)
 
 
 def _one_of(name: str, text: str, known: Mapping[str, object]) -> str:

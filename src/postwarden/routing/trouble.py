@@ -20,6 +20,12 @@ _CODES = {
     Outcome.FAILED: "5.4.3",
     Outcome.INVALID: "5.4.4",
     Outcome.TEMPFAIL: "4.4.3",
+    Outcome.WITHHELD: "4.7.0",
+    Outcome.UNFILTERED: "4.4.3",
+}
+_FILTERED = {
+    Outcome.WITHHELD: "DNS reply filter drops all results",
+    Outcome.UNFILTERED: "Invalid DNS reply filter syntax",
 }
 # When two address families fail differently: a definite "no" yields to what might be mended.
 _RANK = {
@@ -29,6 +35,8 @@ _RANK = {
     Outcome.FAILED: 1,
     Outcome.INVALID: 2,
     Outcome.TEMPFAIL: 3,
+    Outcome.WITHHELD: 3,
+    Outcome.UNFILTERED: 3,
 }
 
 
@@ -39,6 +47,8 @@ def lookup_trouble(answer: Answer) -> Status:
         text = f"Name server loop for {answer.name}"
     elif answer.outcome is Outcome.INVALID:
         text = f"Name service error for name={answer.name} type={kind}: Malformed or unexpected name server reply"
+    elif answer.outcome in _FILTERED:
+        text = f"Error looking up name={answer.name} type={kind}: {_FILTERED[answer.outcome]}"
     else:
         text = (
             f"Host or domain name not found. Name service error for name={answer.name} type={kind}: "

@@ -26,6 +26,10 @@ class Outcome(Enum):
     """There are records, and none is well formed."""
     LOOP = "loop"
     """The aliases lead in a circle, or do not end."""
+    WITHHELD = "withheld"
+    """There are records, and the operator's filter of replies drops each."""
+    UNFILTERED = "unfiltered"
+    """There are records, and the operator's filter can't say which of them may be used."""
 
 
 class Answer(Struct, frozen=True):

@@ -25,8 +25,7 @@ from postwarden.net.names import open_names
 from postwarden.policy.listed import Listed
 from postwarden.policy.params import PolicyParams
 from postwarden.roles.identity import RootIdentity, SystemAccounts
-from postwarden.routing.finder import HostFinder
-from postwarden.routing.params import routing_of
+from postwarden.routing.opening import open_finder
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
@@ -96,9 +95,8 @@ class HostLookup:
         settings = self._settings
         loop = asyncio.get_running_loop()
         names = open_names(loop, LoopClock(loop), tuple(settings.text("postwarden_dns_servers").split()))
-        routing = routing_of(settings, service.key, lmtp=service.command == "lmtp")
         own = (*settings.own_addresses(), *split(settings.text("proxy_interfaces")))
-        finder = HostFinder(routing, names.dns, names.native, own=own)
+        finder = open_finder(settings, service, names, Tables.of(settings), own=own)
         found: asyncio.Future[Hosts | Status] = loop.create_future()
         finder.find(nexthop, lambda hosts: None if found.done() else found.set_result(hosts))
         try:

@@ -44,10 +44,11 @@ _EXCEPTIONS = (
         "routing",
         """
         allow_srv_lookup_fallback disable_dns_lookups ignore_mx_lookup_error ignore_srv_lookup_error known_tcp_ports
-        lmtp_address_preference lmtp_balance_inet_protocols lmtp_dns_reply_filter lmtp_dns_resolver_options
-        lmtp_dns_support_level lmtp_host_lookup lmtp_randomize_addresses lmtp_tcp_port smtp_address_preference
-        smtp_balance_inet_protocols smtp_defer_if_no_mx_address_found smtp_dns_reply_filter smtp_dns_resolver_options
-        smtp_dns_support_level smtp_host_lookup smtp_randomize_addresses smtp_tcp_port use_srv_lookup
+        lmtp_address_preference lmtp_balance_inet_protocols lmtp_cname_overrides_servername lmtp_dns_reply_filter
+        lmtp_dns_resolver_options lmtp_dns_support_level lmtp_host_lookup lmtp_randomize_addresses lmtp_tcp_port
+        smtp_address_preference smtp_balance_inet_protocols smtp_cname_overrides_servername
+        smtp_defer_if_no_mx_address_found smtp_dns_reply_filter smtp_dns_resolver_options smtp_dns_support_level
+        smtp_host_lookup smtp_randomize_addresses smtp_tcp_port use_srv_lookup
         """,
     ),
     (
