@@ -41,6 +41,7 @@ from postwarden.roles.agent_pickup import work as pick_up
 from postwarden.roles.agent_queue import JobQueue, Work
 from postwarden.roles.agent_records import Able, Running, Unable
 from postwarden.roles.agent_worker import open_log, serve
+from postwarden.roles.leash import Leash
 
 EX_CONFIG = 78
 _LAST_SECONDS = 8.0
@@ -93,7 +94,7 @@ class Supervisor:
             self._look_after()
         self._porter.end(time.monotonic())
         for hand in self._hands:
-            self._killed.add(hand.pid)
+            self._killed.add(hand)
         until = time.monotonic() + _PAUSE
         while (self._killed or self._porter.alive) and time.monotonic() < until:
             time.sleep(0.005)
@@ -239,6 +240,7 @@ class Supervisor:
 
     def _hire(self, settings: Settings) -> Hand:
         """A new worker. Raises OSError."""
+        leash = Leash()
         ours, theirs = socket.socketpair()
         # A worker that somebody has stopped must not stop us with it.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
@@ -250,20 +252,20 @@ class Supervisor:
             raise
         if pid == 0:
             ours.close()
-            self._become_worker(theirs, settings)
+            self._become_worker(theirs, settings, leash)
         theirs.close()
-        hand = Hand(pid, ours, time.monotonic())
+        hand = Hand(pid, ours, time.monotonic(), leash)
         self._hands.append(hand)
         self._selector.register(hand.channel, selectors.EVENT_READ, lambda _: self._hear(hand))
         return hand
 
-    def _become_worker(self, sock: socket.socket, settings: Settings) -> None:
+    def _become_worker(self, sock: socket.socket, settings: Settings, leash: Leash) -> None:
         """In the new process: keep nothing of the supervisor's, and never return."""
         code = 1
         try:
             os.setpgid(0, 0)
             self._let_go()
-            code = serve(sock, settings, self._log_to, self._log_fd)
+            code = serve(sock, settings, self._log_to, self._log_fd, leash)
         finally:
             os._exit(code)
 
@@ -275,6 +277,7 @@ class Supervisor:
             client.close()
         for hand in self._hands:
             hand.channel.close()
+            hand.leash.close()
         self._queue.clear()
 
     def _send_porter(self) -> int:
@@ -361,7 +364,7 @@ class Supervisor:
         self._selector.unregister(hand.channel)
         hand.channel.close()
         self._hands.remove(hand)
-        self._killed.add(hand.pid)
+        self._killed.add(hand)
         if hand.trial is not None:
             self._judged(hand, "local delivery: the worker that was to read the configuration died")
         elif not hand.able:
@@ -409,7 +412,7 @@ class Supervisor:
         self._selector.unregister(hand.channel)
         hand.channel.close()
         self._hands.remove(hand)
-        self._killed.add(hand.pid)
+        self._killed.add(hand)
 
 
 def _pipes(settings: Settings) -> frozenset[str]:

@@ -10,13 +10,15 @@ from postwarden.config.settings import Settings
 from postwarden.ipc.channel import BlockingChannel
 from postwarden.roles.agent_queue import Work
 from postwarden.roles.agent_records import FromWorker
+from postwarden.roles.leash import Leash
 
 
 class Hand:
     """A worker's process, seen from here. `retiring`: it belongs to a configuration that is no longer in force."""
 
-    def __init__(self, pid: int, sock: socket.socket, since: float) -> None:
+    def __init__(self, pid: int, sock: socket.socket, since: float, leash: Leash) -> None:
         self.pid = pid
+        self.leash = leash
         self.channel: BlockingChannel[FromWorker] = BlockingChannel(sock, FromWorker)
         self.able = False
         self.work: Work | None = None
@@ -38,14 +40,15 @@ class Killed:
     def __bool__(self) -> bool:
         return bool(self._dying)
 
-    def add(self, pid: int) -> None:
+    def add(self, hand: Hand) -> None:
         """Kill a worker with all that it has started: it leads a process group, and so does a program that it runs.
 
         The program goes first: it would take the end of the worker for the end of the message. The worker must not see
-        that, and go on."""
+        that, and go on. One that is dead already, by somebody else's hand, has left its program behind."""
+        pid = hand.pid
         _signal(os.kill, pid, signal.SIGSTOP)
-        for program in _children(pid):
-            _signal(os.killpg, program, signal.SIGKILL)
+        hand.leash.pull()
+        hand.leash.close()
         _signal(os.killpg, pid, signal.SIGKILL)
         _signal(os.kill, pid, signal.SIGKILL)
         self._dying.add(pid)
@@ -64,11 +67,3 @@ class Killed:
 def _signal(send: Callable[[int, int], None], pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         send(pid, number)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []

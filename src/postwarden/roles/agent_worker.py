@@ -29,6 +29,7 @@ from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles.agent_programs import SystemPrograms
 from postwarden.roles.agent_records import Able, Running, Unable
 from postwarden.roles.identity import OwnIdentity, RootIdentity, SystemAccounts
+from postwarden.roles.leash import Leash
 from postwarden.roles.privileges import NoSuchUser, look_up
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
@@ -45,8 +46,15 @@ class Deliverer(Protocol):
 class Worker:
     """Raises ConfigError for a configuration that mail can't be delivered by."""
 
-    def __init__(self, settings: Settings, log: MailLog, running: Callable[[float], None] = lambda limit: None) -> None:
-        """`running` hears how many seconds a program may take that is about to be run."""
+    def __init__(
+        self,
+        settings: Settings,
+        log: MailLog,
+        running: Callable[[float], None] = lambda limit: None,
+        leash: Leash | None = None,
+    ) -> None:
+        """`running` hears how many seconds a program may take that is about to be run, `leash` which process it is."""
+        self._leash = leash
         self._log = log
         self._running = running
         self._tables = Tables.of(settings, lambda text: log.emit("agent", Notice(text)))
@@ -101,7 +109,7 @@ class Worker:
         def emit(event: Event) -> None:
             self._log.emit(program, event, name)
 
-        programs = SystemPrograms(self._identity, settings.text("queue_directory"), self._running)
+        programs = SystemPrograms(self._identity, settings.text("queue_directory"), self._running, self._leash)
         return Surroundings(
             SystemAccounts(), self._identity, emit, time.time, time.sleep, os.uname().nodename, programs
         )
@@ -119,14 +127,14 @@ class Worker:
             self._resolver.forget()
 
 
-def serve(sock: socket.socket, settings: Settings, log_to: str, log_fd: int) -> int:
+def serve(sock: socket.socket, settings: Settings, log_to: str, log_fd: int, leash: Leash) -> int:
     """The whole life of a worker's process: it ends when the supervisor does. Returns the exit code."""
     os.umask(0o077)
     channel: BlockingChannel[Job] = BlockingChannel(sock, ToDeliverer)
     # Lines are written once a job, before its outcome: `later` has nothing to do but hold them back.
     log = open_log(settings, log_to, log_fd, lambda _: None)
     try:
-        worker = Worker(settings, log, lambda limit: channel.send(Running(limit)))
+        worker = Worker(settings, log, lambda limit: channel.send(Running(limit)), leash)
     except (ConfigError, NoSuchUser) as error:
         channel.send(Unable(str(error)))
         return 78

@@ -31,8 +31,8 @@ from postwarden.ipc.records import (
     ToMaster,
 )
 from postwarden.mail.envelope import Recipient
-from postwarden.roles import agent_hands
-from postwarden.roles.agent_hands import Killed
+from postwarden.roles.agent_hands import Hand, Killed
+from postwarden.roles.leash import Leash
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MASTER_CF = "local unix - n n - - local\nvirtual unix - n n - - virtual\n"
@@ -338,6 +338,10 @@ class PipeAgent(Agent):
         return [int(line) for line in (self.base / "pids").read_text().split()]
 
 
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def _group_is_gone(leader: int) -> bool:
     """But for those who are dead and that nobody has asked for yet."""
     for entry in Path("/proc").iterdir():
@@ -407,12 +411,25 @@ def test_a_program_never_takes_the_end_of_its_worker_for_the_end_of_the_message(
     sent: list[tuple[str, int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(("kill", pid, number)))
     monkeypatch.setattr(os, "killpg", lambda pid, number: sent.append(("killpg", pid, number)))
-    monkeypatch.setattr(agent_hands, "_children", lambda pid: [pid + 1])
-    Killed().add(1 << 30)
+    leash = Leash()
+    leash.runs((1 << 30) + 1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        Killed().add(Hand(1 << 30, ours, 0.0, leash))
     stop, program, *rest = sent
     assert stop == ("kill", 1 << 30, signal.SIGSTOP)
     assert program == ("killpg", (1 << 30) + 1, signal.SIGKILL)
     assert {(pid, number) for _, pid, number in rest} == {(1 << 30, signal.SIGKILL)}
+
+
+def test_a_worker_that_somebody_kills_leaves_no_program_behind(pipes: PipeAgent) -> None:
+    pipes.job(1, "x", transport="sleep")
+    until(lambda: bool(pipes.programs()))
+    (leader,) = pipes.programs()
+    (worker,) = [pid for pid in pipes.workers() if _parent(leader) == pid]
+    os.kill(worker, signal.SIGKILL)
+    assert text(pipes.outcomes(1)[0]) == ("4.3.0", "local delivery agent died unexpectedly")
+    until(lambda: _group_is_gone(leader))
 
 
 @pytest.mark.slow

@@ -167,6 +167,24 @@ def test_a_directory_is_entered_as_the_user(tmp_path: Path) -> None:
 def test_a_root_of_its_own(tmp_path: Path) -> None:
     assert "No such file" in run("/bin/cat", chroot=str(tmp_path)).trouble
     assert "cannot change root" in run("/bin/cat", chroot="/no/such").trouble
+    assert run("pwd", chroot="/") == Ran(b"/\n")
+
+
+def test_who_starts_it_is_afterwards_what_he_was(tmp_path: Path) -> None:
+    def state() -> object:
+        limits = [resource.getrlimit(kind) for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]
+        return os.getresuid(), os.getresgid(), os.getgroups(), os.getcwd(), os.stat("/").st_ino, limits
+
+    _open(tmp_path)
+    before = state()
+    run("true", directory=str(tmp_path), file_size=1000)
+    run("/no/such", file_size=1000)
+    run("true", directory="/no/such")
+    run("a\0b")
+    if ROOT:
+        run("/bin/cat", chroot=str(tmp_path))
+        run("/bin/cat", chroot="/no/such")
+    assert state() == before
 
 
 @pytest.mark.parametrize("name", ["/no/such", "nosuchprogram", "/etc/passwd"])
