@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from postwarden.addressing.local import LocalDomains
 from postwarden.addressing.params import LocalParams, RewriteParams
-from postwarden.addressing.resolve import AddressResolver, cause, open_resolver, where
+from postwarden.addressing.resolve import AddressResolver, cause, open_probe_resolver, open_resolver, where
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
@@ -40,6 +40,7 @@ from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.events import Notice, Warn
+from postwarden.mail.probe_sender import ProbeSender
 from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.status import Status
@@ -62,7 +63,7 @@ from postwarden.routing.opening import open_finder
 from postwarden.schedule.lists import authorized, served
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
-from postwarden.schedule.parts import Parts
+from postwarden.schedule.parts import Parts, Probing
 from postwarden.schedule.planning import Planner
 from postwarden.schedule.ports import Clerk, Inside, Ledger
 from postwarden.schedule.scheduler import Scheduler
@@ -306,24 +307,21 @@ def courier(
     bounce = view(BounceParams, settings)
     tables = Tables.of(settings, lambda text: log.emit("qmgr", Notice(text)), asker, files)
     resolver = open_resolver(settings, tables)
-    planner = Planner(
-        resolver,
-        scheduler.limits,
+    probes_resolver = open_probe_resolver(settings, tables, resolver)
+    planner_of = partial(
+        Planner,
+        limits=scheduler.limits,
         faults=(TableError,),
         delimiter=params.recipient_delimiter,
         deferred_transports=params.defer_transports,
         filter_nexthop=params.default_filter_nexthop,
         end_of_line=partial(_end_of_line, resolver, bounce.double_bounce_sender.lower()),
     )
-
-    def trace(queue_id: str, now: float) -> bytes:
-        lines = f"Received: by {bounce.myhostname} ({bounce.mail_name})\r\n\tid {queue_id}; {mail_date(now)}\r\n"
-        return lines.encode()
-
+    trace = _received(f"by {bounce.myhostname} ({bounce.mail_name})")
     reports = open_reports(settings, clock.now, lambda text: log.emit("bounce", Warn(text)))
 
     def refresh() -> list[Problem]:
-        return _looked(tables, (resolver.forget, reports.refresh))
+        return _looked(tables, (resolver.forget, probes_resolver.forget, reports.refresh))
 
     inside: dict[str, Inside] = {
         "error": partial(_refused, resolver),
@@ -335,7 +333,7 @@ def courier(
         ledger,
         clock,
         log,
-        planner,
+        planner_of(resolver),
         spawner,
         inside,
         fetch,
@@ -346,7 +344,18 @@ def courier(
         _requeued(bounce, os.geteuid()),
         os.geteuid(),
         pickup_filter(settings),
+        Probing(
+            planner_of(probes_resolver),
+            probe_sender(settings, resolver.rewrite).at,
+            lambda queue_id, now: trace(queue_id, now) + b"\r\n",
+        ),
     )
+
+
+def probe_sender(settings: Settings, rewrite: Callable[[str], str]) -> ProbeSender:
+    """address_verify_sender and its ttl. Raises ConfigError."""
+    address = settings.text("address_verify_sender")
+    return ProbeSender("" if address == "<>" else rewrite(address), settings.number("address_verify_sender_ttl"))
 
 
 def pickup_filter(settings: Settings) -> str:
@@ -394,12 +403,14 @@ def requeuing(settings: Settings, uid: int, log: Log) -> tuple[Clerk, Callable[[
 
 
 def _requeued(bounce: BounceParams, uid: int) -> Callable[[str, float], bytes]:
-    by = f"by {bounce.myhostname} ({bounce.mail_name}, from userid {uid})"
+    return _received(f"by {bounce.myhostname} ({bounce.mail_name}, from userid {uid})")
 
-    def requeued(queue_id: str, now: float) -> bytes:
+
+def _received(by: str) -> Callable[[str, float], bytes]:
+    def field(queue_id: str, now: float) -> bytes:
         return f"Received: {by}\r\n\tid {queue_id}; {mail_date(now)}\r\n".encode()
 
-    return requeued
+    return field
 
 
 class _Clerk:

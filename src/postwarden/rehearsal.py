@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, cast
 
 from postwarden.addressing.params import RewriteParams
-from postwarden.addressing.resolve import open_resolver
+from postwarden.addressing.resolve import open_probe_resolver, open_resolver
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.config.entrances import entrances
@@ -63,6 +63,7 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
             attempt(partial(tls_policies, settings, key, tables, nobody))
+    attempt(lambda: open_probe_resolver(settings, tables, resolver))
     attempt(partial(transports, settings))
     attempt(lambda: served(settings, view(CourierParams, settings), tables))
     attempt(lambda: authorized(settings, view(CourierParams, settings), tables))

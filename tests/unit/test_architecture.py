@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src" / "postwarden"
-STAGES = {"receive", "policy", "content", "spool", "schedule", "routing", "deliver", "bounce"}
+STAGES = {"receive", "policy", "content", "spool", "schedule", "routing", "deliver", "bounce", "verify"}
 ORDER = [
     {"mail"}, {"wire"}, {"net", "ipc"}, {"config"}, {"tables"}, {"addressing"}, STAGES,
     {"trace", "explain", "federation"}, {"pipeline"}, {"rehearsal"}, {"roles"}, {"cli"},

@@ -39,6 +39,19 @@ class ResolveParams(Struct, frozen=True):
     allow_min_user: bool
 
 
+class ProbeRouteParams(Struct, frozen=True):
+    """What stands in for the parameters without `address_verify_` where the way of a probe is chosen."""
+
+    address_verify_local_transport: str
+    address_verify_virtual_transport: str
+    address_verify_relay_transport: str
+    address_verify_default_transport: str
+    address_verify_relayhost: str
+    address_verify_transport_maps: tuple[str, ...]
+    address_verify_sender_dependent_default_transport_maps: tuple[str, ...]
+    address_verify_sender_dependent_relayhost_maps: tuple[str, ...]
+
+
 class LocalParams(Struct, frozen=True):
     """Which domains are local."""
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden.addressing.local import LocalDomains
-from postwarden.addressing.params import LocalParams, ResolveParams, RewriteParams
+from postwarden.addressing.params import LocalParams, ProbeRouteParams, ResolveParams, RewriteParams
 from postwarden.addressing.rewrite import Rewriter, without_dot
 from postwarden.addressing.senders import RELAYHOSTS, TRANSPORTS, SenderMaps
 from postwarden.addressing.transports import apply_transport, find_transport, valid_literal
@@ -20,7 +20,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.mail.address import is_dot_atom
-from postwarden.mail.decision import BUILT_IN, Rule
+from postwarden.mail.decision import BUILT_IN, Origin, Rule
 from postwarden.mail.hostname import valid_address, valid_hostname
 from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
@@ -49,6 +49,7 @@ class AddressClass(Enum):
         return self in (AddressClass.LOCAL, AddressClass.VIRTUAL_ALIAS, AddressClass.VIRTUAL_MAILBOX)
 
 
+_IN_PLACE = {name: name.removeprefix("address_verify_") for name in ProbeRouteParams.__struct_fields__}
 _SENT_ON = frozenset((AddressClass.RELAY, AddressClass.DEFAULT))
 _REFUSING = frozenset(("error", "retry"))
 _DECIDES = {
@@ -106,9 +107,12 @@ _NOWHERE = _Home(AddressClass.DEFAULT, "", "", _SYNTAX)
 class AddressResolver:
     """`resolve` answers at once; a remote table raises Pending, one that can't answer TableError."""
 
-    def __init__(self, settings: Settings, params: ResolveParams, tables: Tables, rewriter: Rewriter) -> None:
-        """Raises ConfigError."""
+    def __init__(
+        self, settings: Settings, params: ResolveParams, tables: Tables, rewriter: Rewriter, *, probes: bool = False
+    ) -> None:
+        """`probes`: it is for address probes, and `params` holds what their own parameters say. Raises ConfigError."""
         self._params = params
+        self._named = dict(zip(_IN_PLACE.values(), _IN_PLACE, strict=True)) if probes else {}
         self._rewriter = rewriter
         self._settings = settings
         parents = params.parent_domain_matches_subdomains
@@ -117,10 +121,10 @@ class AddressResolver:
             MatchList(name, getattr(params, name), tables, settings.origin(name), parents=name in parents)
             for name in ("virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
         )
-        self._transports = tables.maps(params.transport_maps, settings.origin("transport_maps"), literal=True)
+        self._transports = tables.maps(params.transport_maps, self._origin("transport_maps"), literal=True)
         self._parents_by_dot = "transport_maps" not in parents
         self._relocated = tables.maps(params.relocated_maps, settings.origin("relocated_maps"))
-        self._senders = SenderMaps(settings, params, tables, self.by_name_alone)
+        self._senders = SenderMaps(self._origin, params, tables, self.by_name_alone)
         self._mapped = bool(self._transports or self._relocated or self._senders)
         self._defaults = {
             kind: self._default(kind, parameter)
@@ -186,7 +190,7 @@ class AddressResolver:
     def wordless(self, resolved: Resolved) -> Rule | None:
         """The parameter that chose the transport, where it says no more than its name: the next hop is then a domain,
         and no reason if that transport is `error`. None: a next hop was given, or a table or the address decided."""
-        name = _DECIDES[resolved.address_class]
+        name = self._name(_DECIDES[resolved.address_class])
         if resolved.bad or resolved.table or self._defaults.get(resolved.address_class, ("", "-"))[1]:
             return None
         return Rule(name, "", self._settings.origin(name))
@@ -248,7 +252,7 @@ class AddressResolver:
         rule, table = resolved.rule, ""
         given = self._senders.transport(sender) if kind is AddressClass.DEFAULT else None
         if given is not None:
-            (transport, nexthop, rule), table = given, TRANSPORTS
+            (transport, nexthop, rule), table = given, self._name(TRANSPORTS)
         if not nexthop:
             relayhost = self._senders.relayhost(sender)
             if relayhost is None:
@@ -256,7 +260,7 @@ class AddressResolver:
             else:
                 nexthop = relayhost[0]
                 if not table and transport not in _REFUSING:
-                    rule, table = relayhost[1], RELAYHOSTS
+                    rule, table = relayhost[1], self._name(RELAYHOSTS)
         return replace(resolved, transport=transport, nexthop=nexthop, rule=rule, table=table)
 
     def _overridden(self, resolved: Resolved) -> Resolved:
@@ -278,8 +282,15 @@ class AddressResolver:
         return resolved
 
     def _decided(self, resolved: Resolved, transport: str, nexthop: str, found: Found, table: str) -> Resolved:
-        rule = Rule(found.table, found.key, found.origin or self._settings.origin(table))
-        return replace(resolved, transport=transport, nexthop=nexthop, rule=rule, table=table)
+        rule = Rule(found.table, found.key, found.origin or self._origin(table))
+        return replace(resolved, transport=transport, nexthop=nexthop, rule=rule, table=self._name(table))
+
+    def _name(self, parameter: str) -> str:
+        """What it is called in main.cf."""
+        return self._named.get(parameter, parameter)
+
+    def _origin(self, parameter: str) -> Origin:
+        return self._settings.origin(self._name(parameter))
 
     def _find_home(self, domain: str) -> _Home:
         if domain[:1] == "[":
@@ -310,13 +321,24 @@ class AddressResolver:
     def _default(self, kind: AddressClass, parameter: str) -> tuple[str, str]:
         transport, _, nexthop = getattr(self._params, parameter).partition(":")
         if not transport:
-            raise ConfigError(self._settings.origin(parameter), f"{parameter}: null transport is not allowed")
+            text = f"{self._name(parameter)}: null transport is not allowed"
+            raise ConfigError(self._origin(parameter), text)
         return transport, nexthop
 
 
 def _split(address: str) -> tuple[str, str | None]:
     local, at, domain = address.rpartition("@")
     return (local, domain) if at else (address, None)
+
+
+def open_probe_resolver(settings: Settings, tables: Tables, usual: AddressResolver) -> AddressResolver:
+    """The resolver of address probes (address_verify_relayhost and its like), which is the `usual` one where their way
+    is that of mail. Raises ConfigError."""
+    params, own = view(ResolveParams, settings), view(ProbeRouteParams, settings)
+    routes = replace(params, **{usual: getattr(own, name) for name, usual in _IN_PLACE.items()})
+    if routes == params:
+        return usual
+    return AddressResolver(settings, routes, tables, Rewriter(view(RewriteParams, settings)), probes=True)
 
 
 def open_resolver(settings: Settings, tables: Tables) -> AddressResolver:

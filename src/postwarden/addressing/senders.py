@@ -7,8 +7,7 @@ transport_maps go before the first, a next hop that a transport brings along bef
 from collections.abc import Callable
 
 from postwarden.addressing.params import ResolveParams
-from postwarden.config.settings import Settings
-from postwarden.mail.decision import Rule
+from postwarden.mail.decision import Origin, Rule
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import Found, TableError
@@ -22,14 +21,18 @@ class SenderMaps:
     """False where neither parameter is set. What asks raises TableError and Pending."""
 
     def __init__(
-        self, settings: Settings, params: ResolveParams, tables: Tables, by_name_alone: Callable[[str], bool]
+        self,
+        origin: Callable[[str], Origin],
+        params: ResolveParams,
+        tables: Tables,
+        by_name_alone: Callable[[str], bool],
     ) -> None:
-        """Raises ConfigError."""
-        self._settings = settings
+        """`origin`: where a parameter is set. Raises ConfigError."""
+        self._origin = origin
         self._delimiters = params.recipient_delimiter
         self._by_name_alone = by_name_alone
-        self._transports = tables.maps(getattr(params, TRANSPORTS), settings.origin(TRANSPORTS), literal=True)
-        self._relayhosts = tables.maps(getattr(params, RELAYHOSTS), settings.origin(RELAYHOSTS), literal=True)
+        self._transports = tables.maps(getattr(params, TRANSPORTS), origin(TRANSPORTS), literal=True)
+        self._relayhosts = tables.maps(getattr(params, RELAYHOSTS), origin(RELAYHOSTS), literal=True)
         self._nobody = params.empty_address_default_transport_maps_lookup_key
         self._nobodys_relayhost = params.empty_address_relayhost_maps_lookup_key
 
@@ -57,4 +60,4 @@ class SenderMaps:
         return None if found is None or found.value.lower() == _KEEPS else found
 
     def _rule(self, found: Found, parameter: str) -> Rule:
-        return Rule(found.table, found.key, found.origin or self._settings.origin(parameter))
+        return Rule(found.table, found.key, found.origin or self._origin(parameter))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from postwarden import pipeline
 from postwarden.config.settings import Settings
@@ -20,12 +21,13 @@ from postwarden.config.view import view
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.queue_records import socket_path
 from postwarden.ipc.records import (
+    AddressAsked,
+    AddressKnown,
     FromDeliverer,
     FromReceiver,
     Job,
     Link,
     Outcome,
-    SegmentSealed,
     SiteWanted,
     Stored,
     Troubled,
@@ -33,6 +35,7 @@ from postwarden.ipc.records import (
 from postwarden.mail.decision import Pending, settle
 from postwarden.mail.events import Event, Failure, Fatal, Warn
 from postwarden.mail.queue import SpoolError
+from postwarden.mail.verified import BOUNCE, DEFER, OK, Verified
 from postwarden.net.asking import Threads
 from postwarden.roles import lock
 from postwarden.roles.decision_reader import DecisionReader
@@ -43,6 +46,7 @@ from postwarden.schedule.courier import Courier
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts
+from postwarden.schedule.probes import Probed
 from postwarden.schedule.receivers import Sender
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.transports import transports
@@ -52,6 +56,8 @@ from postwarden.spool.ledger import Ledger
 from postwarden.spool.params import SpoolParams
 from postwarden.trace.files import directory
 from postwarden.trace.recorder import Recorder
+from postwarden.verify.params import VerifyParams
+from postwarden.verify.verifier import Finding, Verifier
 
 _CONGESTED = 8 << 20
 _REPORT = 10.0
@@ -87,6 +93,9 @@ class CourierRole:
             life.log.emit("qmgr", Fatal(f"the queue can't be opened: {error}"))
             life.log.flush()
             raise SystemExit(1) from error
+        self._verifier = Verifier(
+            view(VerifyParams, settings), self._probe, life.clock, self._background, partial(self._told, "verify")
+        )
         self._door = QueueServer(self.courier, life.log, parts.authorized, DecisionReader(directory(spool)))
         try:
             self._door.open(socket_path(settings.text("queue_directory")))
@@ -114,6 +123,7 @@ class CourierRole:
         parts, params = self._parts(settings), view(CourierParams, settings)
         self._configure(settings)
         self.courier.reconfigure(parts, params)
+        self._verifier.configure(view(VerifyParams, settings))
         self._bounds.configure(settings)
         self._record(settings)
         self._door.authorized = parts.authorized
@@ -166,7 +176,9 @@ class CourierRole:
                     channel.close()
             elif isinstance(record, SiteWanted):
                 self._flush_site(record.site)
-            elif isinstance(record, SegmentSealed):
+            elif isinstance(record, AddressAsked):
+                self._verifier.ask(record.address, partial(_answer, channel, record.number))
+            else:
                 courier.sealed(record)
 
         def close(error: Exception | None) -> None:
@@ -176,6 +188,12 @@ class CourierRole:
         channel: Channel[FromReceiver] = Channel(sock, FromReceiver, record, close)
         sender = Sender(link.instance, channel.send)
         courier.receiver_joined(sender)
+
+    def _probe(self, address: str, done: Callable[[Finding], None]) -> None:
+        self.courier.probe(address, lambda probed: done(_finding(probed)))
+
+    def _background(self, call: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
+        self._threads.ask("verify", call, done)
 
     def _flush_site(self, site: str) -> None:
         try:
@@ -244,6 +262,16 @@ class CourierRole:
         task = self._life.loop.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _answer(channel: Channel[FromReceiver], number: int, verified: Verified) -> None:
+    channel.send(AddressKnown(number, verified.status, verified.text))
+
+
+def _finding(probed: Probed) -> Finding:
+    status = {"2": OK, "4": DEFER, "5": BOUNCE}[probed.status.code[0]]
+    verified = Verified(status, probed.status.text)
+    return Finding(verified, probed.lasting, ((probed.address, verified),))
 
 
 def _private(spool: str) -> None:

@@ -62,9 +62,13 @@ class Message(Struct, eq=False):
     """How often the calendar had been set when the round began."""
     weight: int = 0
     """Recipients it had then."""
+    probe: Callable[[], None] | None = None
+    """It is no mail but asks whether an address is good, is nowhere but in memory, and this hears of its end."""
 
     def drop_content(self) -> None:
         """Every delivery has begun: give the memory back. Who needs the content again has it read."""
+        if self.probe is not None:
+            return
         self.entry.head = self.entry.body = None
         release, self.release = self.release, None
         if release is not None:

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 
 class CourierParams(Struct, frozen=True):
+    address_verify_pending_request_limit: int
     authorized_flush_users: tuple[str, ...]
     authorized_mailq_users: tuple[str, ...]
     bounce_queue_lifetime: int

@@ -12,6 +12,17 @@ from postwarden.schedule.ports import Clerk, Inside, Ledger, Site
 from postwarden.schedule.spawning import Spawner
 
 
+class Probing(Struct, frozen=True):
+    """What address probes need."""
+
+    planner: Planner
+    """Their ways may be others than those of mail (address_verify_relayhost and its like)."""
+    sender: Callable[[float], str]
+    """Whose mail they are, at that time in seconds since the epoch."""
+    head: Callable[[str, float], bytes]
+    """Header of one: (queue id, seconds since the epoch)."""
+
+
 class Parts(Struct, frozen=True):
     ledger: Ledger
     clock: Clock
@@ -36,3 +47,5 @@ class Parts(Struct, frozen=True):
     """Of mail_owner, whose the queue is."""
     content_filter: str = ""
     """`transport:nexthop` of requeued mail."""
+    probing: Probing | None = None
+    """None: no address is probed."""

@@ -15,6 +15,7 @@ Pure: no clock, no I/O. Times are seconds that never go back.
 import heapq
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -26,7 +27,11 @@ from postwarden.schedule.feedback import Feedback, Window
 T = TypeVar("T")
 
 _SIZES = (2, 20, 200)
-_LANES = range(len(_SIZES) + 1)
+_TURNS = len(_SIZES) + 1
+"""Lanes of mail."""
+BELOW = _TURNS
+"""The lane of what is no mail (address probes): it is taken only by `take_below`, when there is nothing else to do."""
+_LANES = range(_TURNS + 1)
 
 
 def lane(deliveries: int) -> int:
@@ -69,7 +74,7 @@ class Transport(Generic[T]):
         self.turn = 0
         """The lane whose turn it is."""
         self.ready = 0
-        """Entries in all lanes."""
+        """Entries in all lanes of mail."""
         self.busy = 0
         self.resting = False
         """Waits for its rate delay."""
@@ -150,7 +155,7 @@ class Scheduler(Generic[T]):
             destination = home.destinations[key] = Destination(home, key)
         elif destination.suspended is not None:
             return destination.suspended
-        if lane and not home.limits.lanes:
+        if lane and lane != BELOW and not home.limits.lanes:
             lane = 0
         todo = destination.todo[lane]
         if todo is None:
@@ -186,14 +191,14 @@ class Scheduler(Generic[T]):
         while transport.ready:
             lane = transport.turn
             while not transport.lanes[lane]:
-                lane = (lane + 1) % len(_LANES)
+                lane = (lane + 1) % _TURNS
             destination = transport.lanes[lane].popleft()
             transport.ready -= 1
             destination.listed &= ~(1 << lane)
             todo = destination.todo[lane]
             if not todo or not destination.room:
                 continue
-            transport.turn = (lane + 1) % len(_LANES)
+            transport.turn = (lane + 1) % _TURNS
             delivery = todo.popleft()
             destination.waiting -= 1
             self.waiting -= 1
@@ -207,6 +212,36 @@ class Scheduler(Generic[T]):
                 self._enter(destination, lane)
             return delivery
         return None
+
+    def take_below(self, pool: str, may: Callable[[TransportLimits], bool]) -> T | None:
+        """What is no mail, for when `take` has nothing: by a transport that `may` have one more. At most half of a
+        destination's window is for it, lest mail that comes next finds no room."""
+        for transport in self._transports.values():
+            lane, limits = transport.lanes[BELOW], transport.limits
+            full = limits.processes and transport.busy >= limits.processes
+            if not lane or limits.pool != pool or transport.resting or full or not may(limits):
+                continue
+            for _ in range(len(lane)):
+                destination = lane.popleft()
+                destination.listed &= ~(1 << BELOW)
+                todo = destination.todo[BELOW]
+                # What is left out here is listed again when one of its deliveries has ended.
+                if todo and destination.room and destination.busy < max(1, destination.window.size // 2):
+                    return self._begin_below(destination, todo)
+        return None
+
+    def _begin_below(self, destination: Destination[T], todo: deque[T]) -> T:
+        transport = destination.transport
+        delivery = todo.popleft()
+        destination.waiting -= 1
+        self.waiting -= 1
+        destination.busy += 1
+        transport.busy += 1
+        transport.resting = bool(transport.limits.transport_delay)
+        destination.resting = bool(transport.limits.rate_delay)
+        if todo and destination.room:
+            self._enter(destination, BELOW)
+        return delivery
 
     def finished(self, destination: Destination[T], fault: Status | None, now: float) -> list[T]:
         """A delivery is over. `fault`: the destination as a whole could not be used. Returns the deliveries that
@@ -287,7 +322,8 @@ class Scheduler(Generic[T]):
     def _enter(self, destination: Destination[T], lane: int) -> None:
         destination.listed |= 1 << lane
         destination.transport.lanes[lane].append(destination)
-        destination.transport.ready += 1
+        if lane != BELOW:
+            destination.transport.ready += 1
 
     def _turn(self, transport: Transport[T]) -> None:
         processes = transport.limits.processes

@@ -39,6 +39,23 @@ _EXCEPTIONS = (
         virtual_alias_expansion_limit virtual_alias_recursion_limit
         """,
     ),
+    (
+        "addressing",
+        """
+        address_verify_default_transport address_verify_local_transport address_verify_relay_transport
+        address_verify_relayhost address_verify_sender_dependent_default_transport_maps
+        address_verify_sender_dependent_relayhost_maps address_verify_transport_maps address_verify_virtual_transport
+        """,
+    ),
+    (
+        "verify",
+        """
+        address_verify_cache_cleanup_interval address_verify_map address_verify_negative_cache
+        address_verify_negative_expire_time address_verify_negative_refresh_time address_verify_positive_expire_time
+        address_verify_positive_refresh_time
+        """,
+    ),
+    ("schedule", "address_verify_pending_request_limit"),
     ("spool", "hash_queue_depth hash_queue_names queue_directory queue_minfree"),
     (
         "routing",

@@ -10,8 +10,14 @@ from types import MappingProxyType
 from postwarden.config.parameters.kinds import Parameter, Standing
 
 _WORKING = """
-    2bounce_notice_recipient access_map_defer_code access_map_reject_code address_verify_poll_count
-    address_verify_poll_delay address_verify_sender address_verify_sender_ttl alias_database alias_maps
+    2bounce_notice_recipient access_map_defer_code access_map_reject_code address_verify_cache_cleanup_interval
+    address_verify_default_transport address_verify_local_transport address_verify_map address_verify_negative_cache
+    address_verify_negative_expire_time address_verify_negative_refresh_time address_verify_pending_request_limit
+    address_verify_poll_count address_verify_poll_delay address_verify_positive_expire_time
+    address_verify_positive_refresh_time address_verify_relay_transport address_verify_relayhost
+    address_verify_sender address_verify_sender_dependent_default_transport_maps
+    address_verify_sender_dependent_relayhost_maps address_verify_sender_ttl address_verify_transport_maps
+    address_verify_virtual_transport alias_database alias_maps
     allow_mail_to_commands allow_mail_to_files allow_min_user allow_percent_hack
     allow_srv_lookup_fallback allow_untrusted_routing
     always_add_missing_headers always_bcc anvil_rate_time_unit append_at_myorigin append_dot_mydomain

@@ -1,0 +1,124 @@
+"""The cache on disk: one SQLite file. Every function may wait for the disk.
+
+Not LMDB, which our other indexed files are: a page of it that is damaged, or a file that was cut, ends the process that
+looks at it, and this one is written all day while the courier, whose process it is, carries mail. SQLite says that it
+is damaged. Postfix's own Berkeley DB file beside it is not read: what is not known is asked for again.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from postwarden.mail.verified import BOUNCE, DEFER, OK
+from postwarden.verify.cache import Known
+
+SUFFIX = ".sqlite"
+_PATIENCE = 5.0
+_CACHE_PAGES = 64
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS verified"
+    " (address TEXT PRIMARY KEY, status TEXT NOT NULL, updated REAL NOT NULL, text TEXT NOT NULL) WITHOUT ROWID"
+)
+_STATUSES = (OK, DEFER, BOUNCE)
+_ERRORS = (sqlite3.Error, OSError)
+
+
+class CacheError(Exception):
+    """The file can't be used now; the text says why. `damaged`: nor ever again."""
+
+    def __init__(self, text: str, *, damaged: bool = False) -> None:
+        super().__init__(text)
+        self.damaged = damaged
+
+
+def read(path: str) -> list[tuple[str, Known]]:
+    """All of it, oldest first; nothing where there is no file. Raises CacheError."""
+    if not os.path.exists(path):
+        return []
+    found = []
+    try:
+        with closing(_open(path)) as database:
+            for address, status, updated, text in database.execute(
+                "SELECT address, status, updated, text FROM verified ORDER BY updated"
+            ):
+                if _sound(address, status, updated, text):
+                    found.append((address, Known(status, text, updated)))
+    except _ERRORS as error:
+        raise _wrong(error) from error
+    return found
+
+
+def find(path: str, address: str) -> Known | None:
+    """What the file has of one address; it is left as it is. For who is not the courier. Raises CacheError."""
+    if not os.path.exists(path):
+        return None
+    try:
+        with closing(
+            sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
+        ) as database:
+            row = database.execute(
+                "SELECT status, updated, text FROM verified WHERE address = ?", (address,)
+            ).fetchone()
+    except _ERRORS as error:
+        raise _wrong(error) from error
+    if row is None or not _sound(address, *row):
+        return None
+    return Known(row[0], row[2], row[1])
+
+
+def write(path: str, changes: Mapping[str, Known | None]) -> None:
+    """All of it or nothing. Raises CacheError."""
+    try:
+        with closing(_open(path)) as database, database:
+            database.execute(_SCHEMA)
+            database.executemany("DELETE FROM verified WHERE address = ?", _gone(changes))
+            database.executemany("REPLACE INTO verified VALUES (?, ?, ?, ?)", _rows(changes))
+    except _ERRORS as error:
+        raise _wrong(error) from error
+
+
+def discard(path: str) -> None:
+    """A file that is damaged. Raises CacheError."""
+    try:
+        for name in (path, f"{path}-journal", f"{path}-wal", f"{path}-shm"):
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _wrong(error) from error
+
+
+def _open(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_PATIENCE)
+    try:
+        # What a crash of the machine takes is asked for again, but the file must stay sound: hence the syncs.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(f"PRAGMA cache_size = {_CACHE_PAGES}")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def _gone(changes: Mapping[str, Known | None]) -> Iterable[tuple[str]]:
+    return ((address,) for address, known in changes.items() if known is None)
+
+
+def _rows(changes: Mapping[str, Known | None]) -> Iterable[tuple[str, str, float, str]]:
+    return (
+        (address, known.status, known.updated, known.text) for address, known in changes.items() if known is not None
+    )
+
+
+def _sound(address: object, status: object, updated: object, text: object) -> bool:
+    """Somebody else may have written there."""
+    return (
+        isinstance(address, str) and status in _STATUSES and isinstance(updated, (int, float)) and isinstance(text, str)
+    )
+
+
+def _wrong(error: Exception) -> CacheError:
+    # OperationalError is what may pass (locked, full, not allowed); the others say that the bytes are wrong.
+    damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    return CacheError(str(error), damaged=damaged)
