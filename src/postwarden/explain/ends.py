@@ -9,10 +9,8 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
 from postwarden.config.values import split
 from postwarden.deliver.smtp.security import Security
-from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.explain.gateway import Gateway
-from postwarden.mail.host import Host
-from postwarden.mail.status import Status
+from postwarden.explain.protection import protection, unknown_host
 from postwarden.tables.opening import Tables
 
 MAILBOX, FILE, COMMAND, RELAY, REFUSED, NOWHERE, DISCARDED = (
@@ -93,17 +91,11 @@ class Ends:
         return known
 
     def _ask_level(self, service: Service, nexthop: str) -> str:
-        levels: list[str] = []
-
-        def done(found: Security | Status) -> None:
-            levels.append(found.level if isinstance(found, Security) else "")
-
         try:
-            policies = tls_policies(self._settings, service.key, self._tables, lambda text: None)
+            found = protection(self._settings, service, self._tables, nexthop, unknown_host(nexthop), lambda text: None)
         except ConfigError:
             return ""
-        policies.find(nexthop, Host(nexthop.strip("[]"), "", 25, domain=nexthop), done)
-        return levels[0] if levels else ""
+        return found.level if isinstance(found, Security) else ""
 
 
 def _private(nexthop: str) -> bool:

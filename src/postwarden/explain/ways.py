@@ -5,12 +5,10 @@ from types import MappingProxyType
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
-from postwarden.deliver.smtp.security import Security
-from postwarden.deliver.smtp.tls import tls_policies
+from postwarden.explain.protection import protection, unknown_host
 from postwarden.explain.route import Fate, Reason, Way
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
-from postwarden.routing.destination import split_nexthop
 from postwarden.tables.opening import Tables
 
 Hosts = tuple[Host, ...]
@@ -48,7 +46,7 @@ class Ways:
     def _remote(self, service: Service, nexthop: str) -> Way:
         goes = Fate("sent", Reason(f"to {nexthop}"))
         if self._lookup is None:
-            return Way(goes, (), self._protection(service, nexthop, _unknown(service, nexthop)))
+            return Way(goes, (), self._protection(service, nexthop, unknown_host(nexthop)))
         hosts = self._lookup(service, nexthop)
         if isinstance(hosts, Status):
             word = "deferred" if hosts.code[0] == "4" else "bounced"
@@ -59,20 +57,11 @@ class Ways:
     def _protection(self, service: Service, nexthop: str, host: Host) -> Reason:
         name = f"{service.command}_tls_security_level"
         origin = self._settings.origin(name, service.key)
-        found: list[Security | Status] = []
         faults: list[str] = []
         try:
-            tls_policies(self._settings, service.key, self._tables, faults.append).find(nexthop, host, found.append)
+            security = protection(self._settings, service, self._tables, nexthop, host, faults.append)
         except ConfigError as error:
             return Reason(f"not at all: {error.text}", error.origin)
-        security = found[0]
         if isinstance(security, Status):
             return Reason(f"not at all: {security.text}: {'; '.join(faults)}", origin)
         return Reason(f"{security.level}: {_PROTECTION[security.level]}", origin)
-
-
-def _unknown(service: Service, nexthop: str) -> Host:
-    """In place of a host that nobody was asked for."""
-    site = split_nexthop(nexthop)[0] if split_nexthop(nexthop) else nexthop
-    name = site.strip("[]").partition("]")[0]
-    return Host(name, "", 0, domain=name, path=nexthop[5:] if nexthop.startswith("unix:") else "")
