@@ -118,18 +118,8 @@ class Files:
             raise MailboxFault("4.2.0", f"destination {path} is not owned by recipient")
 
     def _maildir(self, delivery: Delivery, rights: Rights, path: str, place: Place) -> Status:
-        around = self._around
         pieces = delivery.letter.pieces(self._headers(delivery, place), b"", quote=False)
-        try:
-            with around.identity.acting_as(rights.uid, rights.gid):
-                limit = self._params.mailbox_size_limit
-                maildir.deliver(path, pieces, now=around.now(), host=around.host, limit=limit)
-        except MailboxFault as error:
-            if error.denied:
-                around.emit(Warn(f"maildir access problem for UID/GID={rights.uid}/{rights.gid}: {error.text}"))
-                around.emit(Warn("perhaps you need to create the maildirs in advance"))
-            return Status(error.code, f"maildir delivery failed: {error.text}")
-        return Status("2.0.0", "delivered to maildir")
+        return maildir.deliver_as(rights, self._around, path, pieces, self._params.mailbox_size_limit)
 
     def _headers(self, delivery: Delivery, place: Place) -> str:
         p = self._params

@@ -3,12 +3,37 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from postwarden.deliver.local.faults import fault
+from postwarden.deliver.local.faults import MailboxFault, fault
 from postwarden.deliver.local.mbox import write, writing_failed
+from postwarden.deliver.local.ports import Surroundings
+from postwarden.deliver.local.rights import Rights
+from postwarden.mail.events import Warn
+from postwarden.mail.status import Status
 
 _DEFAULT = "5.2.0"
+
+
+def deliver_as(
+    rights: Rights,
+    around: Surroundings,
+    maildir: str,
+    pieces: Iterable[bytes],
+    limit: int,
+    *,
+    code: Callable[[MailboxFault], str] = lambda error: error.code,
+) -> Status:
+    """In the name of `rights`. `code`: which one a fault has there."""
+    try:
+        with around.identity.acting_as(rights.uid, rights.gid):
+            deliver(maildir, pieces, now=around.now(), host=around.host, limit=limit)
+    except MailboxFault as error:
+        if error.denied:
+            around.emit(Warn(f"maildir access problem for UID/GID={rights.uid}/{rights.gid}: {error.text}"))
+            around.emit(Warn("perhaps you need to create the maildirs in advance"))
+        return Status(code(error), f"maildir delivery failed: {error.text}")
+    return Status("2.0.0", "delivered to maildir")
 
 
 def deliver(maildir: str, pieces: Iterable[bytes], *, now: float, host: str, limit: int) -> str:

@@ -88,7 +88,9 @@ class VirtualDeliverer:
         )
         try:
             if path.endswith("/"):
-                return self._maildir(path, rights, letter.pieces(headers, b"", quote=False))
+                pieces = letter.pieces(headers, b"", quote=False)
+                limit = self._params.virtual_mailbox_limit
+                return maildir.deliver_as(rights, self._around, path, pieces, limit, code=_softened)
             text = envelope_line(job.sender, self._around.now()) + headers
             return self._mbox(path, rights, letter.pieces(text, b"\n", quote=True))
         except NotPermitted as error:
@@ -112,19 +114,6 @@ class VirtualDeliverer:
         if not found.value.isascii() or not found.value.isdigit() or int(found.value) < least:
             raise Misconfigured(f"bad {name.split('_')[1]} {found.value} in {name}")
         return int(found.value)
-
-    def _maildir(self, path: str, rights: Rights, pieces: Iterator[bytes]) -> Status:
-        around = self._around
-        try:
-            with around.identity.acting_as(rights.uid, rights.gid):
-                limit = self._params.virtual_mailbox_limit
-                maildir.deliver(path, pieces, now=around.now(), host=around.host, limit=limit)
-        except MailboxFault as error:
-            if error.denied:
-                around.emit(Warn(f"maildir access problem for UID/GID={rights.uid}/{rights.gid}: {error.text}"))
-                around.emit(Warn("perhaps you need to create the maildirs in advance"))
-            return Status(_softened(error), f"maildir delivery failed: {error.text}")
-        return Status("2.0.0", "delivered to maildir")
 
     def _mbox(self, path: str, rights: Rights, pieces: Iterator[bytes]) -> Status:
         try:
