@@ -53,14 +53,20 @@ def open_places(settings: Settings) -> Places:
     return Places(settings.config_directory, frozenset(name.removeprefix("proxy:") for name in names))
 
 
+def profile_key(settings: Settings) -> str:
+    """The cleanup service of mail that asks for no other."""
+    return next((s.key for s in settings.services if s.command == s.name == "cleanup"), "")
+
+
 def _content(settings: Settings, tables: Tables, gateway: Gateway) -> Content:
-    params = view(ContentParams, settings)
+    key = profile_key(settings)
+    params = view(ContentParams, settings, key)
     rewriter = Rewriter(view(RewriteParams, settings))
     mapper = Mapper(rewriter.rewrite, gateway.by_name_alone, params.recipient_delimiter)
 
     def maps(name: str) -> Maps:
-        return tables.maps(getattr(params, name), settings.origin(name))
+        return tables.maps(getattr(params, name), settings.origin(name, key))
 
-    masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions"))
+    masquerade = Masquerade(params, tables, settings.origin("masquerade_exceptions", key))
     canonical = Canonical(Place.ENVELOPE_RECIPIENT, params, mapper, maps, masquerade)
     return Content(rewriter.rewrite, canonical, maps("virtual_alias_maps"), mapper)

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from postwarden.cli.explaining.advice import cure
+from postwarden.cli.explaining.advice import cure, cure_without_policy
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.replies import meaning
+from postwarden.cli.explaining.steps import StepText
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Rule
 from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
@@ -53,8 +54,13 @@ class RecordText:
             yield self._paint.strong(f"{history.queue_id}: it came before decisions were recorded")
         yield from self._ends(history)
         yield ""
+        steps = StepText(self._settings, "" if stored is None else stored.sender)
+        known = any(isinstance(record, Mapped) and record.place == "envelope_recipient" for record in history.records)
         for record in history.records:
-            yield from self._line(record, history.queue_id)
+            if isinstance(record, Mapped):
+                yield from steps.lines(_clock(record.when), record)
+            else:
+                yield from self._line(record, history.queue_id, drawn=not known)
 
     def _ends(self, history: History) -> Iterator[str]:
         """The last word on each recipient, the reason first."""
@@ -73,7 +79,8 @@ class RecordText:
                 yield f"    what it means: {said.means}"
                 yield f"    what to do: {said.cure}"
 
-    def _line(self, record: Record, queue_id: str) -> Iterator[str]:
+    def _line(self, record: Record, queue_id: str, *, drawn: bool) -> Iterator[str]:
+        """`drawn`: nothing tells what made a recipient of the one before."""
         when = _clock(record.when)
         match record:
             case Judged():
@@ -83,9 +90,6 @@ class RecordText:
                     yield f"      {fact.subject} {fact.key}: {fact.answer}"
                 for effect in record.effects:
                     yield f"      and: {effect}"
-            case Mapped():
-                yield f"  {when} {record.before} became {', '.join(record.after)}, by {record.parameter}:"
-                yield f"      {record.because.name} has {record.because.argument} ({record.because.origin})"
             case Stored():
                 if record.queue_id != queue_id:
                     to = ", ".join(address for address, _ in record.recipients)
@@ -94,7 +98,7 @@ class RecordText:
                 yield f"  {when} stored"
                 for address, before in record.recipients:
                     yield f"      for {address}{f', which was {before}' if before else ''}"
-                for before in dict.fromkeys(before for _, before in record.recipients if before):
+                for before in dict.fromkeys(before for _, before in record.recipients if before and drawn):
                     yield "      as the configuration is now:"
                     for line in self._tree(before):
                         yield f"        {line}"
@@ -107,7 +111,8 @@ class RecordText:
 
     def refusal(self, judged: Judged) -> Iterator[str]:
         client, because = judged.facts.client, judged.because
-        to = f" to <{judged.recipient}>" if judged.recipient else ""
+        recipients = (judged.recipient,) if judged.recipient else judged.recipients
+        to = f" to {', '.join(f'<{one}>' for one in recipients)}" if recipients else ""
         sender = "" if judged.facts.sender is None else f" from <{judged.facts.sender}>"
         yield f"{_clock(judged.when)} {client}{sender}{to}"
         yield f"  {self._paint.bad(judged.reply)}"
@@ -115,11 +120,16 @@ class RecordText:
         for fact in judged.known:
             yield f"  {fact.subject} {fact.key}: {fact.answer}"
         rule = Rule(because.name, because.argument, because.origin)
+        if not judged.policy:
+            yield f"  to change it: {cure_without_policy(rule)}"
+            return
         networks = str(self._settings.origin("mynetworks"))
         yield f"  to change it: {cure(rule, client.address, networks, judged.recipient.rpartition('@')[2])}"
 
     def _rule(self, judged: Judged) -> str:
         because = judged.because
+        if not judged.policy and " " in because.name:
+            return f"{because.name} in {judged.stage}"
         where = f" at {because.origin}" if because.file else ", a default"
         return f"{because.name} {because.argument}".strip() + f" of {judged.service}{where}"
 
