@@ -47,6 +47,42 @@ _CURES: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
+_MORE = "the client tries again; for more, raise it, or name the client in smtpd_client_event_limit_exceptions"
+_WITHOUT_POLICY: Mapping[str, str] = MappingProxyType({
+    "a trouble here": "nothing in the configuration: the mail log of that second says what failed; the client tries"
+                      " again",
+    "the rules of SMTP": "the client's program has to keep to them",
+    "smtpd_client_message_rate_limit": _MORE,
+    "smtpd_client_recipient_rate_limit": _MORE,
+    "smtpd_client_connection_count_limit": _MORE,
+    "smtpd_client_connection_rate_limit": _MORE,
+    "smtpd_client_new_tls_session_rate_limit": _MORE,
+    "smtpd_recipient_limit": "the client sends to the others in a further message by itself; for more at a time raise"
+                             " it",
+    "smtpd_hard_error_limit": "the client's program has to mend what was refused before",
+    "hopcount_limit": "look for a loop in the Received headers; only then raise it",
+    "message_size_limit": "send less, or a link; or raise it",
+    "queue_minfree": "make room on the disk of queue_directory",
+    "smtpd_forbid_bare_newline": "the client's program has to end lines with CR LF; or name the client in"
+                                 " smtpd_forbid_bare_newline_exclusions",
+    "smtpd_forbid_unauth_pipelining": "the client's program has to wait for the replies",
+    "smtpd_timeout": "see to the network between here and the client",
+    "default_process_limit": "see who takes all places (mail log), or raise maxproc of the service in master.cf",
+    "smtpd_tls_security_level": "the client has to use STARTTLS",
+    "smtputf8_enable": "set it to yes, or send from and to addresses in ASCII",
+    "smtpd_discard_ehlo_keywords": "the client used what was not offered; take the keyword out to offer it",
+    "disable_vrfy_command": "nothing: VRFY tells strangers who exists",
+    "virtual_alias_expansion_limit": "the alias names too many; raise it if that is meant",
+    "smtpd_authorized_xclient_hosts": "name the client there if it may speak for others",
+})  # fmt: skip
+
+
+def cure_without_policy(rule: Rule) -> str:
+    """The same where the server refused by itself, and `rule` is the deciding parameter."""
+    text = _WITHOUT_POLICY.get(rule.name, f"see {rule.name}")
+    return f"{text}; {rule.name} is set at {rule.origin}" if rule.origin.file else text
+
+
 def cure(rule: Rule, client: str, networks: str, domain: str) -> str:
     """What to change where `rule` has refused. `networks`: where mynetworks is written."""
     name = rule.name
