@@ -56,6 +56,7 @@ _MOST_WORKERS = 20
 _SLOW = 1.0
 """Seconds after which a delivery waits for something else, a program or a home that hangs: it holds up no other."""
 _MOST_SLOW = 200
+"""Workers in all, but for those that each transport is assured of: two transports that hang must not take them all."""
 _GRACE = 5.0
 """Seconds that a worker has to kill a program itself when its time is over."""
 
@@ -337,7 +338,8 @@ class Supervisor:
                 self._bury(hand)
             work.release()
         hired = sum(not hand.able for hand in self._hands)
-        if self._queue.waiting > hired and self._few() and self._may_hire():
+        wanted = self._queue.assured > hired or (self._queue.waiting > hired and self._few())
+        if wanted and self._may_hire():
             try:
                 self._hire(self._settings)
             except OSError as error:

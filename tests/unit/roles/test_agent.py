@@ -312,6 +312,8 @@ def test_a_worker_that_dies_idle_is_replaced(agent: Agent) -> None:
 PIPES = """\
 sleep unix - n n - - pipe
   user={user} argv=/bin/sh -c {{echo $$$$ >> {base}/pids; sleep 1000 & wait}}
+doze unix - n n - - pipe
+  user={user} argv=/bin/sh -c {{echo $$$$ >> {base}/pids; exec sleep 1000}}
 true unix - n n - - pipe
   user={user} argv=/bin/true
 """
@@ -389,6 +391,24 @@ def test_what_hangs_delays_no_other(tmp_path: Path) -> None:
         for pid in agent.programs():
             os.killpg(pid, signal.SIGKILL)
     until(lambda: all(map(_group_is_gone, workers)))
+
+
+@pytest.mark.long
+def test_two_transports_that_hang_leave_workers_to_others(tmp_path: Path) -> None:
+    agent = PipeAgent(tmp_path)
+    try:
+        for number in range(240):
+            agent.job(number, f"a{number}", transport=("sleep", "doze")[number % 2])
+        # All workers that may be hired for them hang by then.
+        until(lambda: len(agent.programs()) == 200, 120)
+        for number in range(3):
+            agent.job(900 + number, ME)
+        assert {outcome.job_id for outcome in agent.outcomes(3)} == {900, 901, 902}
+        assert len(agent.programs()) == 200
+    finally:
+        agent.end()
+        for pid in agent.programs():
+            os.killpg(pid, signal.SIGKILL)
 
 
 def test_mailboxes_that_hang_delay_no_other(tmp_path: Path) -> None:

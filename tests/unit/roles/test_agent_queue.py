@@ -6,7 +6,7 @@ import pytest
 from postwarden.ipc.channel import BlockingChannel
 from postwarden.ipc.records import Job, ToDeliverer
 from postwarden.mail.envelope import Recipient
-from postwarden.roles.agent_queue import JobQueue, Work
+from postwarden.roles.agent_queue import ASSURED, JobQueue, Work
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def clients() -> Iterator[list[BlockingChannel[Job]]]:
         other.close()
 
 
-def work(number: int, address: str, whose: BlockingChannel[Job]) -> Work:
-    job = Job(number, "local", "x", "QID", 0, 0, "", (Recipient(address),), 0, b"", b"")
+def work(number: int, address: str, whose: BlockingChannel[Job], transport: str = "local") -> Work:
+    job = Job(number, transport, "x", "QID", 0, 0, "", (Recipient(address),), 0, b"", b"")
     return Work(job, [], whose)
 
 
@@ -58,6 +58,32 @@ def test_a_client_that_leaves_takes_its_waiting_jobs_along(clients: list[Blockin
     assert drain(queue) == [3]
     queue.done(first)
     assert drain(queue) == [4]
+
+
+def test_a_transport_with_few_jobs_in_hand_comes_first(clients: list[BlockingChannel[Job]]) -> None:
+    queue, one = JobQueue(), clients[0]
+    hanging = [work(n, f"{n}@x", one, "hangs") for n in range(ASSURED + 3)]
+    for each in hanging:
+        queue.add(each)
+    assert (queue.waiting, queue.assured) == (ASSURED + 3, ASSURED)
+    for _ in range(ASSURED + 1):
+        queue.next()
+    assert (queue.waiting, queue.assured) == (2, 0)
+    quick = [work(100 + n, f"{n}@y", one) for n in range(3)]
+    for each in quick:
+        queue.add(each)
+    assert (queue.waiting, queue.assured) == (5, 3)
+    assert drain(queue) == [100, 101, 102, ASSURED + 1, ASSURED + 2]
+    for each in hanging + quick:
+        queue.done(each)
+    assert (queue.busy, queue.waiting, queue.assured) == (0, 0, 0)
+
+
+def test_between_transports_that_have_enough_it_is_first_in_first_out(clients: list[BlockingChannel[Job]]) -> None:
+    queue, one = JobQueue(), clients[0]
+    for n in range(4 * ASSURED):
+        queue.add(work(n, f"{n}@x", one, "ab"[n % 2]))
+    assert drain(queue) == list(range(4 * ASSURED))
 
 
 def test_clear(clients: list[BlockingChannel[Job]]) -> None:
