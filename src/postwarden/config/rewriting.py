@@ -5,6 +5,8 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 
+from postwarden.config.durable import sync_directory
+
 
 def rewrite(file: str, change: Callable[[bytes], bytes]) -> None:
     """Put `change` of what `file` holds in its place: readers see the old text or the new one, never a part.
@@ -33,11 +35,7 @@ def _replace(source: int, descriptor: int, data: bytes, file: str, change: Calla
             os.setxattr(descriptor, name, os.getxattr(source, name))
     os.fsync(descriptor)
     os.rename(f"{file}.tmp", file)
-    directory = os.open(os.path.dirname(file), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(os.path.dirname(file))
 
 
 @contextlib.contextmanager

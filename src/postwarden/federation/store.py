@@ -18,6 +18,8 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
+from postwarden.config.durable import sync_directory
+
 GONE = -1
 """The version number of a source that is not there any more."""
 _WAIT = 0.05
@@ -216,11 +218,7 @@ def write(path: str, data: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(os.path.dirname(path))
 
 
 def _write_all(fd: int, data: bytes) -> None:

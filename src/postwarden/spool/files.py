@@ -10,6 +10,8 @@ import stat
 from collections.abc import Sequence
 from typing import Protocol
 
+from postwarden.config.durable import sync_directory
+
 Buffers = Sequence[bytes | memoryview]
 _IOV_MAX = 1024
 _NOT_OURS = (errno.ELOOP, errno.ENXIO, errno.ENOENT)
@@ -107,11 +109,7 @@ class DiskFiles:
         os.unlink(path)
 
     def sync_directory(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(path)
 
     def free(self, path: str) -> int:
         figures = os.statvfs(path)

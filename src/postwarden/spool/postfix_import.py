@@ -23,6 +23,7 @@ from typing import Protocol
 
 from msgspec import Struct, field, structs
 
+from postwarden.config.durable import sync_directory
 from postwarden.mail.envelope import Envelope, Notify
 from postwarden.mail.queue import HOLD, Change, Entry, NewMessage
 from postwarden.spool import maildrop, postfix_logs
@@ -248,7 +249,7 @@ class Import:
                 path = log_file(self._directory, log, queue_id)
                 if path:
                     _rename(path, self._directory_of(log), queue_id)
-        _sync(target)
+        sync_directory(target)
         return len(changes)
 
     def _resume(self, queue: Queue) -> None:
@@ -313,7 +314,7 @@ class Import:
             _rename(file.path, target, file.queue_id)
         above = {target, os.path.dirname(target), self._aside, self._directory}
         for path in above.union([os.path.dirname(file.path) for file in taken]):
-            _sync(path)
+            sync_directory(path)
 
 
 def _submission(message: PostfixMessage, owner: int) -> Submission:
@@ -341,11 +342,3 @@ def _rename(path: str, target: str, name: str) -> None:
         free = f"{name}.{number}"
     with suppress(FileNotFoundError):
         os.rename(path, os.path.join(target, free))
-
-
-def _sync(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

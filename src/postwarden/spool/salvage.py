@@ -15,6 +15,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 
+from postwarden.config.durable import sync_directory
 from postwarden.spool.files import make_private
 from postwarden.spool.layout import database, databases, next_database
 from postwarden.spool.pages import Pages, Value
@@ -48,7 +49,7 @@ def replace(spool: str) -> list[str]:
     finally:
         pages.close()
     os.rename(draft, next_database(spool))
-    _sync_directory(spool)
+    sync_directory(spool)
     finish(spool)
     kept = f"queue.db was rebuilt with {count} messages; the damaged file is kept as queue.db.damaged"
     return [*[f"{queue_id}: lost with a damaged page of queue.db" for queue_id in unnamed], kept]
@@ -111,11 +112,3 @@ def _sound(name: str, values: tuple[Value, ...]) -> bool:
     if name == "site":
         return isinstance(values[2], str) and isinstance(values[3], int)
     return isinstance(values[2], int)
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

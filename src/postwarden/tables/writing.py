@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import lmdb
 
+from postwarden.config.durable import sync_directory
 from postwarden.config.errors import Problem
 from postwarden.mail.decision import BUILT_IN
 from postwarden.tables import cdb
@@ -225,7 +226,7 @@ class _Draft:
         os.fchmod(self.handle, mode)
         os.rename(self._file, target)
         self._close()
-        _sync_directory(os.path.dirname(target) or ".")
+        sync_directory(os.path.dirname(target) or ".")
 
     def abandon(self) -> None:
         with contextlib.suppress(OSError):
@@ -245,14 +246,6 @@ def _owner(source: str, target: str, *, inherit: bool) -> tuple[int, int, int]:
             state = os.stat(file)
             return state.st_uid, state.st_gid, 0o600 | (state.st_mode & 0o044) if inherit else 0o644
     return os.geteuid(), os.getegid(), 0o644
-
-
-def _sync_directory(directory: str) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remove_db(file: str) -> list[Problem]:

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 
+from postwarden.config.durable import sync_directory
 from postwarden.deliver.local.faults import MailboxFault, fault
 from postwarden.deliver.local.mbox import write, writing_failed
 from postwarden.deliver.local.ports import Surroundings
@@ -106,10 +107,6 @@ def _publish(maildir: str, name: str, path: str) -> None:
             make(f"{maildir}cur")
             make(f"{maildir}new")
             os.link(name, path)
-        directory = os.open(f"{maildir}new", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(f"{maildir}new")
     except OSError as error:
         raise fault(error, f"create maildir file {path}", _DEFAULT) from error
