@@ -8,6 +8,7 @@ from postwarden.mail.envelope import Client, Envelope, Notify, Recipient
 from postwarden.mail.reply import Reply
 from postwarden.receive.attributes import Forwarded
 from postwarden.receive.received import closing
+from postwarden.receive.refusals import refused
 
 if TYPE_CHECKING:
     from postwarden.receive.session import Session
@@ -28,8 +29,9 @@ def deliver(session: "Session", transaction: "Transaction", verb: str, note: str
         head = "".join(f"{line}\r\n" for line in transaction.prepended).encode() + head
     prepared = service.prepare(_envelope(session, transaction, len(head)), head, service.profile)
     if isinstance(prepared, Reply):
-        session.refuse("END-OF-MESSAGE", prepared)
-        session.answer(prepared, verb)
+        refusal = refused(session, prepared)
+        session.refuse("END-OF-MESSAGE", refusal)
+        session.answer(refusal, verb)
         return
     envelope, head, remade = prepared.envelope, prepared.head, prepared.remade
     if transaction.redirect:

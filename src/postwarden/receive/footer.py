@@ -29,6 +29,7 @@ class Footer:
     def added(self, reply: Reply, client: Client) -> Reply:
         template = self._found(reply) or self._template
         text = self._text(template, client) if template else ""
+        reply = reply.marked()
         if not text:
             return reply
         glue, text = ("", text[2:]) if text.startswith("\\c") else ("\n", text)
@@ -38,7 +39,7 @@ class Footer:
         if not self._maps:
             return ""
         try:
-            found = self._maps.find(str(reply))
+            found = self._maps.find(str(Reply(reply.code, reply.status, reply.text)))
         except Pending:
             return ""
         except TableError as error:

@@ -20,6 +20,7 @@ class SmtpdParams(Struct, frozen=True):
     mail_name: str
     smtpd_banner: str
     smtpd_reject_footer: str
+    postwarden_refusal_reference: bool
     smtpd_reject_footer_maps: tuple[str, ...]
     disable_vrfy_command: bool
     smtpd_helo_required: bool

@@ -93,6 +93,9 @@ class Recorder(Protocol):
     def session(self) -> str:
         """A name that no other session has."""
 
+    def reference(self) -> str:
+        """What the client may name who asks about a refusal."""
+
     def judged(
         self,
         session: tuple[str, str],
@@ -102,8 +105,11 @@ class Recorder(Protocol):
         reply: Reply | None,
         *,
         recipient: str = ...,
+        recipients: tuple[str, ...] = ...,
+        policy: bool = ...,
     ) -> None:
-        """`session`: its name, and that of the service."""
+        """`session`: its name, and that of the service. `recipients`: of a message that is refused as a whole.
+        `policy`: a restriction said it."""
 
     def stored(self, envelope: Envelope, *, session: str = ..., remade: tuple[Remade, ...] = ...) -> None:
         """A message is durable. `remade`: what content made of its addresses."""

@@ -9,6 +9,7 @@ from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.settings import Settings
 from postwarden.config.tls import tls_library
 from postwarden.config.view import view
+from postwarden.mail.decision import Rule
 from postwarden.mail.envelope import Client
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
@@ -116,7 +117,7 @@ class Service:
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.footer = self._open_footer(params, tables)
-        self._soft = params.soft_bounce
+        self._soft, self._refers = params.soft_bounce, params.postwarden_refusal_reference
         self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)
         self.received_by = ReceivedBy(
             params.myhostname,
@@ -129,7 +130,7 @@ class Service:
         self.sessions: set[Any] = set()
         self._open = 0
         self._handshakes = 0
-        self._say_full_at = 0.0
+        self._say_full_at = self._record_full_at = 0.0
         self._normal = self._mode(params)
         self._stressed = structs.replace(self._mode(view(SmtpdParams, settings, key, stress=True)), stress=True)
         self._ehlo: dict[tuple[bool, Standing], tuple[Reply, bytes]] = {}
@@ -153,8 +154,17 @@ class Service:
     def worded(self, reply: Reply, client: Client) -> Reply:
         """A refusal as the client shall hear it: soft_bounce, smtpd_reject_footer."""
         if self._soft and reply.code >= 500:
-            reply = Reply(reply.code - 100, reply.status.replace("5.", "4.", 1), reply.text)
-        return self.footer.added(reply, client) if self.footer and reply.code >= 400 else reply
+            softer = reply.status.replace("5.", "4.", 1)
+            reply = Reply(reply.code - 100, softer, reply.text, reply.reference)
+        return self.footer.added(reply, client) if self.footer and reply.code >= 400 else reply.marked()
+
+    def referring(self, reply: Reply, recorder: Recorder) -> Reply:
+        """With a reference to what will be recorded of it, if that is wanted."""
+        return structs.replace(reply, reference=recorder.reference()) if self._refers else reply
+
+    def because(self, parameter: str) -> Rule:
+        """A setting as the reason of a refusal."""
+        return Rule(parameter, self._settings.text(parameter, self.key), self._settings.origin(parameter, self.key))
 
     def has_room(self) -> bool:
         """For one more, which is not counted yet."""
@@ -193,6 +203,14 @@ class Service:
         if now >= self._say_full_at:
             self._say_full_at = now + 60
             self.warn(f'service "{self.name}" has reached its limit of {self.limit} sessions: clients are sent away')
+
+    def may_record_full(self) -> bool:
+        """Once a second."""
+        now = self.clock.monotonic()
+        if now < self._record_full_at:
+            return False
+        self._record_full_at = now + 1
+        return True
 
     def ehlo(self, standing: Standing, *, tls: bool) -> tuple[Reply, bytes]:
         """The reply, and as it is sent. `tls`: STARTTLS is on offer."""

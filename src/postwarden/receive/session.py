@@ -27,6 +27,7 @@ from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
 from postwarden.receive.commands.refused import notice_early
 from postwarden.receive.commands.starttls import log_tls
+from postwarden.receive.refusals import hung_up, refused, turned_away
 from postwarden.receive.service import Mode, Service
 from postwarden.receive.tally import Tally
 from postwarden.receive.transaction import Transaction
@@ -48,8 +49,8 @@ _TROUBLE = Reply(451, "4.3.0", "Error: internal error; try again later")
 class Session:
     __slots__ = (
         "_busy", "_congested", "_deadline", "_ended", "_out", "_over", "_patient", "_paused", "_rounds", "_stuck",
-        "counted", "facts", "forwarded", "leaving", "machine", "mode", "opening", "params", "service", "standing",
-        "stream", "tally", "transaction", "transcript", "where",
+        "counted", "facts", "forwarded", "leaving", "machine", "mode", "opening", "params", "recorded", "service",
+        "standing", "stream", "tally", "transaction", "transcript", "where",
     )  # fmt: skip
 
     stream: Stream
@@ -74,6 +75,8 @@ class Session:
         """The address under which the client's connection is counted; empty where it is not."""
         self.forwarded: Forwarded | None = None
         """What XFORWARD said of the next message."""
+        self.recorded: Reply | None = None
+        """The refusal that is to be answered, and of which a record was made."""
         self._rounds, self._stuck = 0, 0.0
 
     def _adopt(self, mode: Mode) -> None:
@@ -87,7 +90,8 @@ class Session:
         self.stream = stream
         service = self.service
         if not service.enter(self):
-            stream.write(Reply(421, "4.3.2", f"{service.hostname} Error: all server ports are busy").encode())
+            busy = Reply(421, "4.3.2", f"{service.hostname} Error: all server ports are busy")
+            stream.write(turned_away(self, busy).marked().encode())
             stream.close()
             self._over = True
             del self._deadline
@@ -145,6 +149,10 @@ class Session:
         is the reply as sent, where that is known already."""
         code, machine, transcript = reply.code, self.machine, self.transcript
         if code >= 400:
+            self.tally.trouble |= cause(verb, reply)
+            if reply is not self.recorded:
+                reply = refused(self, reply)
+            self.recorded = None
             reply = self.service.worded(reply, self.facts.client)
             code = reply.code
         self._out.append(encoded or reply.encode())
@@ -152,8 +160,6 @@ class Session:
             transcript.add(machine.line, reply)
             machine.line = b""
         machine.answered(code)
-        if code >= 400:
-            self.tally.trouble |= cause(verb, reply)
         if verb:
             self.tally.count(verb, accepted=code < 400)
         if self.transaction is not None and machine.state not in IN_TRANSACTION:
@@ -224,7 +230,7 @@ class Session:
     def hang_up(self, code_text: tuple[str, str], what: str = "") -> None:
         """421 with our name, and close."""
         status, text = code_text
-        self.say(Reply(421, status, f"{self.service.hostname} {text}"))
+        self.say(hung_up(self, Reply(421, status, f"{self.service.hostname} {text}")).marked())
         if what:
             self.service.emit(LostConnection(what, self._stage(), self.facts.client))
         self.end(what)
@@ -297,7 +303,7 @@ class Session:
         """A bug, ours or of a stage. The client hears of trouble and nothing else; the log gets all of it."""
         text = printable(traceback.format_exc(limit=-6).replace("\n", " | "))
         self.service.emit(Failure(f"session with {self.stream.peer[0]}: {text}"))
-        self.say(_TROUBLE)
+        self.say(refused(self, _TROUBLE).marked())
         self.tally.trouble |= Trouble.SOFTWARE
         self.end()
 

@@ -10,6 +10,7 @@ from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock
+from postwarden.trace import reference
 from postwarden.trace.answers import answers
 from postwarden.trace.files import Writer
 from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Mapped, Record, Stored
@@ -36,6 +37,10 @@ class Recorder:
         self._sessions += 1
         return f"{self._prefix}.{self._sessions:x}"
 
+    def reference(self) -> str:
+        """What the text of a refusal tells the client to name."""
+        return reference.new()
+
     def judged(
         self,
         session: tuple[str, str],
@@ -45,14 +50,17 @@ class Recorder:
         reply: Reply | None,
         *,
         recipient: str = "",
+        recipients: tuple[str, ...] = (),
+        policy: bool = True,
     ) -> None:
-        """What policy said. `session`: its name, and the service's."""
+        """What policy said, or the server by itself. `session`: its name, and the service's."""
         effects = tuple([f"{effect.action} {effect.argument}".strip() for effect in decision.effects])
         self._add(
             Judged(
                 self._clock.now(), session[0], session[1], stage, Facts.of(facts), recipient, facts.queue_id,
                 decision.verdict.value, "" if reply is None else str(reply), Because.of(decision.rule),
-                decision.facts, effects, asked=answers(facts.findings.known) if facts.findings.known else (),
+                decision.facts, effects, "" if reply is None else reply.reference,
+                answers(facts.findings.known) if facts.findings.known else (), recipients, policy,
             )
         )  # fmt: skip
 
@@ -61,6 +69,8 @@ class Recorder:
     ) -> None:
         """A message is durable. `parent`: queue id of what it is a report about, or a forward of. `remade`: what
         content made of its addresses."""
+        if remade:
+            self.remade(envelope.queue_id, remade)
         recipients = tuple([(one.address, one.original) for one in envelope.recipients])
         client = "" if envelope.client is None else str(envelope.client)
         self._add(
@@ -69,8 +79,6 @@ class Recorder:
                 recipients, client, parent,
             )
         )  # fmt: skip
-        if remade:
-            self.remade(envelope.queue_id, remade)
 
     def remade(self, queue_id: str, steps: tuple[Remade, ...]) -> None:
         """What settings and tables made of the message's addresses."""

@@ -52,7 +52,7 @@ class Comparison:
     async def run(self, records: Iterable[Record]) -> None:
         """Raises ConfigError for a list within a table that can't be compiled."""
         for record in records:
-            if not isinstance(record, Judged):
+            if not isinstance(record, Judged) or not record.policy:
                 continue
             if record.stage == "RCPT" or record.verdict in _REFUSING:
                 self._count(record)

@@ -8,6 +8,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     items("postwarden_dns_servers"),  # address:port; empty: resolv.conf
     # Of one message, after aliases: 1,000 recipients with 1,000 members each would be a million.
     number("postwarden_recipient_expansion_limit", "50000", low=1),
+    switch("postwarden_refusal_reference", "no"),  # in the text of a refusal, for `explain`
     number("postwarden_session_limit", "20000", low=1),
     number("postwarden_submit_limit", "10000"),  # messages an hour of one local user; 0: no limit
     switch("postwarden_trace", "yes"),  # keep what was decided, for `explain`

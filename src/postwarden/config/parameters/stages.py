@@ -10,8 +10,8 @@ _EXCEPTIONS = (
         allow_min_user authorized_submit_users bounce_notice_recipient broken_sasl_auth_clients
         cleanup_service_name content_filter default_process_limit disable_vrfy_command double_bounce_sender
         empty_address_local_login_sender_maps_lookup_key error_notice_recipient ipc_timeout line_length_limit
-        local_login_sender_maps mail_name message_size_limit notify_classes postwarden_session_limit
-        postwarden_submit_limit smtputf8_autodetect_classes smtputf8_enable
+        local_login_sender_maps mail_name message_size_limit notify_classes postwarden_refusal_reference
+        postwarden_session_limit postwarden_submit_limit smtputf8_autodetect_classes smtputf8_enable
         smtpd_peername_lookup strict_rfc821_envelopes tcp_windowsize
         """,
     ),

@@ -63,8 +63,9 @@ _WORKING = """
     minimal_backoff_time multi_instance_name multi_recipient_bounce_reject_code mydestination mydomain myhostname
     mynetworks mynetworks_style myorigin non_fqdn_reject_code notify_classes owner_request_special
     parent_domain_matches_subdomains permit_mx_backup_networks plaintext_reject_code postwarden_alias_sources
-    postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit postwarden_session_limit
-    postwarden_submit_limit postwarden_trace postwarden_trace_lifetime postwarden_trace_size_limit
+    postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit
+    postwarden_refusal_reference postwarden_session_limit postwarden_submit_limit postwarden_trace
+    postwarden_trace_lifetime postwarden_trace_size_limit
     prepend_delivered_header process_name propagate_unmatched_extensions proxy_interfaces proxy_read_maps
     qmgr_message_active_limit qmgr_message_recipient_limit qmgr_message_recipient_minimum queue_directory
     queue_minfree queue_run_delay rbl_reply_maps receive_override_options recipient_bcc_maps

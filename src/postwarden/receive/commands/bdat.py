@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
 from postwarden.receive.commands.data import TOO_BIG, begin_content
-from postwarden.receive.commands.refused import bare_lf_reply, reports_bare_lf
+from postwarden.receive.commands.refused import refuse_bare_lf, reports_bare_lf
 from postwarden.receive.delivery import deliver
 from postwarden.wire.smtp_events import Chunk, ChunkEnd
 
@@ -46,8 +46,7 @@ def apply_chunk_end(session: "Session", end: ChunkEnd) -> None:
     if refusal is None and transaction.intake.over:
         refusal = TOO_BIG
     if refusal is None and end.bare_lf and reports_bare_lf(session):
-        session.refuse("BDAT content", "bare <LF> received")
-        refusal = bare_lf_reply(session)
+        refusal = refuse_bare_lf(session, "BDAT content")
     if refusal is not None:
         session.answer(refusal, "BDAT")
         session.hang_up_after(refusal)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
-from postwarden.receive.commands.refused import bare_lf_reply, reports_bare_lf
+from postwarden.receive.commands.refused import refuse_bare_lf, reports_bare_lf
 from postwarden.receive.content import Intake
 from postwarden.receive.delivery import deliver
 from postwarden.wire.smtp_events import Content, ContentEnd, Data
@@ -80,7 +80,6 @@ def apply_content_end(session: "Session", end: ContentEnd) -> None:
     elif transaction.intake.over:
         session.answer(TOO_BIG, "DATA")
     elif end.bare_lf and reports_bare_lf(session):
-        session.refuse("END-OF-MESSAGE", "bare <LF> received")
-        session.answer(bare_lf_reply(session), "DATA")
+        session.answer(refuse_bare_lf(session, "END-OF-MESSAGE"), "DATA")
     else:
         deliver(session, transaction, "DATA")

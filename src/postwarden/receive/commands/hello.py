@@ -6,9 +6,10 @@ from msgspec import structs
 
 from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
-from postwarden.receive.ehlo import discarding
 from postwarden.receive.received import safe_name
+from postwarden.receive.refusals import refused
 from postwarden.wire.smtp_events import Hello
+from postwarden.wire.smtp_extensions import discarding
 
 if TYPE_CHECKING:
     from postwarden.receive.session import Session
@@ -48,7 +49,7 @@ def apply_hello(session: "Session", hello: Hello) -> None:
 def _no_offer(session: "Session") -> None:
     """What is to be kept from this client is not known, so nothing is offered."""
     session.warn("don't know what EHLO features to announce to ", "")
-    reply = Reply(421, "4.3.0", f"{session.service.hostname} Server local data error")
+    reply = refused(session, Reply(421, "4.3.0", f"{session.service.hostname} Server local data error"))
     session.service.emit(Notice(f"NOQUEUE: reject: EHLO from {session.facts.client}: {reply}"))
     session.answer(reply, "EHLO")
     session.end()

@@ -8,6 +8,7 @@ from postwarden.mail.events import Opened
 from postwarden.mail.reply import Reply
 from postwarden.receive.counters import MESSAGES
 from postwarden.receive.rates import too_many
+from postwarden.receive.refusals import refused
 from postwarden.receive.transaction import Transaction
 from postwarden.wire.smtp_events import Mail
 
@@ -32,12 +33,14 @@ def apply_mail(session: "Session", mail: Mail) -> None:
     facts = session.facts if params.smtpd_delay_reject else structs.replace(session.facts, size=mail.size)
     decision = service.judge.mail(facts, sender)
     if session.standing.limited and too_many(session, MESSAGES):
-        session.answer(Reply(450, "4.7.1", f"Error: too much mail from {session.facts.client.address}"), "MAIL")
+        reply = Reply(450, "4.7.1", f"Error: too much mail from {session.facts.client.address}")
+        session.answer(refused(session, reply, sender=sender), "MAIL")
         return
     if not session.allows(decision, "MAIL", "MAIL", sender=sender):
         return
     refusal = _TOO_BIG if 0 < params.message_size_limit < mail.size else service.store.room(mail.size)
     if refusal is not None:
+        refusal = refused(session, refusal, sender=sender)
         session.refuse("MAIL", refusal, sender=sender)
         session.answer(refusal, "MAIL")
         return

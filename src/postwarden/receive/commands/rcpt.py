@@ -8,6 +8,7 @@ from postwarden.mail.reply import Reply
 from postwarden.receive.commands.mail import NO_DSN, open_transaction
 from postwarden.receive.counters import RECIPIENTS
 from postwarden.receive.rates import too_many
+from postwarden.receive.refusals import refused
 from postwarden.wire.smtp_events import Rcpt
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         # Real clients go on for a while after this reply; that alone is no error (RFC 5321 4.5.3.1.10).
         transaction.overshoot += 1
         forgiven = transaction.overshoot <= session.params.smtpd_recipient_overshoot_limit
-        session.answer(_TOO_MANY, "" if forgiven else "RCPT")
+        # One record tells it of a message: the others of a thousand would be of no use.
+        session.recorded = _TOO_MANY
+        first = transaction.overshoot == 1
+        reply = refused(session, _TOO_MANY, recipient=rcpt.address) if first else _TOO_MANY
+        session.answer(reply, "" if forgiven else "RCPT")
         if forgiven:
             session.tally.count("RCPT", accepted=True)
         return
@@ -39,7 +44,8 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
     decision = _DISCARDED if discarded else session.service.judge.recipient(transaction.facts(), rcpt.address)
     if session.standing.limited and too_many(session, RECIPIENTS):
         address = session.facts.client.address
-        session.answer(Reply(450, "4.7.1", f"Error: too many recipients from {address}"), "RCPT")
+        reply = Reply(450, "4.7.1", f"Error: too many recipients from {address}")
+        session.answer(refused(session, reply, recipient=rcpt.address), "RCPT")
         return
     if not session.allows(decision, "RCPT", "RCPT", rcpt.address):
         return

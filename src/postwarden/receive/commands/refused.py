@@ -8,6 +8,7 @@ from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
 from postwarden.mail.transcript import Trouble
 from postwarden.receive.commands.noop import OK
+from postwarden.receive.refusals import refused
 from postwarden.wire.data import LineEnds
 from postwarden.wire.smtp_events import BareLf, Refused, Unknown
 from postwarden.wire.smtp_states import State
@@ -20,23 +21,23 @@ _SYNCHRONIZATION = Reply(554, "5.5.0", "Error: SMTP protocol synchronization")
 _FORBIDDEN = Reply(221, "2.7.0", "Error: I can break rules, too. Goodbye.")
 
 
-def apply_refused(session: "Session", refused: Refused) -> None:
-    session.where = refused.verb or "UNKNOWN"
-    reply = refused.reply
+def apply_refused(session: "Session", event: Refused) -> None:
+    session.where = event.verb or "UNKNOWN"
+    reply = event.reply
     if session.machine.state is State.REFUSED:
         reply = Reply(503, "5.7.0", f"Error: access denied for {session.facts.client}")
-    if refused.warning is not None:
-        before, after = refused.warning
-        if refused.verb == "BDAT":
+    if event.warning is not None:
+        before, after = event.warning
+        if event.verb == "BDAT":
             before = f"{session.queue_id or 'NOQUEUE'}: {before}"
         session.warn(before, after)
     if reply.code == 421:
         reply = Reply(421, reply.status, f"{session.service.hostname} {reply.text}")
-    session.answer(reply, refused.verb)
-    if not refused.verb:
+    session.answer(reply, event.verb)
+    if not event.verb:
         # No command at all: an error, and nothing that the disconnect line counts.
         session.tally.errors += 1
-    if refused.close:
+    if event.close:
         session.end()
 
 
@@ -66,7 +67,7 @@ def notice_early(session: "Session") -> None:
         client = session.facts.client
         session.service.emit(Notice(f"improper command pipelining after {verb} from {client}: {text}"))
     if session.params.smtpd_forbid_unauth_pipelining:
-        session.say(_SYNCHRONIZATION)
+        session.say(refused(session, _SYNCHRONIZATION).marked())
         session.tally.trouble |= Trouble.PROTOCOL
         if verb != "CONNECT":
             session.tally.count(verb, accepted=False)
@@ -78,12 +79,15 @@ def reports_bare_lf(session: "Session") -> bool:
     return session.mode.options.line_ends is LineEnds.REJECT and not session.standing.bare_newline
 
 
-def bare_lf_reply(session: "Session") -> Reply:
+def refuse_bare_lf(session: "Session", stage: str) -> Reply:
+    """Logged; the caller answers."""
     code = session.params.smtpd_forbid_bare_newline_reject_code
-    return Reply(code, f"{code // 100}.5.2", f"{session.service.hostname} Error: bare <LF> received")
+    text = f"{session.service.hostname} Error: bare <LF> received"
+    reply = refused(session, Reply(code, f"{code // 100}.5.2", text))
+    session.refuse(stage, "bare <LF> received" + (f" [ref {reply.reference}]" if reply.reference else ""))
+    return reply
 
 
 def apply_bare_lf(session: "Session", _: BareLf) -> None:
-    session.refuse(session.where, "bare <LF> received")
-    session.answer(bare_lf_reply(session))
+    session.answer(refuse_bare_lf(session, session.where))
     session.end()
