@@ -3,13 +3,13 @@ from local users; operators hold, release, requeue and expire meanwhile. What ea
 became of it is counted.
 """
 
+import contextlib
 import os
 import random
 import re
 import smtplib
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -323,7 +323,7 @@ def _field(pattern: re.Pattern[bytes], content: bytes) -> str:
 
 
 def settled(world: World, book: Book, seconds: float = 60.0) -> Ends:
-    """Wait until the queue is empty; what is missing then will never come."""
+    """Wait until the queue is empty, and until nothing is missing that a process may still have in hand."""
     world.open_gates()
     try:
         until(world.empty, seconds, "the queue gets empty")
@@ -331,5 +331,6 @@ def settled(world: World, book: Book, seconds: float = 60.0) -> Ends:
         with queue_client.QueueClient(str(world.gateway.queue), timeout=20) as queue:
             left = [(one.queue_id, one.due, one.held, one.state()) for one in islice(queue.listing(), 20)]
         raise AssertionError(f"the queue does not get empty: {left}\n{world.gateway.log()[-3000:]}") from None
-    time.sleep(0.2)  # the sinks' threads note a message down after their last answer
+    with contextlib.suppress(AssertionError):  # the caller says what is missing
+        until(lambda: not Ends(world).missing(book), 20)
     return Ends(world)

@@ -134,7 +134,7 @@ class Host:
         self.control: Channel[ToMaster] = Channel(sock, ToMaster, self._heard, lambda _: None)
         fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.control.send(Start("courier", 1, 1, msgspec.msgpack.encode(self.settings), "", log_to="fd"), [fd])
-        await asyncio.wait_for(self.ready, 20.0)
+        await asyncio.wait_for(self.ready, 60.0)
 
     def _heard(self, record: ToMaster, fds: list[int]) -> None:
         if isinstance(record, Ready) and not self.ready.done():
@@ -166,7 +166,7 @@ class Host:
                 return int(line.split()[1])
         raise ProcessLookupError
 
-    async def until(self, happened: Callable[[], bool], seconds: float = 30.0) -> None:
+    async def until(self, happened: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not happened():  # noqa: ASYNC110  (the events are counts in several places)
                 await asyncio.sleep(0.01)
@@ -310,7 +310,7 @@ def test_a_receiver_that_talks_nonsense_loses_its_channel_and_nothing_else(tmp_p
 
 def test_memory_is_bounded_when_much_comes_in_and_little_goes_out(tmp_path: Path) -> None:
     async def scene(host: Host) -> None:
-        carrier = Carrier(host, 0.04)  # 20 at a time: 500 a second
+        carrier = Carrier(host, 0.4)  # 20 at a time: 50 a second
         receiver = Receiver(host)
         body = b"x" * 5000 + b"\r\n"
         await host.until(lambda: bool(host.pid))

@@ -19,7 +19,7 @@ def test_a_starting_master_is_not_ended_by_a_reload_or_a_rotation(tmp_path: Path
     gateway = Gateway(tmp_path)
     with subprocess.Popen([PROGRAM, "-c", gateway.etc, "start-fg"], stderr=subprocess.DEVNULL) as master:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not lock.running(str(gateway.queue)):
                 assert time.monotonic() < deadline and master.poll() is None
                 time.sleep(0.0005)
@@ -29,4 +29,4 @@ def test_a_starting_master_is_not_ended_by_a_reload_or_a_rotation(tmp_path: Path
                 time.sleep(0.02)
         finally:
             master.terminate()
-            assert master.wait(30) == 0
+            assert master.wait(60) == 0

@@ -1,4 +1,4 @@
-"""Mail comes in ten times as fast as it goes out: memory stays bounded, nothing is lost, nothing comes twice."""
+"""Mail comes in many times as fast as it goes out: memory stays bounded, nothing is lost, nothing comes twice."""
 
 import asyncio
 import subprocess
@@ -30,7 +30,7 @@ class SlowSink:
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(60)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -94,8 +94,8 @@ def sizes(gateway: Gateway, name: str) -> dict[str, int]:
     }
 
 
-def test_five_thousand_in_and_five_hundred_out(tmp_path: Path) -> None:
-    sink = SlowSink(500)
+def test_much_comes_in_and_little_goes_out(tmp_path: Path) -> None:
+    sink = SlowSink(100)
     with running(Gateway(tmp_path, sink.port)) as gateway:
         before = sizes(gateway, "VmRSS")
         begun = time.monotonic()

@@ -50,7 +50,7 @@ def kill(gateway: Gateway, role: str) -> int:
         return 1 if gateway.kill(role) else 0
     roles = children(gateway.master_pid)
     os.kill(gateway.master_pid, signal.SIGKILL)
-    until(lambda: not any(alive(pid) for pid in roles), 30, "children outlived their master")
+    until(lambda: not any(alive(pid) for pid in roles), 60, "children outlived their master")
     gateway.start()
     return 1
 

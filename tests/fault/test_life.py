@@ -47,20 +47,21 @@ class Callers:
                 self.troubles.append(repr(error))
 
 
-@pytest.mark.timeout(300)
-def test_fifty_reloads_refuse_nobody_and_cut_nobody(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("reloads", [12, pytest.param(50, marks=pytest.mark.long)])
+def test_reloads_refuse_nobody_and_cut_nobody(tmp_path: Path, reloads: int) -> None:
     with running(Gateway(tmp_path)) as gateway:
         callers = Callers(gateway.port)
         try:
-            for _ in range(50):
-                before = set(gateway.pids("receiver"))
+            for _ in range(reloads):
+                before, sessions = set(gateway.pids("receiver")), callers.sessions
                 os.kill(gateway.master_pid, signal.SIGHUP)
-                until(lambda old=before: not old & set(gateway.pids("receiver")), 30, "the old receivers go")
+                until(lambda old=before: not old & set(gateway.pids("receiver")), 60, "the old receivers go")
+                until(lambda before=sessions: callers.sessions > before)
         finally:
             callers.stop()
-        assert callers.sessions > 50
         assert callers.troubles == []
-        assert gateway.log().count("postfix/master") >= 50
+        assert gateway.log().count(": reload --") == reloads
 
 
 def test_a_reload_brings_new_settings_and_keeps_the_old_ones_when_they_are_wrong(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_stop_finishes_deliveries_in_progress(tmp_path: Path) -> None:
     with running(Gateway(tmp_path, sink.port)) as gateway:
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
             client.sendmail("a@sender.example", ["r@sink.example"], "Subject: x\r\n\r\nbody\r\n")
-        assert slow.wait(10)
+        assert slow.wait(60)
         gateway.stop()
         assert len(sink.messages) == 1
         assert "status=sent" in gateway.log() and "removed" in gateway.log()
@@ -142,7 +143,7 @@ def test_what_is_not_delivered_at_stop_is_delivered_after_start(tmp_path: Path) 
     with running(gateway):
         load = Load(gateway.port, pause=0)
         load.start()
-        time.sleep(1)
+        until(lambda: len(load.accepted) > 20)
         gateway.stop()
         load.stop()
     arrivals = Arrivals(sink)

@@ -77,7 +77,7 @@ def test_who_takes_it_is_killed(tmp_path: Path) -> None:
         kills = 0
         while kills < 2:
             before = len(names(sink))
-            until(lambda before=before: len(names(sink)) > before + 20, 30)
+            until(lambda before=before: len(names(sink)) > before + 20)
             until(lambda: gateway.pids("agent"))
             agent = gateway.pids("agent")[0]
             for pid in (agent, *children(agent)):
@@ -107,7 +107,7 @@ def test_a_stop_brings_nothing_twice(tmp_path: Path) -> None:
         gateway.stop()
         assert [name for name in os.listdir(directory) if len(name) == 32], "it was too quick to be stopped half-way"
         gateway.start()
-        until(lambda: names(sink).keys() == left, 30)
+        until(lambda: names(sink).keys() == left)
         until(lambda: gateway.log().count(": removed") == len(left))
     sink.close()
     assert set(names(sink).values()) == {1}

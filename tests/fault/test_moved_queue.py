@@ -93,7 +93,7 @@ def test_copied_and_started_elsewhere(tmp_path: Path) -> None:
             waiting = [one.envelope().recipients[0].address for one in queue.listing()]
             assert sum(address.startswith("held") for address in waiting) == 2
             assert len(list(queue.act_on_all(RELEASE))) == 2
-        until(lambda: second.log().count(": removed") >= 7 + 2, 30, second.log()[-3000:])
+        until(lambda: second.log().count(": removed") >= 7 + 2, 60, second.log()[-3000:])
         time.sleep(0.5)
         letters = [message for message in world.sink.messages if message[0] and message[1]]
         found = Counter(to for _, recipients, _ in letters for to in recipients)

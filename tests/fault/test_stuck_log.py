@@ -35,7 +35,7 @@ def test_mail_goes_on_and_each_line_comes_once_the_reader_is_back(tmp_path: Path
         until(lambda: gateway.command("status", check=False).returncode == 0)
         for _ in range(300):
             send()
-        until(lambda: len(sink.messages) == 300, 30, "300 messages are more lines than a pipe holds")
+        until(lambda: len(sink.messages) == 300, 60, "300 messages are more lines than a pipe holds")
         assert "connect from" in log()
         send()
 
@@ -43,7 +43,7 @@ def test_mail_goes_on_and_each_line_comes_once_the_reader_is_back(tmp_path: Path
             send()
             return log().count(": removed") >= 300
 
-        until(written, 30, "what waited is written with what comes next")
+        until(written, 60, "what waited is written with what comes next")
         assert log().count("status=sent") <= len(sink.messages)
     finally:
         master.terminate()
