@@ -34,6 +34,7 @@ from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.generic import GenericMaps
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.quirks import open_quirks
 from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.deliver.status_filter import StatusFilter
 from postwarden.mail.date import mail_date
@@ -284,6 +285,7 @@ def carrier(
             tls=tls(service.key),
             policies=policies,
             outward=GenericMaps(generic, warn, fetch) if generic else None,
+            quirks=open_quirks(settings, service.key, tables, command=service.command, say=say, warn=warn, fetch=fetch),
             status_filter=StatusFilter(filters, warn, soft_bounce=profile.soft_bounce) if filters else None,
             log_name=log_name,
         )

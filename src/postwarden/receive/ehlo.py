@@ -1,33 +1,17 @@
 """The EHLO reply: what is offered, in Postfix's order; and what is kept back (smtpd_discard_ehlo_keywords)."""
 
 from collections.abc import Iterable
-from types import MappingProxyType
 
 from postwarden.mail.reply import Reply
 from postwarden.receive.params import SmtpdParams
 
 XCLIENT_ATTRIBUTES = ("NAME", "ADDR", "PROTO", "HELO", "REVERSE_NAME", "PORT", "LOGIN", "DESTADDR", "DESTPORT")
 XFORWARD_ATTRIBUTES = ("NAME", "ADDR", "PROTO", "HELO", "SOURCE", "PORT", "IDENT")
-# In the order in which Postfix lists them, and the one under the name that it gives it there.
-_LOGGED = (
-    "8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE", "VERP", "VRFY", "XCLIENT", "XFORWARD", "STARTTLS", "DSN",
-    "SMTPUTF8", "CHUNKING",
-)  # fmt: skip
-_UNUSUAL = MappingProxyType({"SMTPUTF8": "EHLO_MASK_SMTPUTF8"})
-_SILENT = frozenset(("silent-discard", "enhancedstatuscodes"))
 
 
 def keywords(words: Iterable[str]) -> frozenset[str]:
     """In lower case."""
     return frozenset(word.lower() for word in words)
-
-
-def discarding(discarded: frozenset[str]) -> str:
-    """What the log says of it at each EHLO; empty: nothing."""
-    if not discarded or discarded & _SILENT:
-        return ""
-    names = [_UNUSUAL.get(name, name) for name in _LOGGED if name.lower() in discarded]
-    return f"discarding EHLO keywords: {' '.join(names)}" if names else ""
 
 
 def hello_reply(

@@ -8,10 +8,11 @@ from postwarden.deliver.body import Body
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
+from postwarden.deliver.smtp.quirks import open_quirks
 from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.ipc.records import Job, Outcome
 from postwarden.mail.envelope import Recipient
-from postwarden.mail.events import Event
+from postwarden.mail.events import Event, Notice, Warn
 from postwarden.mail.host import Host
 from postwarden.mail.session import PeerCertificate
 from postwarden.mail.status import Status
@@ -106,10 +107,18 @@ class Bench:
         self.dial = MemoryDial(self.clock, servers or {(HOST.address, 25): self.server}, chunk=chunk)
         config = settings("".join(f"{name} = {value}\n" for name, value in parameters.items()))
         profile = lmtp_profile(view(LmtpParams, config)) if lmtp else smtp_profile(view(SmtpParams, config))
-        policies = tls_policies(config, "lmtp/unix" if lmtp else "", Tables.of(config), self.warnings.append)
+        tables, service, command = Tables.of(config), "lmtp/unix" if lmtp else "", "lmtp" if lmtp else "smtp"
+        policies = tls_policies(config, service, tables, self.warnings.append)
+        quirks = open_quirks(config, service, tables, command=command, say=self.say, warn=self.warn)
         self.deliverer = SmtpDeliverer(
-            profile, self.hosts, self.dial, clock=self.clock, log=self.log, tls=tls, policies=policies
+            profile, self.hosts, self.dial, clock=self.clock, log=self.log, tls=tls, policies=policies, quirks=quirks
         )
+
+    def say(self, text: str) -> None:
+        self.log.emit("smtp", Notice(text))
+
+    def warn(self, text: str) -> None:
+        self.log.emit("smtp", Warn(text))
 
     def server(self) -> Remote:
         """A server for the next connection: by the next script, or the last one again."""

@@ -12,6 +12,7 @@ what came before the end of the content is no verdict, and a new message needs a
 """
 
 from collections import deque
+from collections.abc import Callable
 from types import MappingProxyType
 
 from postwarden.mail.transcript import Transcript
@@ -69,6 +70,10 @@ class SmtpClient:
     def unasked(self) -> bool:
         """The server sent something, and no command is open that it could answer."""
         return not self._asked and not self._reader.empty
+
+    def filter_replies(self, filtered: Callable[[bytes], bytes]) -> None:
+        """As `ReplyReader.filtered`."""
+        self._reader.filtered = filtered
 
     def feed(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -1,8 +1,25 @@
 """What a server offers in its reply to EHLO or LHLO (RFC 5321 4.1.1.1)."""
 
+from types import MappingProxyType
+
 from msgspec import Struct
 
 XFORWARD = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
+# In the order in which Postfix lists them, and the one under the name that it gives it there.
+_LOGGED = (
+    "8BITMIME", "AUTH", "ETRN", "PIPELINING", "SIZE", "VERP", "VRFY", "XCLIENT", "XFORWARD", "STARTTLS", "DSN",
+    "SMTPUTF8", "CHUNKING",
+)  # fmt: skip
+_UNUSUAL = MappingProxyType({"SMTPUTF8": "EHLO_MASK_SMTPUTF8"})
+_SILENT = frozenset(("silent-discard", "enhancedstatuscodes"))
+
+
+def discarding(discarded: frozenset[str]) -> str:
+    """What the log says at each EHLO of keywords (in lower case) that are overlooked; empty: nothing."""
+    if not discarded or discarded & _SILENT:
+        return ""
+    names = [_UNUSUAL.get(name, name) for name in _LOGGED if name.lower() in discarded]
+    return f"discarding EHLO keywords: {' '.join(names)}" if names else ""
 
 
 class Extensions(Struct, frozen=True):

@@ -6,6 +6,7 @@ too long is cut. Nothing that is read here grows without bound.
 """
 
 import re
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -43,7 +44,7 @@ class EndlessReply(Exception):
 class ReplyReader:
     """Cuts what a server sends into replies. `feed`, then `next` until it gives None."""
 
-    __slots__ = ("_at", "_buffer", "_garbled", "_kept", "_lines", "_seen", "_skipping")
+    __slots__ = ("_at", "_buffer", "_garbled", "_kept", "_lines", "_seen", "_skipping", "filtered")
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -53,6 +54,8 @@ class ReplyReader:
         self._seen = 0
         self._garbled = False
         self._skipping = False
+        self.filtered: Callable[[bytes], bytes] | None = None
+        """What is read in the place of a line, which is without its LF; whatever it raises, `next` raises."""
 
     @property
     def empty(self) -> bool:
@@ -71,7 +74,9 @@ class ReplyReader:
 
     def clear(self) -> None:
         """Forget what was read and not yet given out: what came in clear before TLS must not count under it."""
+        filtered = self.filtered
         self.__init__()  # type: ignore[misc]
+        self.filtered = filtered
 
     def feed(self, data: bytes) -> None:
         if self._skipping:
@@ -112,6 +117,8 @@ class ReplyReader:
             raise EndlessReply
 
     def _line(self, raw: bytes) -> RemoteReply | None:
+        if self.filtered is not None:
+            raw = self.filtered(raw)
         line = _printable(raw)
         if raw[3:4] == b" " and not self._kept and raw[:3].isdigit():
             return self._reply(line, line)

@@ -42,12 +42,18 @@ _WORKING = """
     lmtp_cname_overrides_servername lmtp_connect_timeout
     lmtp_connection_cache_destinations lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit
     lmtp_connection_reuse_count_limit lmtp_connection_reuse_time_limit lmtp_data_done_timeout lmtp_data_init_timeout
-    lmtp_data_xfer_timeout lmtp_delivery_status_filter lmtp_discard_lhlo_keywords
+    lmtp_data_xfer_timeout lmtp_delivery_status_filter lmtp_discard_lhlo_keyword_address_maps
+    lmtp_discard_lhlo_keywords
     lmtp_dns_reply_filter lmtp_dns_resolver_options lmtp_dns_support_level
     lmtp_enforce_tls lmtp_fallback_relay lmtp_generic_maps lmtp_host_lookup lmtp_lhlo_name lmtp_lhlo_timeout
-    lmtp_line_length_limit lmtp_mail_timeout lmtp_mx_address_limit lmtp_mx_session_limit lmtp_quit_timeout
+    lmtp_line_length_limit lmtp_mail_timeout lmtp_min_data_rate
+    lmtp_mx_address_limit lmtp_mx_session_limit lmtp_per_request_deadline
+    lmtp_pix_workaround_delay_time lmtp_pix_workaround_maps
+    lmtp_pix_workaround_threshold_time
+    lmtp_pix_workarounds lmtp_quit_timeout
     lmtp_quote_rfc821_envelope
-    lmtp_randomize_addresses lmtp_rcpt_timeout lmtp_rset_timeout lmtp_send_xforward_command lmtp_skip_5xx_greeting
+    lmtp_randomize_addresses lmtp_rcpt_timeout lmtp_reply_filter
+    lmtp_rset_timeout lmtp_send_xforward_command lmtp_skip_5xx_greeting
     lmtp_skip_quit_response lmtp_starttls_timeout lmtp_tcp_port lmtp_tls_CAfile lmtp_tls_CApath lmtp_tls_cert_file
     lmtp_tls_chain_files lmtp_tls_ciphers lmtp_tls_dcert_file lmtp_tls_dkey_file lmtp_tls_eccert_file
     lmtp_tls_eckey_file lmtp_tls_enforce_peername lmtp_tls_exclude_ciphers lmtp_tls_fingerprint_cert_match
@@ -80,12 +86,19 @@ _WORKING = """
     smtp_connect_timeout smtp_connection_cache_destinations smtp_connection_cache_on_demand
     smtp_connection_cache_time_limit smtp_connection_reuse_count_limit smtp_connection_reuse_time_limit
     smtp_data_done_timeout smtp_data_init_timeout smtp_data_xfer_timeout smtp_defer_if_no_mx_address_found
-    smtp_delivery_status_filter smtp_discard_ehlo_keywords smtp_dns_reply_filter smtp_dns_resolver_options
+    smtp_delivery_status_filter smtp_discard_ehlo_keyword_address_maps
+    smtp_discard_ehlo_keywords smtp_dns_reply_filter smtp_dns_resolver_options
     smtp_dns_support_level smtp_enforce_tls
     smtp_fallback_relay smtp_generic_maps smtp_helo_name smtp_helo_timeout smtp_host_lookup
-    smtp_line_length_limit smtp_mail_timeout smtp_mx_address_limit smtp_mx_session_limit smtp_never_send_ehlo
+    smtp_line_length_limit smtp_mail_timeout smtp_min_data_rate
+    smtp_mx_address_limit smtp_mx_session_limit smtp_never_send_ehlo
+    smtp_per_request_deadline
+    smtp_pix_workaround_delay_time
+    smtp_pix_workaround_maps smtp_pix_workaround_threshold_time
+    smtp_pix_workarounds
     smtp_quit_timeout smtp_quote_rfc821_envelope
-    smtp_randomize_addresses smtp_rcpt_timeout smtp_rset_timeout smtp_send_xforward_command smtp_skip_5xx_greeting
+    smtp_randomize_addresses smtp_rcpt_timeout smtp_reply_filter
+    smtp_rset_timeout smtp_send_xforward_command smtp_skip_5xx_greeting
     smtp_skip_quit_response smtp_starttls_timeout smtp_tcp_port smtp_tls_CAfile smtp_tls_CApath smtp_tls_cert_file
     smtp_tls_chain_files smtp_tls_ciphers smtp_tls_dcert_file smtp_tls_dkey_file smtp_tls_eccert_file
     smtp_tls_eckey_file smtp_tls_enforce_peername smtp_tls_exclude_ciphers smtp_tls_fingerprint_cert_match

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 
 from postwarden.deliver.body import Body
 from postwarden.deliver.smtp import reasons
@@ -9,6 +10,7 @@ from postwarden.deliver.smtp.cache import SessionCache
 from postwarden.deliver.smtp.delivery import Delivery, Done
 from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log, Outward, Policies
+from postwarden.deliver.smtp.quirks import Quirks
 from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job, Troubled
@@ -42,6 +44,7 @@ class SmtpDeliverer:
         tls: ClientTls | None = None,
         policies: Policies | None = None,
         outward: Outward | None = None,
+        quirks: Quirks | None = None,
         status_filter: Callable[[Status], Status] | None = None,
         log_name: str = "",
     ) -> None:
@@ -50,6 +53,7 @@ class SmtpDeliverer:
         self.tls = tls
         self._policies = policies
         self.outward = outward
+        self.quirks = quirks
         self.status_filter = status_filter
         self._hosts = hosts
         self._dial = dial
@@ -115,6 +119,8 @@ class SmtpDeliverer:
         session = Session(host, profile, self.clock, self._cache)
         if profile.tells:
             session.client.transcript = Transcript()
+        if self.quirks is not None and self.quirks.replies is not None:
+            session.client.filter_replies(partial(self.quirks.replies, reasons.relay(host)))
         self._cache.begin(session, nexthop)
         source = profile.bind[":" in host.address]
         timeout = profile.connect_timeout

@@ -10,6 +10,7 @@ from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.handshake import Handshake
 from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls, Outward
+from postwarden.deliver.smtp.quirks import Quirks
 from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.deliver.smtp.transaction import Transaction
@@ -32,6 +33,7 @@ class Desk(Protocol):
     clock: Clock
     tls: ClientTls | None
     outward: Outward | None
+    quirks: Quirks | None
     status_filter: Callable[[Status], Status] | None
 
     def hosts(self, nexthop: str, done: Callable[[tuple[Host, ...] | Status], None]) -> None: ...
@@ -223,7 +225,9 @@ class Delivery:
 
     def _shake(self, session: Session) -> None:
         desk = self._desk
-        shake = Handshake(session, session.security, desk.tls, self.job.nexthop, notes=self, done=self._shaken)
+        shake = Handshake(
+            session, session.security, desk.tls, self.job, quirks=desk.quirks, notes=self, done=self._shaken
+        )
         session.phase = shake
         session.on_opened = shake.begin
 

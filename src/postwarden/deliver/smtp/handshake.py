@@ -1,14 +1,26 @@
 """From the connection to the moment when mail can be sent: greeting, EHLO or HELO, STARTTLS."""
 
 from collections.abc import Callable
+from functools import partial
 
 from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.protocols import ClientTls, Notes
+from postwarden.deliver.smtp.quirks import (
+    DELAY_DOT,
+    NO_ESMTP,
+    WORKAROUNDS,
+    Answer,
+    Quirks,
+    behind_firewall,
+    workarounds,
+)
 from postwarden.deliver.smtp.security import AUTHENTIC, Security, matches, sni
 from postwarden.deliver.smtp.session import Session
+from postwarden.ipc.records import Job
 from postwarden.mail.session import PeerCertificate, TlsFacts
 from postwarden.mail.status import Status
-from postwarden.wire.smtp_extensions import parse
+from postwarden.tables.table import TableError
+from postwarden.wire.smtp_extensions import discarding, parse
 from postwarden.wire.smtp_replies import RemoteReply
 from postwarden.wire.smtp_states import BANNER, TLS
 
@@ -19,18 +31,19 @@ class Handshake:
     """A `Phase`. `done(None)` when the session is ready; else why not, and the session has been ended.
 
     `security` says whether TLS is wanted; where it insists, nothing but QUIT is ever said without it, nor to a server
-    that is not the right one. `nexthop` names the destination in the sentence about a loop.
+    that is not the right one. `job` is what the session is made for: a sentence about a loop names its next hop.
     """
 
-    __slots__ = ("_done", "_level", "_nexthop", "_notes", "_security", "_session", "_tls")
+    __slots__ = ("_done", "_esmtp", "_job", "_level", "_notes", "_quirks", "_security", "_session", "_tls")
 
     def __init__(
         self,
         session: Session,
         security: Security,
         tls: ClientTls | None,
-        nexthop: str,
+        job: Job,
         *,
+        quirks: Quirks | None = None,
         notes: Notes,
         done: Callable[[Status | None], None],
     ) -> None:
@@ -38,7 +51,9 @@ class Handshake:
         self._security = security
         self._level = security.level
         self._tls = tls
-        self._nexthop = nexthop
+        self._job = job
+        self._quirks = quirks
+        self._esmtp = True
         self._notes = notes
         self._done = done
 
@@ -102,8 +117,29 @@ class Handshake:
         words = reply.text.split("\n", 1)[0][4:].split()
         if words and words[0].lower() == profile.host_name.lower() and self._could_loop():
             self._notes.warn(f"host {reasons.relay(session.host)} greeted me with my own hostname {profile.host_name}")
-        esmtp = profile.always_ehlo or "ESMTP" in reply.text.upper().split()
-        self._hello("EHLO" if esmtp and not profile.never_ehlo else "HELO")
+        self._esmtp = (profile.always_ehlo or "ESMTP" in reply.text.upper().split()) and not profile.never_ehlo
+        if not behind_firewall(reply.text):
+            self._hello("EHLO" if self._esmtp else "HELO")
+        elif self._quirks is not None and self._quirks.firewall is not None:
+            self._quirks.firewall.find(session.host, self._behind_firewall)
+        else:
+            self._behind_firewall(None)
+
+    def _behind_firewall(self, found: Answer) -> None:
+        """Names of workarounds for this server; without any, main.cf's."""
+        session, profile, job = self._session, self._session.profile, self._job
+        if session.gone:
+            return
+        if isinstance(found, TableError):
+            self._notes.warn(str(found))
+        chosen = workarounds(found) if isinstance(found, str) else profile.firewall
+        if session.clock.now() - job.arrival < profile.firewall_after:
+            chosen -= {DELAY_DOT}
+        if chosen or isinstance(found, str) or profile.firewall:
+            words = " ".join(name for name in WORKAROUNDS if name in chosen)
+            self._notes.say(f"{job.queue_id}: enabling PIX workarounds: {words} for {reasons.relay(session.host)}")
+        session.dot_delay = profile.dot_delay if DELAY_DOT in chosen else 0
+        self._hello("EHLO" if self._esmtp and NO_ESMTP not in chosen else "HELO")
 
     def _hello(self, verb: str) -> None:
         profile = self._session.profile
@@ -114,12 +150,34 @@ class Handshake:
     def _hello_answered(self, verb: str, reply: RemoteReply) -> None:
         session = self._session
         if 200 <= reply.code < 300:
-            session.offered = parse(reply.text, session.profile.discard)
-            self._accepted(reply)
+            if self._quirks is None or self._quirks.discard is None:
+                self._offered(reply, session.profile.discard)
+            else:
+                self._quirks.discard.find(session.host, partial(self._discarded, reply))
         elif verb == "LHLO" or reply.code == 421:
             self._refused(reasons.refused_to_talk(session.host, reply))
         else:
             self._hello("HELO")
+
+    def _discarded(self, reply: RemoteReply, found: Answer) -> None:
+        session = self._session
+        if session.gone:
+            return
+        if isinstance(found, TableError):
+            assert self._quirks is not None and self._quirks.discard is not None
+            where = session.host.path or session.host.address
+            name, error = self._quirks.discard.name, found
+            self._notes.warn(f"{self._job.queue_id}: {name} map lookup error for {where}: {error}")
+            self._refused(reasons.unreadable(session.host))
+            return
+        words = None if found is None else frozenset(found.lower().replace(",", " ").split())
+        self._offered(reply, session.profile.discard if words is None else words)
+
+    def _offered(self, reply: RemoteReply, discard: frozenset[str]) -> None:
+        if discard and (said := discarding(discard)):
+            self._notes.say(said)
+        self._session.offered = parse(reply.text, discard)
+        self._accepted(reply)
 
     def _helo_answered(self, reply: RemoteReply) -> None:
         if 200 <= reply.code < 300:
@@ -132,7 +190,7 @@ class Handshake:
         own = session.profile.host_name
         if offered.esmtp and offered.name.lower() == own.lower() and self._could_loop():
             self._notes.warn(f"host {reasons.relay(session.host)} replied to HELO/EHLO with my own hostname {own}")
-            self._refused(reasons.loops(session.host, self._nexthop))
+            self._refused(reasons.loops(session.host, self._job.nexthop))
             return
         if offered.bad_size:
             self._notes.warn(f'bad EHLO SIZE limit "{offered.bad_size}" from {reasons.relay(session.host)}')

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from postwarden.deliver.smtp.quirks import workarounds
 from postwarden.mail.transcript import Trouble, trouble_of
 from postwarden.wire.smtp_states import BANNER, END
 
@@ -31,6 +32,14 @@ class SmtpParams(Struct, frozen=True):
     smtp_mx_address_limit: int
     smtp_mx_session_limit: int
     smtp_discard_ehlo_keywords: tuple[str, ...]
+    smtp_discard_ehlo_keyword_address_maps: tuple[str, ...]
+    smtp_reply_filter: tuple[str, ...]
+    smtp_pix_workarounds: tuple[str, ...]
+    smtp_pix_workaround_maps: tuple[str, ...]
+    smtp_pix_workaround_threshold_time: int
+    smtp_pix_workaround_delay_time: int
+    smtp_per_request_deadline: bool
+    smtp_min_data_rate: int
     smtp_connection_cache_destinations: tuple[str, ...]
     smtp_connection_cache_on_demand: bool
     smtp_connection_cache_time_limit: int
@@ -79,6 +88,14 @@ class LmtpParams(Struct, frozen=True):
     lmtp_mx_address_limit: int
     lmtp_mx_session_limit: int
     lmtp_discard_lhlo_keywords: tuple[str, ...]
+    lmtp_discard_lhlo_keyword_address_maps: tuple[str, ...]
+    lmtp_reply_filter: tuple[str, ...]
+    lmtp_pix_workarounds: tuple[str, ...]
+    lmtp_pix_workaround_maps: tuple[str, ...]
+    lmtp_pix_workaround_threshold_time: int
+    lmtp_pix_workaround_delay_time: int
+    lmtp_per_request_deadline: bool
+    lmtp_min_data_rate: int
     lmtp_connection_cache_destinations: tuple[str, ...]
     lmtp_connection_cache_on_demand: bool
     lmtp_connection_cache_time_limit: int
@@ -187,6 +204,15 @@ class Profile(Struct, frozen=True):
     address_limit: int
     session_limit: int
     discard: frozenset[str]
+    firewall: frozenset[str]
+    """Workarounds for a server behind a firewall that rewrites SMTP (smtp_pix_workarounds)."""
+    firewall_after: int
+    """How old a message must be for the dot to be delayed."""
+    dot_delay: int
+    per_request: bool
+    """Time-outs are for a whole command and its whole reply, not for each piece of them."""
+    data_rate: int
+    """Bytes a second that make up for the time they take, with `per_request`."""
     reuse: bool
     """Of connections, to whatever destination."""
     reuse_for: frozenset[str]
@@ -255,6 +281,11 @@ def _profile(
         address_limit=number("mx_address_limit"),
         session_limit=number("mx_session_limit"),
         discard=frozenset(word.lower() for word in discard),
+        firewall=workarounds(" ".join(getattr(params, f"{prefix}_pix_workarounds"))),
+        firewall_after=number("pix_workaround_threshold_time"),
+        dot_delay=number("pix_workaround_delay_time"),
+        per_request=flag("per_request_deadline"),
+        data_rate=max(number("min_data_rate"), 1),
         reuse=flag("connection_cache_on_demand"),
         reuse_for=_lowered(params, f"{prefix}_connection_cache_destinations"),
         idle_time=min(number("connection_cache_time_limit"), params.connection_cache_ttl_limit),

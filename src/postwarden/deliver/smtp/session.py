@@ -12,6 +12,7 @@ from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
 from postwarden.net.clock import Clock, Deadline
 from postwarden.net.stream import Stream, UntrustedCertificate
+from postwarden.tables.table import TableError
 from postwarden.wire.smtp_client import SmtpClient
 from postwarden.wire.smtp_extensions import Extensions
 from postwarden.wire.smtp_replies import EndlessReply, RemoteReply
@@ -49,6 +50,7 @@ class Session:
         "client",
         "clock",
         "congested_now",
+        "dot_delay",
         "gone",
         "host",
         "offered",
@@ -89,6 +91,8 @@ class Session:
         self.security = PLAIN
         self.gone = False
         self.congested_now = False
+        self.dot_delay = 0
+        """Seconds between the end of the content and its dot, for a firewall that wants them in two packets."""
         self.born = clock.monotonic()
         self.on_opened: Callable[[], None] | None = None
         self._keeper = keeper
@@ -104,20 +108,24 @@ class Session:
 
     def received(self, data: bytes) -> None:
         client = self.client
+        answered = False
         try:
             client.feed(data)
             while not self.gone and (answer := client.next()) is not None:
-                phase = self.phase
+                answered, phase = True, self.phase
                 if phase is not None:
                     phase.answered(answer[0], answer[1])
         except EndlessReply:
             self.end(reasons.out_of_step(self.host, "its reply has no end"))
             return
+        except TableError:
+            self.end(reasons.unreadable(self.host))
+            return
         if self.gone:
             return
         if self.phase is None:
             self._spoken_to()
-        elif client.awaited:
+        elif client.awaited and (answered or not self.profile.per_request):
             self.await_reply()
 
     def ended(self) -> None:

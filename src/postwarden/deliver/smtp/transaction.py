@@ -16,6 +16,7 @@ from postwarden.deliver.smtp.session import Session
 from postwarden.ipc.records import Job
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
+from postwarden.tables.table import TableError
 from postwarden.wire.smtp_replies import RemoteReply
 from postwarden.wire.smtp_states import END
 
@@ -60,16 +61,21 @@ class Transaction:
         "_accepted",
         "_at",
         "_body_at",
+        "_budget",
         "_converter",
+        "_delayed",
         "_encoder",
         "_heard",
         "_lines",
         "_mail_refused",
         "_owner",
+        "_paused",
         "_producing",
         "_recipients",
         "_replies",
+        "_sent",
         "_session",
+        "_since",
         "_told",
     )
 
@@ -92,6 +98,12 @@ class Transaction:
         self._converter: Downgrade | None = None
         self._body_at = 0
         self._producing = False
+        self._delayed = self._paused = False
+        """The dot is sent on its own; it waits for the content to be out."""
+        self._budget = self._since = 0.0
+        """Seconds that sending may still take, and since when they are counted."""
+        self._sent = 0
+        """Bytes since then."""
 
     def begin(self) -> None:
         session, job = self._session, self._owner.outward
@@ -172,6 +184,8 @@ class Transaction:
     def drained(self) -> None:
         if self._producing:
             self._produce()
+        elif self._paused:
+            self._pause()
 
     def secured(self, tls: TlsFacts) -> None:
         return
@@ -258,13 +272,14 @@ class Transaction:
         self._converter = Downgrade(profile.nesting_limit) if converts else None
         session.stage = reasons.BODY
         self._producing = True
+        self._budget, self._since = float(profile.transfer_timeout), session.clock.monotonic()
         if self._send(job.head):
             self._produce()
 
     def _produce(self) -> None:
         """Send pieces while the server takes them; a turn of the loop for others after every few."""
         session = self._session
-        session.expect(session.profile.transfer_timeout)
+        session.expect(self._patience())
         for _ in range(_PIECES_A_TURN):
             if session.gone or session.congested_now:
                 return
@@ -283,6 +298,17 @@ class Transaction:
             if not self._send(piece):
                 return
         session.clock.call_soon(self._produce_more)
+
+    def _patience(self) -> float:
+        """For what is sent next: with smtp_per_request_deadline what the content before has left of it."""
+        profile = self._session.profile
+        if not profile.per_request:
+            return profile.transfer_timeout
+        now = self._session.clock.monotonic()
+        earned = self._sent / profile.data_rate - (now - self._since)
+        self._budget = min(self._budget + earned, profile.transfer_timeout)
+        self._since, self._sent = now, 0
+        return max(self._budget, 0.0)
 
     def _produce_more(self) -> None:
         if self._producing and not self._session.gone:
@@ -303,7 +329,9 @@ class Transaction:
             except NestingError as error:
                 self._session.end(reasons.unfit(self._session.host, str(error)))
                 return False
-        self._session.write(self._encoder.feed(piece))
+        data = self._encoder.feed(piece)
+        self._sent += len(data)
+        self._session.write(data)
         return True
 
     def _finish(self, data: bytes) -> None:
@@ -313,6 +341,12 @@ class Transaction:
         if client.unasked:
             session.end(self._early())
             return
+        if session.dot_delay and not self._delayed:
+            self._delayed = self._paused = True
+            session.stage = reasons.BODY
+            session.write(data)
+            self._pause()
+            return
         replies = max(len(self._accepted), 1) if session.profile.lmtp else 1
         data += client.send(END, b".", replies)
         if session.offered.pipelining and not session.lasts():
@@ -320,17 +354,36 @@ class Transaction:
         session.write(data)
         session.await_reply()
 
+    def _pause(self) -> None:
+        """All before the dot has to be on its way before the time runs."""
+        session = self._session
+        session.expect(session.profile.transfer_timeout + session.dot_delay)
+        if not session.congested_now:
+            self._paused = False
+            session.clock.call_later(session.dot_delay, self._dot)
+
+    def _dot(self) -> None:
+        if not self._session.gone:
+            self._session.stage = ""
+            self._finish(b"")
+
     def _early(self) -> Status:
         """A verdict on content that had not ended: a refusal may be meant, an acceptance can't be."""
-        host, reply = self._session.host, self._session.client.early()
+        host, reply = self._session.host, self._early_reply()
         if reply is not None and reply.code >= 400:
             return reasons.said(host, END, reply)
         return reasons.out_of_step(host, "a reply came before the end of the message")
 
+    def _early_reply(self) -> RemoteReply | None:
+        try:
+            return self._session.client.early()
+        except TableError:
+            return None
+
     def _why(self, status: Status) -> Status:
         """A server that broke off in the middle of the content may have said why."""
         if self._producing:
-            reply = self._session.client.early()
+            reply = self._early_reply()
             if reply is not None and reply.code >= 400:
                 return reasons.said(self._session.host, END, reply)
         return status

@@ -6,10 +6,10 @@ from msgspec import structs
 
 from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
-from postwarden.receive.ehlo import discarding
 from postwarden.receive.received import safe_name
 from postwarden.receive.refusals import refused
 from postwarden.wire.smtp_events import Hello
+from postwarden.wire.smtp_extensions import discarding
 
 if TYPE_CHECKING:
     from postwarden.receive.session import Session
