@@ -28,6 +28,7 @@ from postwarden.tables.table import Found
 
 _MAX_KEPT = 20_000
 _BAD = "5.1.3 bad address syntax"
+_DEQUOTED = "resolve_dequoted_address"
 _OPERATORS = frozenset("@%!")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LOOPS = 100
@@ -195,9 +196,24 @@ class AddressResolver:
             return None
         return Rule(name, "", self._settings.origin(name))
 
-    def _unroute(self, local: str, domain: str | None) -> tuple[str, str]:
+    def unrouted(self, address: str) -> list[tuple[str, str, str]]:
+        """How `resolve` comes to another recipient than the address in standard form: (parameter, before, after);
+        `trailing dot` is the syntax's. Raises TableError and Pending."""
+        address = self._rewriter.rewrite(address)
+        local, at, domain = address.rpartition("@")
+        trail: list[tuple[str, str, str]] = []
+        self._unroute(local if at else address, domain if at else None, trail)
+        last, after = trail[-1][2] if trail else address, self.resolve(address).recipient
+        if after != last:
+            numeric = after.rpartition("@")[2][:1] == "[" != last.rpartition("@")[2][:1]
+            trail.append(("resolve_numeric_domain" if numeric else "trailing dot", last, after))
+        return trail
+
+    def _unroute(
+        self, local: str, domain: str | None, trail: list[tuple[str, str, str]] | None = None
+    ) -> tuple[str, str]:
         """Take local domains off, and follow what is left of the address, until a foreign domain or a plain local
-        user stands there: (local part, domain)."""
+        user stands there: (local part, domain). `trail`: as `unrouted` answers it."""
         saved: str | None = None
         for _ in range(_LOOPS + len(local)):
             domain = None if domain is None else without_dot(domain)
@@ -207,16 +223,19 @@ class AddressResolver:
                 if domain and not self.local_domain(domain):
                     return local, domain
                 saved, domain = domain, None
-            inner = self._inner(local)
+            inner, before = self._inner(local), "" if trail is None else _joined(local, saved)
             if inner is not None:
+                by = self._rewriter.steps(local)[0][0] if trail is not None and is_dot_atom(local) else _DEQUOTED
                 local, domain = inner
             elif not local:
                 # Mail to nobody is for whoever our own messages come from.
-                local, domain = _split(self._params.empty_address_recipient)
+                by, (local, domain) = "empty_address_recipient", _split(self._params.empty_address_recipient)
             elif saved is None:
-                domain = self._params.myhostname
+                by, domain = "myhostname", self._params.myhostname
             else:
                 return local, saved
+            if trail is not None:
+                trail.append((by, before, _joined(local, domain)))
         raise RuntimeError("an address that resolves for ever")
 
     def _inner(self, local: str) -> tuple[str, str | None] | None:
@@ -324,6 +343,10 @@ class AddressResolver:
             text = f"{self._name(parameter)}: null transport is not allowed"
             raise ConfigError(self._origin(parameter), text)
         return transport, nexthop
+
+
+def _joined(local: str, domain: str | None) -> str:
+    return local if domain is None else f"{local}@{domain}"
 
 
 def _split(address: str) -> tuple[str, str | None]:

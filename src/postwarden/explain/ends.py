@@ -3,6 +3,7 @@
 import ipaddress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from postwarden.addressing.resolve import AddressClass, Resolved, cause
 from postwarden.config.errors import ConfigError
@@ -26,6 +27,8 @@ class End(Struct, frozen=True):
     """It stays within the organization."""
     clear: bool = False
     """The way there leads over a public line, and nothing makes sure that it is encrypted."""
+    routed: bool = False
+    """The transport that the address resolves to does it; False: local delivery, or what it gives mail to."""
 
 
 class Ends:
@@ -53,8 +56,8 @@ class Ends:
         inside = self._gateway.inside(resolved)
         end = self.transport(resolved.transport, resolved.nexthop, resolved.recipient, inside=inside)
         if end.kind == RELAY and resolved.address_class is AddressClass.DEFAULT:
-            return End(RELAY, f"{end.text}; by {cause(resolved)}", inside, end.clear)
-        return end
+            return End(RELAY, f"{end.text}; by {cause(resolved)}", inside, end.clear, True)
+        return replace(end, routed=True)
 
     def transport(self, name: str, nexthop: str, recipient: str, *, inside: bool = True) -> End:
         """What a transport of master.cf does. Raises TableError."""

@@ -19,7 +19,8 @@ from postwarden.explain.gateway import Gateway
 from postwarden.explain.lists import ListError, list_lines
 from postwarden.explain.mailboxes import Mailboxes
 from postwarden.explain.places import Places
-from postwarden.mail.decision import Pending
+from postwarden.mail.decision import Pending, Rule
+from postwarden.mail.remade import Remade, Remaking
 from postwarden.tables.keys import split_extension
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
@@ -60,6 +61,10 @@ class Content(Struct, frozen=True):
     canonical: Callable[[str], str]
     virtual: Maps
     mapper: Mapper
+    remaking: Remaking
+    """What the others note."""
+    copies: Callable[[str, str], tuple[Remade, ...]]
+    """Of an address and a sender: whom automatic copies of the mail go to."""
 
 
 class Source(Protocol):
@@ -118,24 +123,42 @@ class Walker:
         self._places = places
         self._limits = limits
         self._count = 0
+        self.here: dict[str, None] = {}
+        """Recipients that the tree has given to local delivery."""
         self._done: set[tuple[str, frozenset[str]]] = set()
 
     def walk(self, address: str) -> Node:
         """The tree of one address. What can't be looked up now is said where it stands."""
         self._count = 0
+        self.here.clear()
         self._done.clear()
         node = Node(address)
         self._enter(node, address, _Step())
         return node
 
+    def copies(self, address: str, sender: str) -> list[Node]:
+        """The trees of automatic copies of mail to that address. To be called after `walk`."""
+        try:
+            steps = self._content.copies(address, sender)
+        except (TableError, Pending) as error:
+            return [Node("automatic copies", note=f"can't be looked up now: {error}")]
+        except Unreasonable:
+            return []  # the tree says it
+        found = []
+        for step in steps:
+            node = Node(step.after[0], step.parameter, self._place(step.rule))
+            self._enter(node, step.after[0], _Step())
+            found.append(node)
+        return found
+
     # Content: virtual aliases
 
     def _enter(self, node: Node, address: str, step: _Step) -> None:
+        self._content.remaking.taken()
         try:
-            whole = self._content.rewrite(address)
-            canonical = self._content.canonical(whole)
-            if canonical != whole:
-                node = self._child(node, canonical, "canonical_maps", "")
+            canonical = self._content.canonical(self._content.rewrite(address))
+            for made in self._content.remaking.taken():
+                node = self._child(node, made.after[0], made.parameter, self._place(made.rule))
             found = self._virtual(canonical)
             if found is None:
                 self._resolve(node, canonical, step)
@@ -174,6 +197,7 @@ class Walker:
                 node.end = replace(node.end, text=f"{node.end.text} ({where(resolved.rule)})")
             return
         key = resolved.recipient.lower()
+        self.here.setdefault(resolved.recipient)
         step = replace(step, own=step.own or key)
         if key in step.behind:
             node.note = "loop: the message comes back and bounces"
@@ -287,6 +311,11 @@ class Walker:
             self._each(node, destinations(line), inner, (":include:", f"{path}:{number}", ""))
 
     # The tree
+
+    def _place(self, rule: Rule) -> str:
+        if ":" not in rule.name:
+            return str(rule.origin) if rule.origin.file else ""
+        return self._places.shown(Found("", rule.argument, rule.name, rule.origin if rule.origin.line else None))
 
     def _child(self, node: Node, text: str, how: str, place: str) -> Node:
         child = Node(text, how, place)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
+from postwarden.deliver.pipe.attributes import BadAttribute, parse
 from postwarden.explain.protection import protection, unknown_host
 from postwarden.explain.route import Fate, Reason, Way
 from postwarden.mail.host import Host
@@ -40,7 +41,7 @@ class Ways:
         if service.command in ("smtp", "lmtp"):
             return self._remote(service, nexthop)
         if service.command == "pipe":
-            return Way(Fate("delivered", Reason(f"by the program of {service.name}", service.origin)))
+            return Way(_program(service))
         return Way(Fate("delivered", Reason(f"on this machine, by {service.command}", service.origin)))
 
     def _remote(self, service: Service, nexthop: str) -> Way:
@@ -65,3 +66,11 @@ class Ways:
         if isinstance(security, Status):
             return Reason(f"not at all: {security.text}: {'; '.join(faults)}", origin)
         return Reason(f"{security.level}: {_PROTECTION[security.level]}", origin)
+
+
+def _program(service: Service) -> Fate:
+    try:
+        attributes = parse(service.arguments)
+    except BadAttribute as error:
+        return Fate("deferred", Reason(f"{error}: mail waits", service.origin), f"correct {service.name} in master.cf")
+    return Fate("delivered", Reason(f"to {' '.join(attributes.argv)}, run as {attributes.user}", service.origin))

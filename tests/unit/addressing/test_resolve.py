@@ -222,3 +222,24 @@ def test_users_of_myorigin_are_found_by_name_alone() -> None:
     found = resolver(myorigin="origin.example", mydestination="", sender_dependent_default_transport_maps=maps)
     assert found.resolve("r@far.example", "user@Origin.example").transport == "slow"
     assert found.resolve("r@far.example", "user@mx.example.com").transport == "smtp"
+
+
+@given(ADDRESSES)
+def test_the_steps_of_routing_lead_to_the_recipient(address: str) -> None:
+    found = resolver()
+    now = found.rewrite(address)
+    for parameter, before, after in found.unrouted(address):
+        assert parameter
+        assert (before, after != before) == (now, True)
+        now = after
+    assert now == found.resolve(address).recipient
+
+
+def test_each_step_of_routing_names_what_made_it() -> None:
+    found = resolver()
+    assert found.unrouted("joe@far.example") == []
+    assert found.unrouted("ann%far.example@mx.example.com") == [
+        ("allow_percent_hack", "ann%far.example@mx.example.com", "ann@far.example")
+    ]
+    assert [step[0] for step in found.unrouted('"ann@far.example"@mx.example.com')] == ["resolve_dequoted_address"]
+    assert [step[0] for step in found.unrouted("")] == ["empty_address_recipient", "myhostname"]
