@@ -129,6 +129,16 @@ class Delivery:
         session = self._desk.rested(self.job.nexthop)
         if session is None:
             self._desk.hosts(self.job.nexthop, self._found)
+        else:
+            self._desk.secure(self.job.nexthop, session.host, partial(self._rested, session))
+
+    def _rested(self, session: Session, policy: Security | Status) -> None:
+        """A table may want more by now than when the connection was made."""
+        usable = not self._over and not session.gone and session.reusable()
+        if not usable or (policy is not session.policy and policy != session.policy):
+            session.quit()
+            if not self._over:
+                self._start()
             return
         self._hosts = session.others
         self._destination = session.host.destination
@@ -190,6 +200,7 @@ class Delivery:
             self._after()
             return
         self._session = self._desk.dial(host, self.job.nexthop, self._not_connected)
+        self._session.policy = security
         # The table may want more by now, and the next server more than this one.
         self._session.security = PLAIN if plain and security.level == "may" else security
         self._session.others = self._hosts

@@ -57,6 +57,7 @@ class Session:
         "on_opened",
         "others",
         "phase",
+        "policy",
         "profile",
         "security",
         "sender",
@@ -89,6 +90,8 @@ class Session:
         self.untrusted = ""
         """Why the chain of the server's certificate does not lead to anybody whom we believe."""
         self.security = PLAIN
+        self.policy = PLAIN
+        """What its destination wanted when it was made; `security` may be less, where less was allowed."""
         self.gone = False
         self.congested_now = False
         self.dot_delay = 0

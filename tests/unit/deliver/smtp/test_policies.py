@@ -194,3 +194,62 @@ def test_doing_without_tls_is_forgotten_where_tls_is_wanted_by_now(answers: tupl
     status = world.deliver(job(arrival=1_600_000_000.0)).results[0]
     assert status.code == "4.7.5"
     assert all(command[:4] != b"MAIL" for remote in world.remotes for command in remote.commands)
+
+
+NONE, ENCRYPT = Security(Wanted("none")), Security(Wanted("encrypt"))
+FAILED = Status("4.3.0", "Temporary lookup error")
+
+
+def test_a_connection_that_rests_is_used_while_its_policy_is_the_same() -> None:
+    world = bench()
+    for _ in range(3):
+        # Equal, and not the same: each look-up reads the entry anew.
+        world.deliverer._policies = Changing(Security(Wanted("none")))
+        assert world.deliver(job()).results[0].action is Action.SENT
+    assert len(world.remotes) == 1 and len(world.remotes[0].messages) == 3
+
+
+@pytest.mark.parametrize("answers", [(ENCRYPT, ENCRYPT), (FAILED, FAILED), (FAILED, ENCRYPT)])
+def test_a_connection_that_rests_in_clear_is_not_used_where_tls_is_wanted_by_now(
+    answers: tuple[Security | Status, ...],
+) -> None:
+    world = bench()
+    world.deliverer.tls = Broken()
+    world.deliverer._policies = Changing(NONE)
+    assert world.deliver(job()).results[0].action is Action.SENT
+    world.deliverer._policies = Changing(*answers)
+    assert world.deliver(job()).results[0].code[0] == "4"
+    assert len(world.remotes[0].messages) == 1 and world.remotes[0].commands[-1] == b"QUIT"
+    assert not any(remote.messages for remote in world.remotes[1:])
+
+
+def test_a_connection_that_rests_in_clear_since_tls_failed_is_used_while_that_is_allowed() -> None:
+    world = bench()
+    world.deliverer.tls, world.deliverer._policies = Broken(), Changing(MAY, MAY, MAY)
+    for _ in range(2):
+        assert world.deliver(job(arrival=1_600_000_000.0)).results[0].action is Action.SENT
+    assert len(world.remotes) == 2 and len(world.remotes[1].messages) == 2
+
+
+class Late:
+    """Policies that say it when they are told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[Security | Status], None]] = []
+
+    def find(self, nexthop: str, host: Host, done: Callable[[Security | Status], None]) -> None:
+        self.waiting.append(done)
+
+
+def test_a_connection_that_ends_while_its_policy_is_looked_up_is_not_used() -> None:
+    world = bench()
+    world.deliverer._policies = Changing(NONE)
+    world.deliver(job())
+    late = world.deliverer._policies = Late()
+    outcomes = world.begin(job())
+    world.clock.advance(60)
+    assert world.remotes[0].commands[-1] == b"QUIT"
+    late.waiting.pop()(NONE)
+    late.waiting.pop()(NONE)
+    world.clock.run()
+    assert outcomes[0].results[0].action is Action.SENT and len(world.remotes) == 2
