@@ -59,6 +59,8 @@ def _parameter(
     works = status is Standing.WORKS
     if status is Standing.NO_EFFECT or not (works or settings.entry(name, service)):
         return
+    if settings.entry(name, service) is None and _copied(TABLE[name].default):
+        return  # said of the parameter whose tables these are
     if name in MATCH_LISTS:
         yield from _match_list(name, items, origin, tables)
         return
@@ -68,6 +70,11 @@ def _parameter(
         if (kind is Kind.MAPS or _TYPED.fullmatch(item)) and (item, name) not in seen:
             seen.add((item, name))
             yield from _table(name, item, origin, tables, works=works, sensitive=_sensitive(settings, name))
+
+
+def _copied(default: str) -> bool:
+    other = TABLE.get(default.removeprefix("$")) if default.startswith("$") else None
+    return other is not None and other.kind is Kind.MAPS and standing(other)[0] is Standing.WORKS
 
 
 def _match_list(name: str, items: tuple[str, ...], origin: Origin, tables: Tables) -> Iterator[Problem]:
