@@ -111,9 +111,9 @@ def parse(words: list[str]) -> Words:
 
 def _word(settings: Settings, given: Words, word: str) -> int:
     """A message, a refusal, or else an address."""
-    bracketed = word[:1] == "<" and word[-1:] == ">" and word != "<>"
+    bracketed = word[:1] == "<" and word[-1:] == ">"
     reference = spelled(word) if "-" in word else ""
-    named = bool(_QUEUE_ID.fullmatch(word)) or bracketed or bool(reference)
+    named = bool(_QUEUE_ID.fullmatch(word)) or (bracketed and word != "<>") or bool(reference)
     if named or spelled(word):
         try:
             code = _history(settings, given, word)

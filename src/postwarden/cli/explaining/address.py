@@ -116,7 +116,7 @@ def lines(answer: Answer, paint: Paint, *, plain: bool) -> Iterator[str]:
         yield from _verdict(route, paint)
     for node in answer.ends:
         if node.end is not None and node.end.kind in _DONE_HERE:
-            text = f"{node.text}: {node.end.text}"
+            text = f"{node.text or '<>'}: {node.end.text}"
             yield paint.bad(f"{text}: mail does not get there") if node.end.kind == "nowhere" else paint.good(text)
         elif node.note and node.end is None:
             yield paint.bad(f"{node.text}: {node.note}")

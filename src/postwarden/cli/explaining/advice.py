@@ -66,6 +66,7 @@ _WITHOUT_POLICY: Mapping[str, str] = MappingProxyType({
     "smtpd_forbid_bare_newline": "the client's program has to end lines with CR LF; or name the client in"
                                  " smtpd_forbid_bare_newline_exclusions",
     "smtpd_forbid_unauth_pipelining": "the client's program has to wait for the replies",
+    "line_length_limit": "the client's program has to send shorter lines",
     "smtpd_timeout": "see to the network between here and the client",
     "default_process_limit": "see who takes all places (mail log), or raise maxproc of the service in master.cf",
     "smtpd_tls_security_level": "the client has to use STARTTLS",

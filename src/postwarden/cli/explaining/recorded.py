@@ -17,6 +17,8 @@ from postwarden.mail.decision import Rule
 from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
 from postwarden.trace.search import History
 
+_SHOWN = 5
+"""Recipients of a message that was refused as a whole."""
 MOST = 1000
 """Refused sessions that are shown to people."""
 
@@ -112,7 +114,8 @@ class RecordText:
     def refusal(self, judged: Judged) -> Iterator[str]:
         client, because = judged.facts.client, judged.because
         recipients = (judged.recipient,) if judged.recipient else judged.recipients
-        to = f" to {', '.join(f'<{one}>' for one in recipients)}" if recipients else ""
+        more = f" and {len(recipients) - _SHOWN} more" if len(recipients) > _SHOWN else ""
+        to = f" to {', '.join(f'<{one}>' for one in recipients[:_SHOWN])}{more}" if recipients else ""
         sender = "" if judged.facts.sender is None else f" from <{judged.facts.sender}>"
         yield f"{_clock(judged.when)} {client}{sender}{to}"
         yield f"  {self._paint.bad(judged.reply)}"
