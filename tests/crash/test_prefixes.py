@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.commits import record_commits
+from tests.crash.marks import wrecks
 
 from postwarden.mail.queue import Change, Entry, NewMessage
 from postwarden.mail.status import Status
@@ -67,20 +68,20 @@ class Story:
         return self.files.steps
 
     def _store(self, appender: appender_module.Appender, queue_id: str) -> None:
-        self.files.mark("begin", queue_id)
+        self.files.mark("may", queue_id)
         assert self.spool.store(appender, body_of(queue_id), queue_id=queue_id) is None
-        self.files.mark("ack", queue_id)
+        self.files.mark("must", queue_id)
 
     def _settle(self, ledger: object, entry: Entry, *spawned: NewMessage) -> None:
         """From the first mark on a delivery has happened; from the second on it may not happen again."""
         finals = tuple((n, SENT) for n in entry.open)
-        self.files.mark("settling", entry.envelope.queue_id)
+        self.files.mark("gone", entry.envelope.queue_id)
         for new in spawned:
-            self.files.mark("begin", new.envelope.queue_id)
+            self.files.mark("may", new.envelope.queue_id)
         self.spool.settle(ledger, Change(entry.key, finals, spawned=spawned))  # type: ignore[arg-type]
         for new in spawned:
-            self.files.mark("ack", new.envelope.queue_id)
-        self.files.mark("settled", entry.envelope.queue_id)
+            self.files.mark("must", new.envelope.queue_id)
+        self.files.mark("never", entry.envelope.queue_id)
 
     def _put_away(self, ledger: object, entry: Entry) -> None:
         deferred = tuple((n, LATER) for n in entry.open)
@@ -93,22 +94,6 @@ class Story:
     def _forward(self, ledger: object, entry: Entry) -> None:
         entry.body = None
         self._settle(ledger, entry, NewMessage(envelope("M2"), Spool.HEAD, body_of=entry.key))
-
-
-def expected(steps: list[Step]) -> tuple[set[str], set[str]]:
-    """Who must be there after these steps, and who may be."""
-    must: set[str] = set()
-    may: set[str] = set()
-    for step in steps:
-        if step.name == "begin":
-            may.add(step.path)
-        elif step.name == "ack":
-            must.add(step.path)
-        elif step.name == "settling":
-            must.discard(step.path)
-        elif step.name == "settled":
-            may.discard(step.path)
-    return must, may
 
 
 @pytest.fixture(scope="module")
@@ -124,26 +109,12 @@ def survivors(root: Path) -> Iterator[tuple[str, bytes]]:
     spool.close()
 
 
-MARKS = frozenset(("begin", "ack", "settling", "settled"))
-
-
 @pytest.mark.parametrize("way", Wreck.WAYS)
 def test_every_prefix(steps: list[Step], tmp_path: Path, way: str) -> None:
-    assert sum(step.name == "settled" for step in steps) >= 8
-    for count in range(1, len(steps) + 1):
-        if steps[count - 1].name in MARKS and count < len(steps):
-            continue  # the disk is as it was a step before, and the demands after a mark are the stronger ones
-        prefix = steps[:count]
-        root = tmp_path / str(count)
-        root.mkdir()
-        Wreck(prefix).build(str(root), way)
-        while count < len(steps) and steps[count].name in MARKS:
-            prefix = steps[: count + 1]
-            count += 1
-        must, may = expected(prefix)
+    assert sum(step.name == "never" for step in steps) >= 8
+    for root, must, may, place in wrecks(steps, tmp_path, way):
         found = list(survivors(root))
         names = [queue_id for queue_id, _ in found]
-        place = f"{way}, after {count} steps, the last {prefix[-1].name} {prefix[-1].path}"
         assert len(set(names)) == len(names), place
         assert must <= set(names), f"lost {must - set(names)}: {place}"
         assert set(names) <= may, f"again {set(names) - may}: {place}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.commits import record_commits
+from tests.crash.marks import wrecks
 
 from postwarden.mail.queue import HOLD, Change, Entry, Listed, NewMessage, once
 from postwarden.mail.status import Status
@@ -23,8 +24,7 @@ def body_of(queue_id: str) -> bytes:
 
 
 class Story:
-    """Marks: `may` something be seen from now on, `must` it, `gone` it need not, `never` it may not. What is seen of a
-    message: `ID`, `ID hold`, `ID warned`, `ID expired`, `ID site`."""
+    """What is seen of a message: `ID`, `ID hold`, `ID warned`, `ID expired`, `ID site`."""
 
     def __init__(self, root: Path) -> None:
         self.files = RecordingFiles(str(root))
@@ -122,25 +122,6 @@ class Story:
         self._known(*seen)
 
 
-MARKS = frozenset(("may", "must", "gone", "never"))
-
-
-def expected(steps: list[Step]) -> tuple[set[str], set[str]]:
-    """What must be seen after these steps, and what may be."""
-    must: set[str] = set()
-    may: set[str] = set()
-    for step in steps:
-        if step.name == "may":
-            may.add(step.path)
-        elif step.name == "must":
-            must.add(step.path)
-        elif step.name == "gone":
-            must.discard(step.path)
-        elif step.name == "never":
-            may.discard(step.path)
-    return must, may
-
-
 def look(root: Path, place: str) -> set[str]:
     """What the next courier sees."""
     spool = Spool(str(root))
@@ -193,16 +174,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
 @pytest.mark.parametrize("way", Wreck.WAYS)
 def test_every_prefix(steps: list[Step], tmp_path: Path, way: str) -> None:
     assert sum(step.name == "must" for step in steps) >= 20
-    for count in range(1, len(steps) + 1):
-        if steps[count - 1].name in MARKS and count < len(steps):
-            continue  # the disk is as it was a step before, and the demands after a mark are the stronger ones
-        root = tmp_path / str(count)
-        root.mkdir()
-        Wreck(steps[:count]).build(str(root), way)
-        while count < len(steps) and steps[count].name in MARKS:
-            count += 1
-        must, may = expected(steps[:count])
-        place = f"{way}, after {count} steps, the last {steps[count - 1].name} {steps[count - 1].path}"
+    for root, must, may, place in wrecks(steps, tmp_path, way):
         seen = look(root, place)
         assert must <= seen, f"lost {must - seen}: {place}"
         assert seen <= may, f"again {seen - may}: {place}"
