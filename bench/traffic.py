@@ -23,35 +23,14 @@ from postwarden.mail.host import Host
 from postwarden.mail.session import TlsFacts
 from postwarden.net.dial import SocketDial
 from postwarden.net.stream import SocketStream, Stream
+from postwarden.testing.stream import Answering
 
 _DOMAINS = 20
 _PROCESSES = 2
 _END = b"\r\n.\r\n"
 
 
-class _Session:
-    """What both ends do not care for."""
-
-    stream: Stream
-
-    def opened(self, stream: Stream) -> None:
-        self.stream = stream
-
-    def received(self, data: bytes) -> None: ...
-
-    def ended(self) -> None:
-        self.stream.close()
-
-    def secured(self, tls: TlsFacts) -> None: ...
-
-    def congested(self) -> None: ...
-
-    def drained(self) -> None: ...
-
-    def closed(self, reason: Exception | None) -> None: ...
-
-
-class Source(_Session):
+class Source(Answering):
     """One message. `over` gets None, or what went wrong."""
 
     def __init__(
@@ -161,7 +140,7 @@ def _message(size: int) -> bytes:
     return head + b"\r\n" + line * (max(size - len(head), 0) // len(line)) + b".\r\n"
 
 
-class Sink(_Session):
+class Sink(Answering):
     """One client. `arrived` is called for each message, after it was answered."""
 
     def __init__(self, context: ssl.SSLContext, arrived: Callable[[], None]) -> None:

@@ -10,15 +10,16 @@ from tests.fuzz.rounds import rounds
 from postwarden.addressing.resolve import open_resolver
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Client
-from postwarden.mail.session import SessionFacts, TlsFacts
+from postwarden.mail.session import SessionFacts
 from postwarden.net.policy_client import Endpoint, Limits, PolicyServer
-from postwarden.net.stream import Handler, Stream
+from postwarden.net.stream import Handler
 from postwarden.policy.judge import Judge
 from postwarden.tables.opening import Tables
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings as configured
 from postwarden.testing.remote import MemoryDial
 from postwarden.testing.resolver import FakeResolver
+from postwarden.testing.stream import Answering
 from postwarden.wire.policy import PolicyError, ReplyReader
 
 replies = st.one_of(
@@ -29,13 +30,10 @@ replies = st.one_of(
 turns = st.lists(st.tuples(replies, st.sampled_from(["", "close", "end", "later"])), max_size=6)
 
 
-class Far:
+class Far(Answering):
     def __init__(self, turns: list[tuple[bytes, str]], clock: VirtualClock) -> None:
         self._turns = turns
         self._clock = clock
-
-    def opened(self, stream: Stream) -> None:
-        self.stream = stream
 
     def received(self, data: bytes) -> None:
         say, then = self._turns.pop(0) if self._turns else (b"", "")
@@ -45,14 +43,6 @@ class Far:
         self.stream.write(say)
         if then == "close":
             self.stream.close()
-
-    def ended(self) -> None:
-        self.stream.close()
-
-    def secured(self, tls: TlsFacts) -> None: ...
-    def congested(self) -> None: ...
-    def drained(self) -> None: ...
-    def closed(self, reason: Exception | None) -> None: ...
 
 
 @given(turns, st.integers(1, 5), st.sampled_from([0, 7]), st.integers(1, 3))

@@ -188,6 +188,28 @@ def connect(
     return one, two
 
 
+class Answering:
+    """A handler to build on: it hangs up when the other end does, and does not care for anything else."""
+
+    stream: Stream
+
+    def opened(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def received(self, data: bytes) -> None: ...
+
+    def ended(self) -> None:
+        self.stream.close()
+
+    def secured(self, tls: TlsFacts) -> None: ...
+
+    def congested(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def closed(self, reason: Exception | None) -> None: ...
+
+
 class Recorder:
     """A handler that writes down what happens: the simplest other end."""
 

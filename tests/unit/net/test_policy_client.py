@@ -2,26 +2,23 @@ from collections.abc import Callable
 
 import pytest
 
-from postwarden.mail.session import TlsFacts
 from postwarden.net.policy_client import Endpoint, Limits, PolicyServer, PolicyServers, port_number
-from postwarden.net.stream import Handler, Stream
+from postwarden.net.stream import Handler
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.remote import MemoryDial
 from postwarden.testing.resolver import FakeResolver
+from postwarden.testing.stream import Answering
 
 Answer = Callable[[bytes], bytes | None]
 
 
-class Far:
+class Far(Answering):
     """A policy server's end of one connection. `answer` gives bytes, or None: hang up."""
 
     def __init__(self, answer: Answer, requests: list[bytes]) -> None:
         self._answer = answer
         self._requests = requests
         self._data = b""
-
-    def opened(self, stream: Stream) -> None:
-        self.stream = stream
 
     def received(self, data: bytes) -> None:
         self._data += data
@@ -33,14 +30,6 @@ class Far:
                 self.stream.close()
             else:
                 self.stream.write(reply)
-
-    def ended(self) -> None:
-        self.stream.close()
-
-    def secured(self, tls: TlsFacts) -> None: ...
-    def congested(self) -> None: ...
-    def drained(self) -> None: ...
-    def closed(self, reason: Exception | None) -> None: ...
 
 
 class Place:
