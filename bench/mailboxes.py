@@ -35,7 +35,7 @@ class LocalRow(Struct, frozen=True):
 LOCAL_ROWS = (
     LocalRow("mbox", "local users' mailboxes", gate=2, aim=4),
     LocalRow("maildir", "local users' Maildirs", gate=2, aim=4),
-    LocalRow("pipe", "a program a message (/bin/true)"),
+    LocalRow("pipe", "a program a message (/bin/true)", gate=1),
 )
 
 
