@@ -1,18 +1,23 @@
-"""What name servers and policy servers answered while a command was judged, as facts that can be kept and read again.
+"""What name servers and policy servers answered while a command was judged, and what was known of addresses, as facts
+that can be kept and read again.
 
 `DNS MX` of a name is `found` and a line for each record, else the outcome in a word; `policy server` of its name is
-the action that it wanted, `policy server down` has none.
+the action that it wanted, `policy server down` has none; `address verification` of an address is a word of
+`mail.verified`, and what a probe met.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from postwarden.mail.decision import Fact
+from postwarden.mail.verified import BOUNCE, DEFER, FAIL, OK, TODO, Verified
 from postwarden.wire.dns import Kind, Record
 from postwarden.wire.dns_answer import Answer, Outcome
 
 POLICY = "policy server"
 DOWN = "policy server down"
+ADDRESS = "address verification"
+_STATUSES = (OK, DEFER, BOUNCE, TODO, FAIL)
 _MOST = 250
 """Answers of one judgement that are kept: whoever publishes more hosts wants to fill the store."""
 
@@ -23,6 +28,8 @@ def answers(known: Mapping[tuple[object, ...], Any]) -> tuple[Fact, ...]:
     for key, value in known.items():
         if isinstance(value, Answer):
             facts.append(Fact(_subject(value.kind), str(key[1]), _written(value)))
+        elif isinstance(value, Verified):
+            facts.append(Fact(ADDRESS, str(key[1]), f"{value.status} {value.text}"))
         elif key[0] == "policy":
             facts.append(Fact(DOWN if value is None else POLICY, str(key[1]), value or ""))
     return tuple(facts[:_MOST])
@@ -38,6 +45,15 @@ def dns_answer(facts: tuple[Fact, ...], name: str, kind: Kind) -> Answer | None:
                 return Answer(Outcome(outcome), name, kind, tuple(_record(name, kind, line) for line in lines), name)
             except ValueError:
                 return None
+    return None
+
+
+def verified(facts: tuple[Fact, ...], address: str) -> Verified | None:
+    """What was known of `address`; None: nobody was asked, or what was kept is damaged."""
+    for fact in facts:
+        if fact.subject == ADDRESS and fact.key == address:
+            status, _, text = fact.answer.partition(" ")
+            return Verified(status, text) if status in _STATUSES else None
     return None
 
 

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from postwarden.addressing.resolve import open_resolver
 from postwarden.cli import check, postmap
 from postwarden.config.settings import load
-from postwarden.mail.decision import BUILT_IN, Decision, Effect, Rule, Verdict
+from postwarden.mail.decision import BUILT_IN, Decision, Effect, Origin, Rule, Verdict
 from postwarden.mail.envelope import Client
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
+from postwarden.mail.verified import BOUNCE, IN_PROGRESS, OK, Verified
 from postwarden.policy.judge import Judge
 from postwarden.tables.opening import Tables
 from postwarden.testing.clock import VirtualClock
@@ -140,6 +141,16 @@ def test_nothing_differs(replay: Replay) -> None:
     assert said[1:] == ["nobody would be treated differently"]
 
 
+def test_what_no_restriction_decided_is_not_judged_again(replay: Replay) -> None:
+    """Restrictions would let it in: it broke off, was too big, or spoke no SMTP."""
+    rule = Rule("message_size_limit", "1000", Origin("/etc/postfix/main.cf", 3, ""))
+    reply = Reply(552, "5.3.4", "Error: message file too big")
+    decision = Decision(Verdict.REJECT, rule, (), reply)
+    replay.record(Decision(Verdict.PERMIT, rule))
+    replay.recorder.judged(("s", "smtp/inet"), "END-OF-MESSAGE", facts_of(), decision, reply, policy=False)
+    assert "1 " in replay.run(code=0)[0]
+
+
 def test_other_words_of_a_refusal_are_no_difference(replay: Replay) -> None:
     denied = Decision(Verdict.REJECT, rule("x"), (), Reply(454, "4.7.1", "<eve@else.example>: go away"))
     replay.record(denied, to="eve@else.example")
@@ -197,6 +208,25 @@ def test_what_a_policy_server_said_is_taken_from_the_record(replay: Replay) -> N
     said = replay.run(code=1)
     at = f"{replay.other}/main.cf:8"
     assert f"  1 × {policy} ({at}) needs the answer of a policy server" in said, "\n".join(said)
+
+
+def test_what_was_known_of_an_address_is_taken_from_the_record(replay: Replay) -> None:
+    for sender, known in (
+        ("ann@far.example", Verified(BOUNCE, "host x said: 550 no such user")),
+        ("bob@far.example", Verified(OK, "250 Ok")),
+        ("eve@far.example", IN_PROGRESS),
+    ):
+        replay.record(PASSED, known={("address", sender): known}, sender=sender)
+    replay.record(PASSED, sender="new@far.example")
+    replay.change("reject_non_fqdn_sender", "reject_unverified_sender")
+    replay.change("alias_maps =", "unverified_sender_reject_code = 550\nalias_maps =")
+    found = replay.values(1)
+    assert [(one["sender"], one["now"]) for one in found["changed"]] == [
+        ("ann@far.example", "550 5.1.7"),
+        ("eve@far.example", "450 4.1.7"),
+    ]
+    assert [(one["sender"], one["fact"]) for one in found["unjudged"]] == [("new@far.example", "address verification")]
+    assert any("reject_unverified_sender" in line and "takes mail" in line for line in replay.run(code=1))
 
 
 def test_a_table_that_would_be_asked_for_is_not(replay: Replay) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from postwarden.trace.answers import DOWN, POLICY, answers, dns_answer
+from postwarden.mail.decision import Fact
+from postwarden.mail.verified import BOUNCE, IN_PROGRESS, UNASKED, Verified
+from postwarden.trace.answers import ADDRESS, DOWN, POLICY, answers, dns_answer, verified
 from postwarden.wire.dns import Kind, Record
 from postwarden.wire.dns_answer import Answer, Outcome
 
@@ -49,6 +51,18 @@ def test_policy_servers() -> None:
         (POLICY, "inet:a:1", "DUNNO"),
         (DOWN, "unix:b", ""),
     ]
+
+
+@pytest.mark.parametrize("known", [Verified(BOUNCE, "host x said: 550 no  such user "), IN_PROGRESS, UNASKED])
+def test_addresses(known: Verified) -> None:
+    kept = answers({("address", "joe@far.example"): known})
+    assert verified(kept, "joe@far.example") == known
+    assert verified(kept, "Joe@far.example") is None
+
+
+def test_a_word_of_an_address_that_is_none() -> None:
+    assert verified((Fact(ADDRESS, "joe@far.example", "fine 250 Ok"),), "joe@far.example") is None
+    assert verified((Fact(ADDRESS, "joe@far.example", ""),), "joe@far.example") is None
 
 
 def test_who_publishes_much_does_not_fill_the_store() -> None:

@@ -85,7 +85,7 @@ class Candidate:
         return known
 
     async def _answer(self, judge: Judge, record: Judged) -> Said | Missing:
-        self._then.facts = record.asked
+        self._then.facts, self._then.when = record.asked, record.when
         effects: list[tuple[str, Rule]] = []
         facts = record.facts.session()
         try:

@@ -22,6 +22,7 @@ _EXAMPLES = 3
 _WHY = {
     "policy server": "the answer of a policy server",
     "table": "the answer of a table that would ask somebody",
+    "address verification": "whether the address takes mail",
 }
 
 

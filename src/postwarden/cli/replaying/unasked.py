@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
+from postwarden.mail.verified import Verified
 from postwarden.net.policy_client import Endpoint, Limits
 from postwarden.net.resolver import Done, Resolver
 from postwarden.policy.outside import Outside, Server
@@ -16,7 +17,7 @@ from postwarden.tables.remote.memcache import MemcacheTable
 from postwarden.tables.remote.mysql import MysqlTable
 from postwarden.tables.remote.pgsql import PgsqlTable
 from postwarden.tables.table import Found, Table, Wrapper
-from postwarden.trace.answers import DOWN, POLICY, dns_answer
+from postwarden.trace.answers import ADDRESS, DOWN, POLICY, dns_answer, verified
 from postwarden.wire.dns import Kind
 from postwarden.wire.dns_answer import Answer, Outcome
 
@@ -38,10 +39,12 @@ class Then:
 
     def __init__(self) -> None:
         self.facts: tuple[Fact, ...] = ()
+        self.when = 0.0
+        """Seconds since the epoch."""
 
     def outside(self) -> Outside:
         resolver = _Names(self)
-        return Outside(resolver, resolver, _Services(self), _at_once)
+        return Outside(resolver, resolver, _Services(self), _at_once, _Addresses(self), lambda: self.when)
 
 
 async def _at_once(seconds: float) -> None:
@@ -66,6 +69,17 @@ class _Names(Resolver):
         if answer is None:
             raise Unrecorded(f"DNS {kind.name}", name)
         return answer
+
+
+class _Addresses:
+    def __init__(self, then: Then) -> None:
+        self._then = then
+
+    def ask(self, address: str, seconds: float, done: Callable[[Verified], None]) -> None:
+        known = verified(self._then.facts, address)
+        if known is None:
+            raise Unrecorded(ADDRESS, address)
+        done(known)
 
 
 class _Services:
