@@ -286,7 +286,7 @@ def carrier(
             policies=policies,
             outward=GenericMaps(generic, warn, fetch) if generic else None,
             quirks=open_quirks(settings, service.key, tables, command=service.command, say=say, warn=warn, fetch=fetch),
-            status_filter=StatusFilter(filters, warn, soft_bounce=profile.soft_bounce) if filters else None,
+            status_filter=StatusFilter(filters, warn, soft_bounce=profile.soft_bounce, name=name) if filters else None,
             log_name=log_name,
         )
     return Carriage(deliverers, lambda: _looked(tables, (local.forget,)), any(True for _ in tables))

@@ -17,8 +17,16 @@ class StatusFilter:
     """Applied once to each recipient's outcome, when it is known. What a table can't say, or says in another form, or
     what would turn success into failure or failure into success, changes nothing."""
 
-    def __init__(self, maps: Maps, warn: Callable[[str], None], *, soft_bounce: bool = False) -> None:
-        self._maps, self._warn, self._soft = maps, warn, soft_bounce
+    def __init__(
+        self,
+        maps: Maps,
+        warn: Callable[[str], None],
+        *,
+        soft_bounce: bool = False,
+        name: str = "delivery status filter",
+    ) -> None:
+        """`name`: of the parameter, for the log."""
+        self._maps, self._warn, self._soft, self._name = maps, warn, soft_bounce, name
 
     def __bool__(self) -> bool:
         return bool(self._maps)
@@ -28,13 +36,13 @@ class StatusFilter:
             found = self._maps.find(f"{status.code} {status.text}")
         except (TableError, Pending) as error:
             # An answer that comes later is one too late: the status is written now.
-            self._warn(f"delivery status filter: {error if isinstance(error, TableError) else 'no answer at once'}")
+            self._warn(f"{self._name}: {error if isinstance(error, TableError) else 'no answer at once'}")
             return status
         if found is None:
             return status
         form = _FORM.fullmatch(found.value.strip())
         if form is None or (form[1] == "2") != (status.code[0] == "2"):
-            self._warn(f"delivery status filter: {found.table}: bad result for {status.code}: {found.value}")
+            self._warn(f"{self._name}: bad status code: {found.value}")
             return status
         changed = replace(status, code=f"{form[1]}.{form[2]}.{form[3]}", text=form[4])
         return changed.softened() if self._soft else changed

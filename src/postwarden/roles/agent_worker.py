@@ -21,6 +21,7 @@ from postwarden.deliver.local.ports import Identity, Surroundings
 from postwarden.deliver.local.tables import open_tables
 from postwarden.deliver.local.virtual import virtual_deliverer
 from postwarden.deliver.pipe.deliverer import pipe_deliverer
+from postwarden.deliver.status_filter import StatusFilter
 from postwarden.ipc.channel import BlockingChannel, ChannelError
 from postwarden.ipc.records import Forward, Job, Outcome, ToDeliverer
 from postwarden.mail.events import Event, Failure, Notice, Warn
@@ -60,6 +61,7 @@ class Worker:
         self._tables = Tables.of(settings, lambda text: log.emit("agent", Notice(text)))
         self._looked = time.monotonic()
         # Tables are opened with the rights that the agent was started with: some are root's alone.
+        self._filters: dict[str, StatusFilter | None] = {}
         build = [self._prepare(settings, s) for s in settings.services if s.type != "inet" and s.command in COMMANDS]
         self._resolver = open_resolver(settings, self._tables)
         self._identity = identity(settings)
@@ -68,6 +70,7 @@ class Worker:
     def _prepare(self, settings: Settings, service: Service) -> tuple[Service, Callable[[Surroundings], Deliverer]]:
         """Opens what the service needs; the rest is done when it is clear who we are."""
         key, tables = service.key, self._tables
+        self._filters[service.name] = self._status_filter(settings, service)
         if service.command == "pipe":
             return service, lambda around: pipe_deliverer(settings, service, around)
         if service.command == "virtual":
@@ -86,6 +89,16 @@ class Worker:
         local = view(LocalParams, settings, key)
         opened = open_tables(settings, key, local, tables)
         return service, lambda around: local_deliverer(settings, key, local, around, opened, self._resolver)
+
+    def _status_filter(self, settings: Settings, service: Service) -> StatusFilter | None:
+        name = f"{service.command}_delivery_status_filter"
+        maps = self._tables.maps(settings.items(name, service.key), settings.origin(name, service.key))
+        log_name = settings.text("syslog_name", service.key)
+
+        def warn(text: str) -> None:
+            self._log.emit(service.command, Warn(text), log_name)
+
+        return StatusFilter(maps, warn, name=name) if maps else None
 
     def work(self, job: Job, body: Body, forwarded: Callable[[Forward], None]) -> Outcome:
         """What became of a job; a bug of ours puts it off."""
@@ -111,7 +124,14 @@ class Worker:
 
         programs = SystemPrograms(self._identity, settings.text("queue_directory"), self._running, self._leash)
         return Surroundings(
-            SystemAccounts(), self._identity, emit, time.time, time.sleep, os.uname().nodename, programs
+            SystemAccounts(),
+            self._identity,
+            emit,
+            time.time,
+            time.sleep,
+            os.uname().nodename,
+            programs,
+            self._filters[service.name],
         )
 
     def _watch(self) -> None:

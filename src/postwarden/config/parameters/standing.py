@@ -25,7 +25,8 @@ _WORKING = """
     bounce_queue_lifetime bounce_size_limit bounce_template_file canonical_classes canonical_maps
     cleanup_service_name command_execution_directory command_expansion_filter command_time_limit compatibility_level
     config_directory confirm_delay_cleared connection_cache_ttl_limit content_filter data_directory
-    default_database_type default_filter_nexthop default_privs default_process_limit default_rbl_reply
+    default_database_type default_delivery_status_filter
+    default_filter_nexthop default_privs default_process_limit default_rbl_reply
     default_transport default_verp_delimiters defer_code defer_transports delay_notice_recipient delay_warning_time
     deliver_lock_attempts deliver_lock_delay disable_dns_lookups disable_mime_output_conversion disable_verp_bounces
     disable_vrfy_command double_bounce_sender duplicate_filter_limit
@@ -61,6 +62,7 @@ _WORKING = """
     lmtp_tls_mandatory_exclude_ciphers lmtp_tls_mandatory_protocols lmtp_tls_note_starttls_offer
     lmtp_tls_policy_maps lmtp_tls_protocols lmtp_tls_secure_cert_match lmtp_tls_security_level lmtp_tls_servername
     lmtp_tls_verify_cert_match lmtp_tls_wrappermode lmtp_use_tls lmtp_xforward_timeout local_command_shell
+    local_delivery_status_filter
     local_header_rewrite_clients local_login_sender_maps local_recipient_maps local_transport luser_relay mail_name
     mail_owner mail_spool_directory mail_version mailbox_command mailbox_command_maps mailbox_delivery_lock
     mailbox_size_limit mailbox_transport mailbox_transport_maps maillog_file maillog_file_compressor
@@ -68,7 +70,8 @@ _WORKING = """
     maximal_backoff_time maximal_queue_lifetime message_drop_headers message_size_limit mime_nesting_limit
     minimal_backoff_time multi_instance_name multi_recipient_bounce_reject_code mydestination mydomain myhostname
     mynetworks mynetworks_style myorigin non_fqdn_reject_code notify_classes owner_request_special
-    parent_domain_matches_subdomains permit_mx_backup_networks plaintext_reject_code postwarden_alias_sources
+    parent_domain_matches_subdomains permit_mx_backup_networks
+    pipe_delivery_status_filter plaintext_reject_code postwarden_alias_sources
     postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit
     postwarden_refusal_reference postwarden_session_limit postwarden_submit_limit postwarden_trace
     postwarden_trace_lifetime postwarden_trace_size_limit
@@ -128,7 +131,8 @@ _WORKING = """
     smtpd_tls_eckey_file smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel smtpd_tls_mandatory_ciphers
     smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols smtpd_tls_protocols smtpd_tls_received_header
     smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable
-    soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes swap_bangpath
+    soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes
+    sun_mailtool_compatibility swap_bangpath
     syslog_facility syslog_name tls_append_default_CA tls_disable_workarounds tls_export_cipherlist
     tls_high_cipherlist tls_low_cipherlist tls_medium_cipherlist tls_null_cipherlist tls_preempt_cipherlist
     tls_server_sni_maps tls_ssl_options tls_wildcard_matches_multiple_labels transport_maps transport_retry_time
@@ -140,6 +144,7 @@ _WORKING = """
     unverified_sender_reject_code unverified_sender_reject_reason unverified_sender_tempfail_action use_srv_lookup
     verp_delimiter_filter virtual_alias_address_length_limit
     virtual_alias_domains virtual_alias_expansion_limit virtual_alias_maps virtual_alias_recursion_limit
+    virtual_delivery_status_filter
     virtual_gid_maps virtual_mailbox_base virtual_mailbox_domains virtual_mailbox_limit virtual_mailbox_lock
     virtual_mailbox_maps virtual_minimum_uid virtual_transport virtual_uid_maps
 """
@@ -277,6 +282,14 @@ _REASONS = (
     ),
     ("sessions of single clients are not logged command by command", "debug_peer_level debug_peer_list"),
     ("content that comes in is not parsed as MIME", "disable_mime_input_processing"),
+    ("the transport is called error, as in Postfix, which does not look at this either", "error_service_name"),
+    ("LMTP looks for no mail exchangers", "lmtp_defer_if_no_mx_address_found"),
+    ("the resolver is our own and sees how long it may remember what does not exist", "dns_ncache_ttl_fix_enable"),
+    ("each answer says whether it was validated", "dnssec_probe"),
+    ("domain names are converted as IDNA2008 has it, on both sides", "enable_idna2003_compatibility"),
+    ("fingerprints of Postfix 2.9.0 to 2.9.5 were wrong: make them anew", "tls_legacy_public_key_fingerprints"),
+    ("OpenSSL's own groups are used", "tls_ffdhe_auto_groups"),
+    ("lines about deliveries are those of Postfix 3.7", "smtp_log_tls_feature_status"),
     ("the file is pid/master.pid", "process_id_directory"),
     ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file"),
 )

@@ -18,6 +18,7 @@ from postwarden.deliver.local.rights import Rights
 from postwarden.deliver.local.step import Step
 from postwarden.deliver.local.tables import LocalTables
 from postwarden.ipc.records import Forward, Job, Outcome
+from postwarden.mail.events import Warn
 from postwarden.mail.remade import Remaking
 from postwarden.mail.status import Status, Timing
 
@@ -45,6 +46,7 @@ class LocalDeliverer:
                 handed,
                 soft_bounce=self._params.soft_bounce,
                 remembered=self._params.duplicate_filter_limit,
+                status_filter=self._around.status_filter,
                 remaking=remaking,
             )
             self._expander.deliver(delivery, Step(recipient.address, job.sender))
@@ -77,12 +79,15 @@ def local_deliverer(
 ) -> LocalDeliverer:
     """Raises ConfigError for a configuration that mail could not be delivered by."""
     locking = plan(
-        params.mailbox_delivery_lock,
+        ("dotlock",) if params.sun_mailtool_compatibility else params.mailbox_delivery_lock,
         params.deliver_lock_attempts,
         params.deliver_lock_delay,
         params.stale_lock_time,
         settings.origin("mailbox_delivery_lock", service),
     )
+    if params.sun_mailtool_compatibility:
+        instead = 'use "mailbox_delivery_lock = dotlock" instead'
+        around.emit(Warn(f"sun_mailtool_compatibility: deprecated parameter, {instead}"))
     try:
         account = around.accounts.by_name(params.default_privs)
     except OSError as error:

@@ -45,6 +45,7 @@ class Delivery:
         *,
         soft_bounce: bool = False,
         remembered: int = 0,
+        status_filter: Callable[[Status], Status] | None = None,
         remaking: Remaking | None = None,
     ) -> None:
         """`remembered`: duplicate_filter_limit; 0: no limit. `remaking` hears of each expansion."""
@@ -56,6 +57,7 @@ class Delivery:
         self._now = now
         self._handed = handed
         self._soft_bounce = soft_bounce
+        self._filter = status_filter
         self._remembered = remembered
         self._seen: set[tuple[str, str, str]] = set()
         self._notes: list[tuple[Place, Status, float]] = []
@@ -85,6 +87,8 @@ class Delivery:
         return (what, who, where.lower()) in self._seen
 
     def note(self, place: Place, status: Status) -> None:
+        if self._filter is not None:
+            status = self._filter(status)
         if self._soft_bounce:
             status = status.softened()
         if self.job.trace == "verify":

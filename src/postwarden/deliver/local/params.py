@@ -25,6 +25,7 @@ class LocalParams(Struct, frozen=True):
     frozen_delivered_to: bool
     home_mailbox: str
     import_environment: tuple[str, ...]
+    local_delivery_status_filter: tuple[str, ...]
     local_command_shell: str
     luser_relay: str
     mail_owner: str
@@ -44,6 +45,7 @@ class LocalParams(Struct, frozen=True):
     soft_bounce: bool
     stale_lock_time: int
     strict_mailbox_ownership: bool
+    sun_mailtool_compatibility: bool
 
 
 class VirtualParams(Struct, frozen=True):
@@ -54,6 +56,7 @@ class VirtualParams(Struct, frozen=True):
     soft_bounce: bool
     stale_lock_time: int
     strict_mailbox_ownership: bool
+    virtual_delivery_status_filter: tuple[str, ...]
     virtual_gid_maps: tuple[str, ...]
     virtual_mailbox_base: str
     virtual_mailbox_limit: int

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from postwarden.deliver.programs.ports import Programs
 from postwarden.mail.events import Event
+from postwarden.mail.status import Status
 
 
 class Account(Struct, frozen=True):
@@ -66,3 +67,5 @@ class Surroundings(Struct, frozen=True):
     host: str
     """Name of this machine, for Maildir file names."""
     programs: Programs
+    status_filter: Callable[[Status], Status] | None = None
+    """What an operator wants said of a delivery instead."""

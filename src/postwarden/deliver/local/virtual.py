@@ -48,8 +48,15 @@ class VirtualDeliverer:
         letter = Letter(job.sender, job.head, body)
         results: list[Status] = []
         for index, recipient in enumerate(job.recipients):
-            soft_bounce = self._params.soft_bounce
-            delivery = Delivery(job, index, letter, self._around.now, handed, soft_bounce=soft_bounce)
+            delivery = Delivery(
+                job,
+                index,
+                letter,
+                self._around.now,
+                handed,
+                soft_bounce=self._params.soft_bounce,
+                status_filter=self._around.status_filter,
+            )
             delivery.note(_Place(recipient.address, job.sender), self._recipient(job, letter, recipient))
             status, _, events = delivery.finish()
             for event in events:

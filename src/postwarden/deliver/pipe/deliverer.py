@@ -59,7 +59,15 @@ class PipeDeliverer:
         status = self._run(job, letter, wanted) if wanted else _UNUSABLE
         results: list[Status] = []
         for index, recipient in enumerate(job.recipients):
-            delivery = Delivery(job, index, letter, self._around.now, handed, soft_bounce=self._params.soft_bounce)
+            delivery = Delivery(
+                job,
+                index,
+                letter,
+                self._around.now,
+                handed,
+                soft_bounce=self._params.soft_bounce,
+                status_filter=self._around.status_filter,
+            )
             delivery.note(Place(recipient.address, job.sender), outcomes.get(index, status))
             result, _, events = delivery.finish()
             for event in events:

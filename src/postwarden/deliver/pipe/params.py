@@ -8,5 +8,6 @@ class PipeParams(Struct, frozen=True):
     export_environment: tuple[str, ...]
     import_environment: tuple[str, ...]
     mail_owner: str
+    pipe_delivery_status_filter: tuple[str, ...]
     recipient_delimiter: str
     soft_bounce: bool

@@ -578,3 +578,12 @@ def test_a_record_names_each_part(world: World) -> None:
     ]
     assert not status.verified
     assert world.box("joe") == 1
+
+
+def test_locks_for_the_mailtool_of_sun(tmp_path: Path) -> None:
+    """sun_mailtool_compatibility is an old name for dotlock."""
+    world = World(tmp_path, mailbox_delivery_lock="fcntl", sun_mailtool_compatibility="yes")
+    said = 'sun_mailtool_compatibility: deprecated parameter, use "mailbox_delivery_lock = dotlock" instead'
+    assert world.machine.log == [f"warning: {said}"]
+    (world.mail / "joe.lock").touch()
+    assert world.one("joe")[0] == "4.2.0"
