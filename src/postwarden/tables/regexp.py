@@ -15,6 +15,8 @@ LARGE = 500
 """Rules; each takes about a microsecond."""
 SLOW_SECONDS = 0.01
 _REFERENCE = re.compile(r"\$(?:\$|\{([A-Za-z0-9_]+)\}|\(([A-Za-z0-9_]+)\)|([A-Za-z0-9_]+)|)")
+_TEXTLESS = "no replacement text: using empty string"
+"""As regexp_table(5) and pcre_table(5) have it: a member of a list like any other, and no answer of a map."""
 _FLAGS = {"i": ICASE, "x": EXTENDED, "m": NEWLINE}
 
 
@@ -30,7 +32,8 @@ class RegexpTable(RuleTable):
 
     def _compile(self, lines: Iterable[Origin], fault: Fault) -> list[Problem]:
         steps = self._rules(lines, fault)
-        warnings = _without_substitution(steps) if self._literal else []
+        warnings = [Problem(step.origin, "warning", _TEXTLESS) for step in steps if step.value == "" and not step.fault]
+        warnings += _without_substitution(steps) if self._literal else []
         self._steps = steps
         self.slow = len(steps) > LARGE
         return warnings
@@ -60,7 +63,7 @@ def regexp_rules(lines: Iterable[Origin], fault: Fault = refuse) -> list[Step]:
 
 def substituting_rules(lines: Iterable[Origin], compile_pattern: Compile, fault: Fault = refuse) -> list[Step]:
     """Rules whose text may hold $1; `fault` as in parse_rules."""
-    steps = parse_rules(lines, compile_pattern, fault)
+    steps = parse_rules(lines, compile_pattern, fault, textless=True)
     for step in steps:
         try:
             _check_references(step)

@@ -62,8 +62,11 @@ Compile = Callable[[str, Origin], tuple[Pattern, str]]
 """Reads a pattern at the start of a text; gives it and what is left. Raises ConfigError."""
 
 
-def parse_rules(lines: Iterable[Origin], compile_pattern: Compile, fault: Fault = refuse) -> list[Step]:
-    """The steps of a table. `fault` hears of a rule at fault, which keeps its place."""
+def parse_rules(
+    lines: Iterable[Origin], compile_pattern: Compile, fault: Fault = refuse, *, textless: bool = False
+) -> list[Step]:
+    """The steps of a table. `fault` hears of a rule at fault, which keeps its place. `textless`: a pattern without a
+    text is none, and its text is empty."""
     steps: list[Step] = []
     open_ifs: list[Step] = []
     for origin in lines:
@@ -81,6 +84,8 @@ def parse_rules(lines: Iterable[Origin], compile_pattern: Compile, fault: Fault 
         is_if = word == "if" or (text[:2].lower() == "if" and text[2:3] in ("/", "!"))
         try:
             step = _step(text[2:].lstrip(SPACE) if is_if else text, origin, compile_pattern, fault, is_if=is_if)
+            if not (is_if or step.value or textless):
+                raise PatternError(origin, "no text behind the pattern", step.pattern)
         except ConfigError as error:
             fault(error)
             pattern = error.pattern if isinstance(error, PatternError) else Anything()
@@ -122,8 +127,6 @@ def _step(text: str, origin: Origin, compile_pattern: Compile, fault: Fault, *, 
     text = rest.strip(SPACE)
     if is_if and text:
         fault(ConfigError(origin, f'ignoring extra text after IF statement: "{text[:60]}"'))
-    if not is_if and not text:
-        raise PatternError(origin, "no text behind the pattern", pattern)
     return Step(pattern, negated, None if is_if else text, origin)
 
 

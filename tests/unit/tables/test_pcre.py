@@ -63,7 +63,7 @@ def test_rules(tmp_path: Path, text: str, key: str, value: str | None) -> None:
     [
         ("/a/Z z", 'unknown regexp option "Z"'), ("/(/ bad", "error in regex at offset 1: missing closing parenthesis"),
         ("/b/ $1", "out of range replacement index"), ("/b/ $x", "non-numeric replacement index"),
-        ("/b/", "no text behind the pattern"), ("!/(e)/ $1", "negated"), ("x y", "delimiter"),
+        ("/b/", "no replacement text: using empty string"), ("!/(e)/ $1", "negated"), ("x y", "delimiter"),
         ("/f g", 'no closing "/"'),
         ("endif", "ENDIF without matching IF"), ("if /a/", "IF has no matching ENDIF"), ("/a/ x $", "substitution"),
     ],

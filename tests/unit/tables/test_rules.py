@@ -6,11 +6,13 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.lines import logical_lines
 from postwarden.mail.decision import Origin
 from postwarden.tables.cidr import CidrTable, cidr_rules, plan
+from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables, open_table, warnings
 from postwarden.tables.posix_regex import EXTENDED, ICASE, Regex, RegexError
 from postwarden.tables.regexp import regexp_rules
 from postwarden.tables.rules import run
 from postwarden.tables.table import TableError
+from postwarden.testing.reception import Reception
 
 
 def cidr(text: str, key: str) -> str | None:
@@ -99,7 +101,7 @@ def test_regexp(text: str, key: str, value: str | None) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "/a/", "/a", "a b", "/(/ x", "/a/k b", "/a/ $1", "/(a)/ $2", "!/(a)/ $1", "if /a/\n/b/ c", "endif",
+        "/a", "a b", "/(/ x", "/a/k b", "/a/ $1", "/(a)/ $2", "!/(a)/ $1", "if /a/\n/b/ c", "endif",
         "/a/ $", "/a/ $x", "/(a)/ $1x", "/(a)/ ${1", "/a{1000000}/ x",
     ],
 )  # fmt: skip
@@ -155,7 +157,6 @@ def test_a_bad_expression() -> None:
     [
         ("regexp", "/^a$/ A\n/(/ x\n/./ B", ["b"], {"a": "A"}),
         ("regexp", "/(a)/ $2\n/./ B", ["a"], {"b": "B"}),
-        ("regexp", "!/a/\n/./ B", ["b"], {"a": "B"}),
         ("regexp", "if /(/\n/a/ A\nendif\n/./ B", ["a", "b"], {}),
         ("regexp", "if /x/\n/(/ A\nendif\n/./ B", ["x"], {"b": "B"}),
         ("regexp", "if /x/ more\n/x/ A\n/b/ C\nendif more\n/./ B", [], {"x": "A", "b": "B"}),
@@ -178,6 +179,35 @@ def test_what_a_bad_rule_would_decide_is_put_off(
         found = table.get(key)
         assert (found and found.value) == value
     assert warnings(table)
+
+
+@pytest.mark.parametrize("kind", ["regexp", "pcre"])
+def test_a_pattern_without_text_answers_an_empty_one(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "rules").write_text("/^a$/\n!/b/  \n/c/ C\n")
+    table = open_table(f"{kind}:{tmp_path}/rules", "/")
+    assert [(found := table.get(key)) and found.value for key in ("a", "x", "bc", "b")] == ["", "", "C", None]
+    assert [str(problem) for problem in warnings(table)] == [
+        f"warning: {tmp_path}/rules:{line}: no replacement text: using empty string" for line in (1, 2)
+    ]
+    with pytest.raises(TableError, match="empty string result is not allowed"):
+        Maps([table]).find("a")
+
+
+def test_a_pattern_without_text_is_a_member_of_a_list() -> None:
+    made = Reception(relay_domains="regexp:{{/^relay[.]example$$/}}", mynetworks="regexp:{{/^192[.]0[.]2[.]10$$/}}")
+    peer = made.connect("192.0.2.10")
+    peer.say("HELO x", "MAIL FROM:<a@b.example>")
+    assert peer.say("RCPT TO:<x@other.example>") == "250 2.1.5 Ok\r\n"
+    peer = made.connect("192.0.2.11")
+    peer.say("HELO x", "MAIL FROM:<a@b.example>")
+    assert peer.say("RCPT TO:<x@relay.example>") == "250 2.1.5 Ok\r\n"
+    assert peer.say("RCPT TO:<x@other.example>").startswith("454 4.7.1 ")
+
+
+def test_a_pattern_without_text_is_no_action() -> None:
+    made = Reception(smtpd_client_restrictions="check_client_access regexp:{{/^192/}}", smtpd_delay_reject="no")
+    assert made.connect("192.0.2.10").hear().endswith("Client host rejected: Server configuration error\r\n")
+    assert made.connect("127.0.0.1").hear().startswith("220 ")
 
 
 def test_a_new_bad_rule_keeps_the_old_text(tmp_path: Path) -> None:
