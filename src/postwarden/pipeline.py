@@ -32,7 +32,7 @@ from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.generic import GenericMaps
-from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
+from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, check_words, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.deliver.smtp.quirks import open_quirks
 from postwarden.deliver.smtp.tls import tls_policies
@@ -262,6 +262,7 @@ def carrier(
             profile = lmtp_profile(view(LmtpParams, settings, service.key))
         else:
             profile = smtp_profile(view(SmtpParams, settings, service.key))
+        check_words(settings, service.key, service.command)
         log_name = settings.text("syslog_name", service.key)
 
         def say(text: str, program: str = service.command, log_name: str = log_name) -> None:

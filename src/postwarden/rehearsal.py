@@ -14,6 +14,7 @@ from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.locals import LocalClients
 from postwarden.content.profiles import Profiles
+from postwarden.deliver.smtp.params import check_words
 from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
 from postwarden.pipeline import Addressing, LocalUsers, Surroundings, submission
 from postwarden.policy.judge import Judge
@@ -62,6 +63,7 @@ def problems(settings: Settings) -> list[Problem]:
         if service.command in ("smtp", "lmtp") and service.type != "inet":
             attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
             attempt(partial(client_tls, settings, key, {}))
+            attempt(partial(check_words, settings, key, service.command))
             attempt(partial(tls_policies, settings, key, tables, nobody))
     attempt(lambda: open_probe_resolver(settings, tables, resolver))
     attempt(partial(transports, settings))

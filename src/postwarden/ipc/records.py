@@ -119,6 +119,8 @@ class Job(Struct, frozen=True, array_like=True, tag=1):
     """CRC-32 of the body that comes as a descriptor; 0: not known."""
     trace: str = ""
     """As in `Envelope`: with `verify`, find out what would become of it, and deliver nothing."""
+    probe: bool = False
+    """Nobody reads what is found out but who asked whether the address is good: an alias is good, whoever it is."""
 
 
 ToDeliverer = Job

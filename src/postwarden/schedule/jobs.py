@@ -33,4 +33,5 @@ def job(job_id: int, delivery: Delivery, content: Content) -> Job:
         envelope.client,
         content.crc,
         envelope.trace,
+        message.probe is not None,
     )

@@ -87,6 +87,7 @@ class Cache:
                 self.changed.setdefault(address, None)
                 dropped += 1
             elif address not in newer[True] and address not in newer[False]:
+                known.updated = min(known.updated, now)  # the clock may have been set back since
                 table = tables[known.status == OK]
                 table[address] = known
                 kept += 1

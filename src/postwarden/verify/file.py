@@ -22,6 +22,8 @@ _SCHEMA = (
     " (address TEXT PRIMARY KEY, status TEXT NOT NULL, updated REAL NOT NULL, text TEXT NOT NULL) WITHOUT ROWID"
 )
 _STATUSES = (OK, DEFER, BOUNCE)
+_WRONG = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""What no waiting mends: other tables than ours, and bytes that make no sense."""
 _ERRORS = (sqlite3.Error, OSError)
 
 
@@ -40,6 +42,10 @@ def read(path: str) -> list[tuple[str, Known]]:
     found = []
     try:
         with closing(_open(path)) as database:
+            database.execute(_SCHEMA)
+            found_wrong = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if found_wrong != "ok":
+                raise CacheError(found_wrong, damaged=True)
             for address, status, updated, text in database.execute(
                 "SELECT address, status, updated, text FROM verified ORDER BY updated"
             ):
@@ -114,11 +120,14 @@ def _rows(changes: Mapping[str, Known | None]) -> Iterable[tuple[str, str, float
 def _sound(address: object, status: object, updated: object, text: object) -> bool:
     """Somebody else may have written there."""
     return (
-        isinstance(address, str) and status in _STATUSES and isinstance(updated, (int, float)) and isinstance(text, str)
+        isinstance(address, str)
+        and status in _STATUSES
+        and isinstance(updated, (int, float))
+        and isinstance(text, str)
+        and text.isprintable()
     )
 
 
 def _wrong(error: Exception) -> CacheError:
-    # OperationalError is what may pass (locked, full, not allowed); the others say that the bytes are wrong.
-    damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    damaged = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 1) & 0xFF in _WRONG
     return CacheError(str(error), damaged=damaged)

@@ -38,7 +38,8 @@ _WORKING = """
     header_size_limit home_mailbox hopcount_limit ignore_mx_lookup_error
     ignore_srv_lookup_error import_environment in_flow_delay
     inet_interfaces inet_protocols initial_destination_concurrency invalid_hostname_reject_code ipc_timeout
-    known_tcp_ports line_length_limit lmtp_address_preference lmtp_assume_final lmtp_balance_inet_protocols
+    known_tcp_ports line_length_limit lmtp_address_preference lmtp_address_verify_target
+    lmtp_assume_final lmtp_balance_inet_protocols
     lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce
     lmtp_cname_overrides_servername lmtp_connect_timeout
     lmtp_connection_cache_destinations lmtp_connection_cache_on_demand lmtp_connection_cache_time_limit
@@ -83,7 +84,7 @@ _WORKING = """
     relocated_prefix_enable remote_header_rewrite_domain require_home_directory reset_owner_alias
     resolve_dequoted_address resolve_null_domain resolve_numeric_domain sender_bcc_maps sender_canonical_classes
     sender_canonical_maps sender_dependent_default_transport_maps sender_dependent_relayhost_maps
-    sendmail_fix_line_endings show_user_unknown_table_name smtp_address_preference
+    sendmail_fix_line_endings show_user_unknown_table_name smtp_address_preference smtp_address_verify_target
     smtp_always_send_ehlo smtp_balance_inet_protocols smtp_bind_address smtp_bind_address6 smtp_bind_address_enforce
     smtp_cname_overrides_servername
     smtp_connect_timeout smtp_connection_cache_destinations smtp_connection_cache_on_demand

@@ -99,6 +99,9 @@ class Expander:
         except UnicodeError:
             self._warn(f"file {found.path} is not UTF-8")
             return False
+        if any(lines) and delivery.job.probe:
+            delivery.note(step, Status("2.0.0", f"forward via file: {found.path}"))
+            return True
         if any(lines):
             _note(delivery, ".forward", user, [one for listed in lines for one in listed], _file(found.path))
             delivery.expand(released=step.released)
@@ -131,6 +134,9 @@ class Expander:
             return True
         if found is None:
             return False
+        if delivery.job.probe:
+            delivery.note(step, Status("2.0.0", f"aliased to {found.value}"))
+            return True
         if step.depth >= _DEPTH:
             self._warn(f"alias database loop for {name}")
             delivery.note(step, Status("5.4.6", f"alias database loop for {name}", cause="alias_maps"))

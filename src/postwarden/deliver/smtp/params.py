@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from postwarden.config.errors import ConfigError
+from postwarden.config.settings import Settings
 from postwarden.deliver.smtp.quirks import workarounds
 from postwarden.mail.transcript import Trouble, trouble_of
 from postwarden.wire.smtp_states import BANNER, END
+
+DATA = "data"
 
 
 class SmtpParams(Struct, frozen=True):
@@ -32,6 +36,7 @@ class SmtpParams(Struct, frozen=True):
     smtp_mx_address_limit: int
     smtp_mx_session_limit: int
     smtp_discard_ehlo_keywords: tuple[str, ...]
+    smtp_address_verify_target: str
     smtp_discard_ehlo_keyword_address_maps: tuple[str, ...]
     smtp_reply_filter: tuple[str, ...]
     smtp_pix_workarounds: tuple[str, ...]
@@ -88,6 +93,7 @@ class LmtpParams(Struct, frozen=True):
     lmtp_mx_address_limit: int
     lmtp_mx_session_limit: int
     lmtp_discard_lhlo_keywords: tuple[str, ...]
+    lmtp_address_verify_target: str
     lmtp_discard_lhlo_keyword_address_maps: tuple[str, ...]
     lmtp_reply_filter: tuple[str, ...]
     lmtp_pix_workarounds: tuple[str, ...]
@@ -204,6 +210,8 @@ class Profile(Struct, frozen=True):
     address_limit: int
     session_limit: int
     discard: frozenset[str]
+    verify_at_data: bool
+    """An address is good when the server has taken DATA, not only RCPT."""
     firewall: frozenset[str]
     """Workarounds for a server behind a firewall that rewrites SMTP (smtp_pix_workarounds)."""
     firewall_after: int
@@ -246,6 +254,13 @@ class Profile(Struct, frozen=True):
     """Sender of our mail to the postmaster, in lower case."""
 
 
+def check_words(settings: Settings, service: str, prefix: str) -> None:
+    """Raises ConfigError."""
+    name = f"{prefix}_address_verify_target"
+    if (word := settings.text(name, service)) not in ("rcpt", DATA):
+        raise ConfigError(settings.origin(name, service), f"{name}: {word!r} is neither rcpt nor data")
+
+
 def smtp_profile(p: SmtpParams) -> Profile:
     return _profile(p, "smtp", p.smtp_helo_name, p.smtp_helo_timeout, p.smtp_discard_ehlo_keywords)
 
@@ -281,6 +296,7 @@ def _profile(
         address_limit=number("mx_address_limit"),
         session_limit=number("mx_session_limit"),
         discard=frozenset(word.lower() for word in discard),
+        verify_at_data=getattr(params, f"{prefix}_address_verify_target") == DATA,
         firewall=workarounds(" ".join(getattr(params, f"{prefix}_pix_workarounds"))),
         firewall_after=number("pix_workaround_threshold_time"),
         dot_delay=number("pix_workaround_delay_time"),

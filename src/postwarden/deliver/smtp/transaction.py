@@ -140,7 +140,7 @@ class Transaction:
             session.release()
             owner.over()
             return False
-        if job.trace != "verify":
+        if job.trace != "verify" or profile.verify_at_data:
             lines.append(("DATA", b"DATA"))
         if profile.xforward and offered.xforward:
             lines[:0] = [("XFORWARD", line) for line in commands.xforward(job, offered)]
@@ -236,7 +236,8 @@ class Transaction:
         self._told += 1
         if self._mail_refused:
             return
-        if 200 <= reply.code < 300 and self._owner.outward.trace == "verify":
+        foretold = self._owner.outward.trace == "verify" and not self._session.profile.verify_at_data
+        if 200 <= reply.code < 300 and foretold:
             self._owner.delivered([index], reasons.done(self._session.host, reply, "relayed"))
         elif 200 <= reply.code < 300:
             self._accepted.append(index)
@@ -245,11 +246,23 @@ class Transaction:
 
     def _data_answered(self, reply: RemoteReply) -> None:
         if 300 <= reply.code < 400:
-            self._content()
+            if self._owner.outward.trace == "verify":
+                self._foretell(reply)
+            else:
+                self._content()
             return
         if self._accepted:
             self._owner.refused(self._accepted, reasons.said(self._session.host, "DATA", reply))
         self._abort()
+
+    def _foretell(self, reply: RemoteReply) -> None:
+        """It would take the content now. The one way to send none is to go (smtp_address_verify_target = data)."""
+        session = self._session
+        if self._accepted:
+            self._owner.delivered(self._accepted, reasons.done(session.host, reply, "relayed"))
+        session.phase = None
+        session.end(None)
+        self._owner.over()
 
     def _abort(self) -> None:
         """All recipients are settled and the server has nothing: make it forget the transaction."""
