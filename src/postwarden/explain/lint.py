@@ -26,6 +26,7 @@ REQUIRED = (
     ("mailer-daemon", "reports come from it, and people answer them"),
 )
 ADMINISTRATIVE = ("root", "postmaster", "abuse", "mailer-daemon", "hostmaster", "webmaster", "security", "noc")
+_CLOSED = "can't be read: "
 _FILES = ("hash", "btree", "dbm", "lmdb", "cdb", "texthash")
 _HALF_INCLUDE = re.compile(r"(?<![:\w])include:", re.IGNORECASE)
 """It reads as the name of a group (RFC 822 6.1), and what follows as a mailbox."""
@@ -76,6 +77,8 @@ class Linter:
         """Of one alias file, whether main.cf names it or not. Raises TableError."""
         found: list[Problem] = []
         entries, values, problems = read(path)
+        if any(problem.text.startswith(_CLOSED) for problem in problems):
+            return problems  # what it has and lacks is not known
         found += problems
         found += self._entries(entries)
         named = [name.rpartition(":")[2] for name in self._gateway.alias_maps]
@@ -208,7 +211,7 @@ def read(path: str) -> tuple[dict[str, Entry], dict[str, str], list[Problem]]:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        return {}, {}, [Problem(Origin(path, 0, ""), "error", f"can't be read: {error.strerror}")]
+        return {}, {}, [Problem(Origin(path, 0, ""), "error", f"{_CLOSED}{error.strerror}")]
     for raw, value, number in alias_entries(data, path, warn):
         name, text = folded(raw.decode("utf-8", "replace")), value.decode("utf-8", "replace")
         origin = Origin(path, number, "")

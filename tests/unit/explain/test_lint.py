@@ -184,7 +184,8 @@ def test_an_index_that_is_older_than_its_source(machine: Machine) -> None:
 
 def test_a_file_that_can_not_be_read(machine: Machine) -> None:
     linter = machine.linter()
-    assert linter.file("/nowhere/aliases")[0].text == "can't be read: No such file or directory"
+    (only,) = linter.file("/nowhere/aliases")
+    assert str(only) == "error: /nowhere/aliases: can't be read: No such file or directory"
 
 
 def test_bytes_of_any_kind(machine: Machine) -> None:
