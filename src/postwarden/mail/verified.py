@@ -14,6 +14,10 @@ FAIL = "fail"
 """Nobody could be asked: never a reason to take the address."""
 
 
+SUBJECT = "address verification"
+"""Of a `mail.decision.Fact` about it, whose answer is the word and the text."""
+
+
 class Verified(Struct, frozen=True):
     status: str
     """One of the words above."""

@@ -4,7 +4,7 @@
 from msgspec import Struct
 
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
-from postwarden.mail.verified import BOUNCE, FAIL, OK, Verified
+from postwarden.mail.verified import BOUNCE, FAIL, OK, SUBJECT, Verified
 from postwarden.net.waiting import called_back
 from postwarden.policy.domains import tempfail_action
 from postwarden.policy.means import Compiler, Means
@@ -60,7 +60,7 @@ def unverified(subject: Subject) -> Compiler:
             if verified.status == OK:
                 return None
             about = question.about(subject)
-            fact = Fact("address verification", address, f"{verified.status} {verified.text}".rstrip())
+            fact = Fact(SUBJECT, address, f"{verified.status} {verified.text}".rstrip())
             if verified.status == FAIL:
                 question.marks.warn(rule, "verify service failure")
                 return put_off(about, refused(about, rule, 450, status, "address verification problem", fact=fact))

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from postwarden.mail.decision import Fact
-from postwarden.mail.verified import BOUNCE, DEFER, FAIL, OK, TODO, Verified
+from postwarden.mail.verified import BOUNCE, DEFER, FAIL, OK, SUBJECT, TODO, Verified
 from postwarden.wire.dns import Kind, Record
 from postwarden.wire.dns_answer import Answer, Outcome
 
 POLICY = "policy server"
 DOWN = "policy server down"
-ADDRESS = "address verification"
 _STATUSES = (OK, DEFER, BOUNCE, TODO, FAIL)
 _MOST = 250
 """Answers of one judgement that are kept: whoever publishes more hosts wants to fill the store."""
@@ -29,7 +28,7 @@ def answers(known: Mapping[tuple[object, ...], Any]) -> tuple[Fact, ...]:
         if isinstance(value, Answer):
             facts.append(Fact(_subject(value.kind), str(key[1]), _written(value)))
         elif isinstance(value, Verified):
-            facts.append(Fact(ADDRESS, str(key[1]), f"{value.status} {value.text}"))
+            facts.append(Fact(SUBJECT, str(key[1]), f"{value.status} {value.text}"))
         elif key[0] == "policy":
             facts.append(Fact(DOWN if value is None else POLICY, str(key[1]), value or ""))
     return tuple(facts[:_MOST])
@@ -51,7 +50,7 @@ def dns_answer(facts: tuple[Fact, ...], name: str, kind: Kind) -> Answer | None:
 def verified(facts: tuple[Fact, ...], address: str) -> Verified | None:
     """What was known of `address`; None: nobody was asked, or what was kept is damaged."""
     for fact in facts:
-        if fact.subject == ADDRESS and fact.key == address:
+        if fact.subject == SUBJECT and fact.key == address:
             status, _, text = fact.answer.partition(" ")
             return Verified(status, text) if status in _STATUSES else None
     return None

@@ -3,8 +3,8 @@
 import pytest
 
 from postwarden.mail.decision import Fact
-from postwarden.mail.verified import BOUNCE, IN_PROGRESS, UNASKED, Verified
-from postwarden.trace.answers import ADDRESS, DOWN, POLICY, answers, dns_answer, verified
+from postwarden.mail.verified import BOUNCE, IN_PROGRESS, SUBJECT, UNASKED, Verified
+from postwarden.trace.answers import DOWN, POLICY, answers, dns_answer, verified
 from postwarden.wire.dns import Kind, Record
 from postwarden.wire.dns_answer import Answer, Outcome
 
@@ -61,8 +61,8 @@ def test_addresses(known: Verified) -> None:
 
 
 def test_a_word_of_an_address_that_is_none() -> None:
-    assert verified((Fact(ADDRESS, "joe@far.example", "fine 250 Ok"),), "joe@far.example") is None
-    assert verified((Fact(ADDRESS, "joe@far.example", ""),), "joe@far.example") is None
+    assert verified((Fact(SUBJECT, "joe@far.example", "fine 250 Ok"),), "joe@far.example") is None
+    assert verified((Fact(SUBJECT, "joe@far.example", ""),), "joe@far.example") is None
 
 
 def test_who_publishes_much_does_not_fill_the_store() -> None:

@@ -17,6 +17,8 @@ READS: Mapping[str, tuple[str, ...]] = MappingProxyType({
                                   "virtual_alias_maps"),
     "reject_sender_login_mismatch": ("smtpd_sender_login_maps",),
     "reject_rbl_client": (),
+    "reject_unverified_recipient": ("unverified_recipient_reject_code", "unverified_recipient_reject_reason"),
+    "reject_unverified_sender": ("unverified_sender_reject_code", "unverified_sender_reject_reason"),
 })  # fmt: skip
 """Parameters that a restriction looks at, by its name."""
 
@@ -41,6 +43,10 @@ _CURES: Mapping[str, str] = MappingProxyType({
     "reject_unknown_recipient_domain": "the recipient's domain has to have an MX or address record in DNS",
     "reject_sender_login_mismatch": "the client has to log in as an owner of the sender address"
                                     " (smtpd_sender_login_maps)",
+    "reject_unverified_recipient": "the server that the recipient's mail goes to has to take the address; postwarden"
+                                   " explain ADDRESS shows which that is",
+    "reject_unverified_sender": "the server that mail to the sender goes to has to take that address, or an entry"
+                                " before this restriction has to exempt the sender",
     "reject_plaintext_session": "the client has to use STARTTLS",
     "reject_unauth_pipelining": "the client must wait for the replies",
     "reject_rbl_client": "the client's operator has to get it off the list, or exempt it before this restriction",

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from postwarden import pipeline
+from postwarden.cli.explaining.remembered import Remembered
 from postwarden.cli.explaining.visitor import Forgetful, Told, Visitor
 from postwarden.config.settings import Settings
 from postwarden.explain.witness import Look, Witness
@@ -211,8 +212,15 @@ class _Play:
         told = Names(
             Told(dns, self._facts, client.address, client.name), Told(native, self._facts, client.address, client.name)
         )
+        remembered = Remembered(settings, self._facts)
         around = pipeline.Surroundings(
-            clock, self._log, told, SocketDial(loop), open_tables=self._open, watch=self._witness.watch
+            clock,
+            self._log,
+            told,
+            SocketDial(loop),
+            open_tables=self._open,
+            watch=self._witness.watch,
+            verifier=remembered,
         )
         built = pipeline.receiver(
             settings, around, self._store, keys=(key,), waiting=LoopWaiting(loop), counters=Counters.create(), files={}

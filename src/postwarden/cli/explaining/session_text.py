@@ -9,6 +9,7 @@ from postwarden.cli.explaining.session import Asked, Client, Exchange, Played
 from postwarden.config.parameters import find
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Decision, Verdict
+from postwarden.mail.verified import DEFER, FAIL, SUBJECT, TODO
 
 _REFUSING = (Verdict.REJECT, Verdict.DEFER)
 _FAULTS = ("4.3.0", "4.3.5")
@@ -87,7 +88,11 @@ class SessionText:
         recipients = [one for one in self._client.recipients if exchange.command == f"RCPT TO:<{one}>"]
         domain = (*recipients, *self._client.recipients, "")[0].rpartition("@")[2]
         networks = _at(str(self._settings.origin("mynetworks", self._service)))
-        if asked.later is not None and asked.rule.name.startswith(("reject_unknown_", "permit_")):
+        unknown = asked.later is not None and asked.rule.name.startswith(("reject_unknown_", "permit_"))
+        verified = _verified(asked)
+        if verified == TODO:
+            yield "  it depends: the gateway asks the address's own server, which explain does not"
+        elif unknown or verified in (DEFER, FAIL):
             yield "  it could not be found out: the client may come again, and whoever was asked has to answer"
         elif asked.said is not None and asked.said.reply is not None and asked.said.reply.status in _FAULTS:
             yield "  it could not be found out: until that is mended, mail that needs it is put off"
@@ -117,6 +122,8 @@ class SessionText:
         for fact in dict.fromkeys(asked.facts):
             yield f"{fact.subject} {fact.key}: {fact.answer}"
         for fact in asked.said.facts if asked.said is not None else ():
+            if fact.subject == SUBJECT:
+                continue  # `Remembered` has told it
             yield f"{fact.subject} {fact.key}".rstrip() + f": {fact.answer}".rstrip(": ")
 
     def _exchange(self, exchange: Exchange) -> Iterator[str]:
@@ -170,6 +177,12 @@ class SessionText:
 
 def _named(asked: Asked) -> str:
     return f"{asked.rule.name} {asked.rule.argument}".strip()
+
+
+def _verified(asked: Asked) -> str:
+    """Whether the address takes mail, as a word of `mail.verified`; empty: that is not what was asked."""
+    facts = asked.said.facts if asked.said is not None else ()
+    return next((fact.answer.partition(" ")[0] for fact in facts if fact.subject == SUBJECT), "")
 
 
 def _verdict(asked: Asked) -> str:

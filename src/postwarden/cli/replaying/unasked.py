@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
-from postwarden.mail.verified import Verified
+from postwarden.mail.verified import SUBJECT, Verified
 from postwarden.net.policy_client import Endpoint, Limits
 from postwarden.net.resolver import Done, Resolver
 from postwarden.policy.outside import Outside, Server
@@ -17,7 +17,7 @@ from postwarden.tables.remote.memcache import MemcacheTable
 from postwarden.tables.remote.mysql import MysqlTable
 from postwarden.tables.remote.pgsql import PgsqlTable
 from postwarden.tables.table import Found, Table, Wrapper
-from postwarden.trace.answers import ADDRESS, DOWN, POLICY, dns_answer, verified
+from postwarden.trace.answers import DOWN, POLICY, dns_answer, verified
 from postwarden.wire.dns import Kind
 from postwarden.wire.dns_answer import Answer, Outcome
 
@@ -78,7 +78,7 @@ class _Addresses:
     def ask(self, address: str, seconds: float, done: Callable[[Verified], None]) -> None:
         known = verified(self._then.facts, address)
         if known is None:
-            raise Unrecorded(ADDRESS, address)
+            raise Unrecorded(SUBJECT, address)
         done(known)
 
 
