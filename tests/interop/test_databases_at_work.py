@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.databases import MariaDb, Postgres, Server, Slapd, needs
 from tests.directory import ENTRIES, SCHEMA, SETTINGS
-from tests.interop.test_patterns import Session
+from tests.passable import passable
+from tests.talk import answer, begun, send
 from tests.whole import Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.long, needs("mariadb-server"), needs("postgresql"), needs("slapd")]
@@ -61,23 +62,10 @@ class World:
         return file
 
     def rcpt(self, recipient: str) -> str:
-        session = Session(self.gateway.port)
-        session.say("EHLO mail.example")
-        session.say("MAIL FROM:<a@far.example>")
-        heard = session.say(f"RCPT TO:<{recipient}>")
-        session.close()
-        return heard
+        return answer(self.gateway.port, recipient)
 
     def send(self, recipient: str) -> str:
-        session = Session(self.gateway.port)
-        session.say("EHLO mail.example")
-        session.say("MAIL FROM:<a@far.example>")
-        heard = session.say(f"RCPT TO:<{recipient}>")
-        if heard.startswith("250"):
-            session.say("DATA")
-            heard = session.say(f"Subject: {recipient}\r\n\r\nbody\r\n.")
-        session.close()
-        return heard
+        return send(self.gateway.port, recipient, recipient)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +78,7 @@ def sink() -> Iterator[Sink]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[World]:
     base = tmp_path_factory.mktemp("w")
-    for parent in (base, *base.parents[:2]):
-        parent.chmod(0o755)
+    passable(base)
     made = World(base, sink)
     try:
         with running(made.gateway):
@@ -133,12 +120,9 @@ def test_one_is_away_and_comes_back(world: World, sink: Sink, name: str) -> None
 def test_one_hangs_and_others_hear_at_once(world: World) -> None:
     world.postgres.freeze()
     try:
-        slow = Session(world.gateway.port)
-        slow.say("EHLO mail.example")
-        slow.say("MAIL FROM:<a@far.example>")
-        slow._stream.write(b"RCPT TO:<nobody-asked@sink.example>\r\n")
-        slow._stream.flush()
-        other = Session(world.gateway.port)
+        slow = begun(world.gateway.port)
+        slow.write("RCPT TO:<nobody-asked@sink.example>")
+        other = begun(world.gateway.port)
         for _ in range(50):
             assert other.say("NOOP").startswith("250")
         assert slow.reply().startswith("451 4.3.")

@@ -1,6 +1,5 @@
 """Real programs that mail is delivered to: procmail, maildrop, Dovecot's LDA and LMTP server."""
 
-import contextlib
 import os
 import pwd
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.accounts import account_name
+from tests.passable import passable
 from tests.ports import free_port
 from tests.whole import MASTER_CF, Gateway, running, until
 
@@ -65,9 +65,7 @@ MESSAGE = b"From: Ann <ann@example.org>\r\nSubject: hi\r\n\r\nbody\r\n"
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = tmp_path_factory.mktemp("homes")
-    for directory in (base, *base.parents[:3]):
-        with contextlib.suppress(PermissionError):
-            directory.chmod(directory.stat().st_mode | 0o055)
+    passable(base)
     for name in USERS:
         subprocess.run(["useradd", "--create-home", "--home-dir", base / name, name], check=True, capture_output=True)
         (base / name / ".procmailrc").write_text("MAILDIR=$HOME\n:0:\nprocmail-$1\n")

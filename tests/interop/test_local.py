@@ -1,6 +1,5 @@
 """Mailboxes and log lines: ours beside those of real Postfix's local(8) and virtual(8), from the same mail."""
 
-import contextlib
 import os
 import re
 import smtplib
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.accounts import account_name, accounts
+from tests.passable import passable
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import Gateway, running, until
 
@@ -68,9 +68,7 @@ def users() -> Iterator[None]:
 def furnish(base: Path) -> dict[str, str]:
     """Aliases, lists and mailboxes below `base`, and the main.cf that names them."""
     base.mkdir()
-    for directory in (base, *base.parents[:3]):
-        with contextlib.suppress(PermissionError):
-            directory.chmod(directory.stat().st_mode | 0o055)
+    passable(base)
     (base / "aliases").write_text(ALIASES.replace("{dir}", str(base)))
     (base / "list").write_text(f"{A}\n{B}, {A}\n")
     (base / "worldly").write_text(f"{A}\n")

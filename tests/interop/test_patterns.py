@@ -1,15 +1,15 @@
 """Lists and tables of every kind in the places where operators put them: who is refused, and where accepted mail goes,
 beside real Postfix with the same files."""
 
-import contextlib
 import re
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.passable import passable
 from tests.realpostfix import RealPostfix, needs_postfix
+from tests.talk import Session
 from tests.whole import Gateway, Sink, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
@@ -131,9 +131,7 @@ RECIPIENTS = (
 
 def furnish(base: Path, sink_port: int) -> dict[str, str]:
     base.mkdir()
-    for directory in (base, *base.parents[:2]):
-        with contextlib.suppress(PermissionError):
-            directory.chmod(directory.stat().st_mode | 0o055)
+    passable(base)
     (base / "destinations").write_text("/^dest[0-9]+\\.example$/ x\n")
     for part in FILES.split("== ")[1:]:
         name, _, text = part.partition("\n")
@@ -141,27 +139,6 @@ def furnish(base: Path, sink_port: int) -> dict[str, str]:
         if "." not in name and name != "networks":
             subprocess.run(["postmap", f"hash:{base}/{name}"], check=True, timeout=30)
     return {name: value.replace("{dir}", str(base)) for name, value in SETTINGS.items()}
-
-
-class Session:
-    def __init__(self, port: int) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), 30)
-        self._stream = self._sock.makefile("rwb")
-        self.reply()
-
-    def close(self) -> None:
-        self._stream.close()
-        self._sock.close()
-
-    def reply(self) -> str:
-        while (line := self._stream.readline())[3:4] == b"-":
-            pass
-        return line.decode().rstrip()
-
-    def say(self, line: str) -> str:
-        self._stream.write(line.encode() + b"\r\n")
-        self._stream.flush()
-        return self.reply()
 
 
 def asked(port: int) -> list[tuple[str, ...]]:

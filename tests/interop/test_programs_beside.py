@@ -4,7 +4,6 @@ Hundreds of situations: what a program is told, how it may end, where mail goes 
 what the programs were given, and the reports to the sender must be the same.
 """
 
-import contextlib
 import email
 import re
 import smtplib
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.accounts import account_name, accounts
+from tests.passable import passable
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import MASTER_CF, Gateway, running, until
 
@@ -168,9 +168,7 @@ def users() -> Iterator[None]:
 def furnish(base: Path) -> tuple[dict[str, str], str]:
     """Programs, lists and mailboxes below `base`; main.cf, and what is added to master.cf."""
     base.mkdir()
-    for directory in (base, *base.parents[:3]):
-        with contextlib.suppress(PermissionError):
-            directory.chmod(directory.stat().st_mode | 0o055)
+    passable(base)
     names = {"dir": str(base), "a": A, "b": B, "away": AWAY, "forward": FORWARD}
     for name, text, mode in (
         ("dump", DUMP.replace("{dir}", str(base)), 0o755),

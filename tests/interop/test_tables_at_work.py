@@ -1,25 +1,16 @@
 """Tables of many types in a gateway that runs: what they answer is heard, and what changes is heard soon."""
 
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
-from tests.interop.test_patterns import Session
+from tests.passable import passable
+from tests.talk import answer
 from tests.whole import Gateway, Sink, running, until
 
 from postwarden.tables.writing import IndexWriter
 
 pytestmark = pytest.mark.slow
-
-
-def answer(port: int, recipient: str) -> str:
-    session = Session(port)
-    session.say("EHLO mail.example")
-    session.say("MAIL FROM:<a@far.example>")
-    heard = session.say(f"RCPT TO:<{recipient}>")
-    session.close()
-    return heard
 
 
 def replace(file: Path, text: str) -> None:
@@ -31,8 +22,7 @@ def replace(file: Path, text: str) -> None:
 def test_tables_of_many_types(tmp_path: Path) -> None:
     tables = tmp_path / "tables"
     tables.mkdir()
-    for directory in (tables, *tables.parents[:2]):
-        directory.chmod(0o755)
+    passable(tables)
     base = sqlite3.connect(tables / "users.db", isolation_level=None)
     base.execute("create table users(name, action)")
     base.execute("insert into users values('sql@sink.example', 'REJECT from sqlite')")
@@ -77,17 +67,17 @@ def test_tables_of_many_types(tmp_path: Path) -> None:
             writer.publish()
             (tables / "late").write_text("x REJECT not too late\n")
             replace(tables / "nets", "10.0.0.0/8 REJECT by cidr\n")
-            until(lambda: 'lookup: "fine@sink.example" = "not_found"' in gateway.log(), 10)
+            until(lambda: 'lookup: "fine@sink.example" = "not_found"' in gateway.log())
             base.execute("insert into users values('new@sink.example', 'REJECT at once')")
             assert "at once" in answer(gateway.port, "new@sink.example")
             replace(tables / "rules", "/^later@/ REJECT later\n")
-            time.sleep(3)  # two seconds are promised, of every receiver
-            assert all("later" in answer(gateway.port, "later@sink.example") for _ in range(8))
-            assert "from the index" in answer(gateway.port, "indexed@sink.example")
-            assert "not too late" in answer(gateway.port, "late@sink.example")
-            assert "by cidr" in answer(gateway.port, "cidr@sink.example")
+            for address, text in (
+                ("later", "later"), ("indexed", "from the index"), ("late", "not too late"), ("cidr", "by cidr"),
+            ):  # fmt: skip
+                found = lambda to=address, text=text: text in answer(gateway.port, f"{to}@sink.example")  # noqa: E731
+                until(lambda found=found: all(found() for _ in range(8)), said=f"every receiver says {text}")
             replace(tables / "rules", "/(/ x\n")
-            until(lambda: f"{tables}/rules:1: " in gateway.log(), 10)
+            until(lambda: f"{tables}/rules:1: " in gateway.log())
             assert "later" in answer(gateway.port, "later@sink.example")
     finally:
         base.close()

@@ -11,6 +11,7 @@ import pytest
 from bench.dns import client_reply, reply
 from bench.processes import Tree
 from bench.rows import Result
+from tests.passable import passable
 from tests.ports import free_port
 
 from postwarden.net.peername import PeerName, PeerNames
@@ -83,8 +84,7 @@ def test_a_rate_is_messages_by_seconds() -> None:
 
 
 def test_a_queue_is_made_and_walked(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    passable(tmp_path)
     queue = tmp_path / "queue"
     million = [sys.executable, "-m", "bench.million"]
     subprocess.run([*million, "build", str(queue), "1200"], cwd=ROOT, check=True, timeout=60)

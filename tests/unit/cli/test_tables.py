@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.passable import passable
 
 from postwarden.cli import postalias, postmap
 
@@ -159,9 +160,7 @@ def test_root_in_the_directory_of_another(here: Path, capsys: Captured) -> None:
     os.chown(place, 65534, 65534)
     assert postmap.main("postmap", ["lmdb:theirs/map"]) == 0
     assert "that of user 65534" in capsys.readouterr().err
-    for directory in here.parents[:2]:
-        directory.chmod(0o755)
-    here.chmod(0o755)
+    passable(here)
     os.chown(place / "map", 65534, 65534)
     (place / "map.lmdb").unlink()
     assert postmap.main("postmap", ["lmdb:theirs/map"]) == 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.passable import passable
 
 from postwarden.deliver.local.ports import NotPermitted
 from postwarden.deliver.programs.ports import OUTPUT_LIMIT, Program, Ran
@@ -148,7 +149,7 @@ def test_nothing_runs_as_root() -> None:
 
 
 def test_a_directory(tmp_path: Path) -> None:
-    _open(tmp_path)
+    passable(tmp_path)
     assert run("pwd", directory=str(tmp_path)) == Ran(str(tmp_path).encode() + b"\n")
     ran = run("pwd", directory="/no/such")
     assert (ran.exit, ran.output) == (75, b"")
@@ -175,7 +176,7 @@ def test_who_starts_it_is_afterwards_what_he_was(tmp_path: Path) -> None:
         limits = [resource.getrlimit(kind) for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]
         return os.getresuid(), os.getresgid(), os.getgroups(), os.getcwd(), os.stat("/").st_ino, limits
 
-    _open(tmp_path)
+    passable(tmp_path)
     before = state()
     run("true", directory=str(tmp_path), file_size=1000)
     run("/no/such", file_size=1000)
@@ -196,7 +197,7 @@ def test_what_can_not_be_started(name: str) -> None:
 
 
 def test_a_script_without_an_interpreter(tmp_path: Path) -> None:
-    _open(tmp_path)
+    passable(tmp_path)
     script = tmp_path / "script"
     script.write_text('echo "$0 $1"; exit 3\n')
     script.chmod(0o755)
@@ -236,7 +237,7 @@ def test_a_flood_of_output() -> None:
 
 
 def test_one_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
-    _open(tmp_path)
+    passable(tmp_path)
     tmp_path.chmod(0o777)
     started = time.monotonic()
     ran = shell(f"echo begun; sleep 100 & echo $! > {tmp_path}/child; wait", limit=0.5)
@@ -255,7 +256,7 @@ def test_one_that_closes_its_outputs_and_stays_is_killed() -> None:
 
 
 def test_a_damaged_message_is_never_seen_whole(tmp_path: Path) -> None:
-    _open(tmp_path)
+    passable(tmp_path)
     tmp_path.chmod(0o777)
 
     def pieces() -> Iterator[bytes]:
@@ -268,7 +269,7 @@ def test_a_damaged_message_is_never_seen_whole(tmp_path: Path) -> None:
 
 
 def test_a_limit_for_files(tmp_path: Path) -> None:
-    _open(tmp_path)
+    passable(tmp_path)
     tmp_path.chmod(0o777)
     ran = shell(f"head -c 100000 /dev/zero > {tmp_path}/file", file_size=1000)
     assert ran.exit or ran.signal
@@ -282,13 +283,6 @@ def test_no_descriptor_is_left_behind() -> None:
         run("true")
         run("/no/such")
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def _open(path: Path) -> None:
-    """Whoever runs the program must be able to get there."""
-    if ROOT:
-        for directory in (path, *path.parents[:3]):
-            directory.chmod(directory.stat().st_mode | 0o055)
 
 
 def _ends(pid: int) -> None:

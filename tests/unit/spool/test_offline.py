@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests.passable import passable
 
 from postwarden.mail.events import Event
 from postwarden.mail.queue import HOLD, Change, NewMessage
@@ -143,9 +144,7 @@ def test_damage_is_told(root: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another")
 def test_root_acts_as_the_owner(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+    passable(tmp_path)
     make_spool(str(tmp_path / "postwarden"), (NOBODY, NOBODY))
     groups = os.getegid()
     with OfflineQueue(str(tmp_path)) as queue:

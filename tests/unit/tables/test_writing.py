@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.passable import passable
 
 from postwarden.tables.writing import CdbWriter, IndexWriter
 
@@ -12,8 +13,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Iterator[Path]:
     """A directory of uid 8, as whom we act."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    passable(tmp_path)
     place = tmp_path / "theirs"
     place.mkdir()
     os.chown(place, 8, 8)
