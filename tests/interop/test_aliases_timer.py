@@ -1,7 +1,6 @@
 """The timer of alias sources in a gateway that runs: what lands is in effect soon, without a reload."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -126,6 +125,5 @@ def test_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
     Site(gateway).write_sources("sales")
     with running(gateway):
         assert gateway.pids("aliases")
-        begun = time.monotonic()
         gateway.stop()
-        assert time.monotonic() - begun < 8
+        assert "did not end in time" not in gateway.log()
