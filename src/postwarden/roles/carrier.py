@@ -13,7 +13,7 @@ from postwarden.config.settings import Settings
 from postwarden.deliver.body import FileBody
 from postwarden.deliver.smtp.tls import client_tls
 from postwarden.ipc.channel import Channel
-from postwarden.ipc.records import Job, Link, Outcome, ToDeliverer, Troubled
+from postwarden.ipc.records import Forward, Job, Link, Outcome, ToDeliverer, Troubled
 from postwarden.mail.events import Failure, Warn
 from postwarden.mail.status import Status, Timing
 from postwarden.net.asking import Threads
@@ -76,7 +76,7 @@ class Carrier:
     def flush(self) -> None:
         """The courier's affair."""
 
-    def _job(self, job: Job, fds: list[int], answer: Callable[[Outcome], None]) -> None:
+    def _job(self, job: Job, fds: list[int], answer: Callable[[Outcome | Forward], None]) -> None:
         self._open += 1
         over = False
 
@@ -100,7 +100,7 @@ class Carrier:
             return
         body = job.body if job.body is not None else FileBody(fds[0], job.body_offset, job.body_size, job.body_crc)
         try:
-            deliverer.deliver(job, body, done)
+            deliverer.deliver(job, body, done, answer)
         except Exception as error:  # a bug of ours: the job must not stay open for ever
             self._life.log.emit("smtp", Failure(f"{job.queue_id}: internal error: {error!r}"))
             done(_put_off(job, Status("4.3.0", "internal error in the mail transport"), self._life.clock.now()))

@@ -21,7 +21,7 @@ _WORKING = """
     allow_mail_to_commands allow_mail_to_files allow_min_user allow_percent_hack
     allow_srv_lookup_fallback allow_untrusted_routing
     always_add_missing_headers always_bcc anvil_rate_time_unit append_at_myorigin append_dot_mydomain
-    authorized_flush_users authorized_mailq_users authorized_submit_users bounce_notice_recipient
+    authorized_flush_users authorized_mailq_users authorized_submit_users best_mx_transport bounce_notice_recipient
     bounce_queue_lifetime bounce_size_limit bounce_template_file canonical_classes canonical_maps
     cleanup_service_name command_execution_directory command_expansion_filter command_time_limit compatibility_level
     config_directory confirm_delay_cleared connection_cache_ttl_limit content_filter data_directory

@@ -7,13 +7,13 @@ from functools import partial
 from postwarden.deliver.body import Body
 from postwarden.deliver.smtp import reasons
 from postwarden.deliver.smtp.cache import SessionCache
-from postwarden.deliver.smtp.delivery import Delivery, Done
+from postwarden.deliver.smtp.delivery import Delivery, Done, Forwarded
 from postwarden.deliver.smtp.params import Profile
 from postwarden.deliver.smtp.protocols import ClientTls, Hosts, Log, Outward, Policies
 from postwarden.deliver.smtp.quirks import Quirks
 from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
-from postwarden.ipc.records import Job, Troubled
+from postwarden.ipc.records import Forward, Job, Troubled
 from postwarden.mail.events import Event, Failure, Warn
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
@@ -25,6 +25,10 @@ _STUCK = 3600.0
 """Seconds without any sign of life. Each step has a time-out of its own, and the longest is a sixth of this: only a
 bug of ours, in whatever should have called back, gets this far."""
 _INTERNAL = Status("4.3.0", "internal error in the mail transport")
+
+
+def _nobody(forward: Forward) -> None:
+    return
 
 
 class SmtpDeliverer:
@@ -70,10 +74,11 @@ class SmtpDeliverer:
         longest = max((*profile.timeouts.values(), profile.transfer_timeout, profile.connect_timeout))
         self._patience = max(_STUCK, 2 * longest)
 
-    def deliver(self, job: Job, body: Body, done: Done) -> None:
+    def deliver(self, job: Job, body: Body, done: Done, forwarded: Forwarded = _nobody) -> None:
         """Deliver `job`; `done` gets its Outcome, once, perhaps before this returns. `body` is `job.body`, or the file
-        that came with the job, which is closed here. Each recipient's line is written to the log here."""
-        delivery = Delivery(self, job, body, done)
+        that came with the job, which is closed here. Each recipient's line is written to the log here, but for those
+        that go on by another transport, of whom `forwarded` hears first."""
+        delivery = Delivery(self, job, body, done, forwarded)
         self._running.add(delivery)
         delivery.begin()
 

@@ -14,8 +14,9 @@ from postwarden.deliver.smtp.quirks import Quirks
 from postwarden.deliver.smtp.security import PLAIN, Security
 from postwarden.deliver.smtp.session import Session
 from postwarden.deliver.smtp.transaction import Transaction
-from postwarden.ipc.records import Job, Outcome
-from postwarden.mail.events import Delivered, Notice, Warn
+from postwarden.ipc.records import Forward, Job, Outcome
+from postwarden.mail.address import external
+from postwarden.mail.events import Delivered, Notice, Warn, printable
 from postwarden.mail.events import Event as LogEvent
 from postwarden.mail.host import Host
 from postwarden.mail.remade import Remade
@@ -24,6 +25,8 @@ from postwarden.mail.status import Status, Timing
 from postwarden.net.clock import Clock
 
 Done = Callable[[Outcome], None]
+Forwarded = Callable[[Forward], None]
+_MISCONFIGURED = Status("4.3.5", "mail system configuration error")
 
 
 class Desk(Protocol):
@@ -63,6 +66,7 @@ class Delivery:
         "_done",
         "_fault",
         "_final",
+        "_forwarded",
         "_handed",
         "_hosts",
         "_over",
@@ -79,13 +83,14 @@ class Delivery:
         "outward",
     )
 
-    def __init__(self, desk: Desk, job: Job, body: Body, done: Done) -> None:
+    def __init__(self, desk: Desk, job: Job, body: Body, done: Done, forwarded: Forwarded) -> None:
         self.job = job
         self.outward = job
         self.body = body
         self.left = list(range(len(job.recipients)))
         self._desk = desk
         self._done = done
+        self._forwarded = forwarded
         self._results: list[Status | None] = [None] * len(job.recipients)
         self._hosts: tuple[Host, ...] = ()
         """Not tried yet."""
@@ -224,12 +229,29 @@ class Delivery:
 
     def _give_up(self) -> None:
         why = self._why or reasons.unavailable()
+        if self._desk.profile.best_mx and reasons.is_loop(why):
+            transport, _, nexthop = self._desk.profile.best_mx.partition(":")
+            if (transport, nexthop or self.job.nexthop) != (self.job.transport, self.job.nexthop):
+                self._pass_on(transport, nexthop or self.job.nexthop)
+                return
+            self.warn("best_mx_transport does not lead away from this transport")
+            why = _MISCONFIGURED
         self._final = True
         if why.code[0] == "5" and self.job.nexthop == self._desk.profile.relayhost:
             # The operator's mistake, as a rule: the mail waits until it is found.
             self._desk.log(Warn("relayhost configuration problem"))
             why = Status("4.3.5", why.text, why.relay, why.remote_mta, why.remote_reply)
         self.refused(self.left, why, whole_server=True)
+        self._settle()
+
+    def _pass_on(self, transport: str, nexthop: str) -> None:
+        """We are the best mail exchanger ourselves: another transport delivers, in the same round."""
+        job = self.job
+        for index in self.left:
+            address = printable(external(job.recipients[index].address))
+            self.say(f"{job.queue_id}: passing <{address}> to transport={transport}")
+            self._forwarded(Forward(job.job_id, index, "", (), transport, nexthop))
+            self._results[index] = Status("2.0.0", f"given to {transport}")
         self._settle()
 
     # handshake

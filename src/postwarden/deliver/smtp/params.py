@@ -16,6 +16,7 @@ DATA = "data"
 class SmtpParams(Struct, frozen=True):
     """View for a transport of type smtp."""
 
+    best_mx_transport: str
     myhostname: str
     relayhost: str
     soft_bounce: bool
@@ -75,6 +76,7 @@ class SmtpParams(Struct, frozen=True):
 class LmtpParams(Struct, frozen=True):
     """View for a transport of type lmtp."""
 
+    best_mx_transport: str
     lmtp_assume_final: bool
     myhostname: str
     soft_bounce: bool
@@ -244,6 +246,8 @@ class Profile(Struct, frozen=True):
     convert: bool
     """Content is made 7-bit for a server without 8BITMIME."""
     nesting_limit: int
+    best_mx: str
+    """`transport` or `transport:nexthop` for mail that would come back to us; empty: it is returned."""
     plaintext_after: int
     """How long a message must have waited before TLS that does not work is given up for it."""
     final: bool
@@ -320,6 +324,7 @@ def _profile(
         soft_bounce=params.soft_bounce,
         convert=not params.disable_mime_output_conversion,
         nesting_limit=params.mime_nesting_limit,
+        best_mx=params.best_mx_transport,
         plaintext_after=params.minimal_backoff_time,
         final=isinstance(params, LmtpParams) and params.lmtp_assume_final,
         tells=bool(trouble_of(params.notify_classes) & Trouble.PROTOCOL),

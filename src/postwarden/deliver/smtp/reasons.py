@@ -101,6 +101,11 @@ def not_connected(host: Host, error: OSError) -> Status:
     return Status("4.4.1", f"connect to {relay(host)}: {why}")
 
 
+def is_loop(status: Status) -> bool:
+    """Mail would come back to this system (RFC 3463 X.4.6)."""
+    return status.code[1:] == ".4.6"
+
+
 def loops(host: Host, nexthop: str) -> Status:
     """RFC 5321 6.3; `best`: no other server could be tried, and ever will be."""
     return Status("5.4.6" if host.best else "4.4.6", f"mail for {nexthop} loops back to myself", relay(host))
