@@ -18,6 +18,7 @@ from postwarden.cli.checking import (
     tables,
     transports,
     trust,
+    verification,
 )  # fmt: skip
 from postwarden.cli.checking.advice import advised
 from postwarden.cli.checking.findings import Finding, ordered, warning
@@ -46,7 +47,9 @@ def _once(found: list[Finding]) -> Iterator[Finding]:
 
 def _all(settings: Settings, *, ask: bool) -> Iterator[Finding]:
     yield from _read(settings)
-    modules = (names, sending, trust, relaying, domains, tables, transports, certificates, files, ports)
+    modules = (
+        names, sending, trust, relaying, verification, domains, tables, transports, certificates, files, ports,
+    )  # fmt: skip
     looks: list[Callable[[Settings], Iterator[Finding]]] = [module.findings for module in modules]
     looks.append(partial(hosts.findings, ask=ask))
     for look in looks:

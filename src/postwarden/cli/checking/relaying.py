@@ -81,7 +81,7 @@ def _lists(settings: Settings, service: str) -> Iterator[Finding]:
     faults: list[Finding] = []
     closed = False
     for name in _LISTS:
-        words = _flat(settings, name, service)
+        words = flat(settings, name, service)
         closing = next((at for at, word in enumerate(words) if word == "permit" or _closes(words, at)), None)
         if closing is None or words[closing] == "permit":
             continue
@@ -106,13 +106,13 @@ def _closes(words: list[str], at: int) -> bool:
     return words[at] in CLOSING and (at == 0 or words[at - 1] != "warn_if_reject")
 
 
-def _flat(settings: Settings, name: str, service: str, depth: int = 0) -> list[str]:
+def flat(settings: Settings, name: str, service: str, depth: int = 0) -> list[str]:
     """The words of a list with its restriction classes replaced by theirs."""
     found: list[str] = []
     classes = items(settings, "smtpd_restriction_classes", service)
     for word in items(settings, name, service):
         if word in classes and depth < 20:
-            found += _flat(settings, word, service, depth + 1)
+            found += flat(settings, word, service, depth + 1)
         else:
             found.append(word if ":" in word else word.lower())
     return found
