@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.ports import free_port
+
 Answer = Callable[[bytes], "bytes | None"]
 """What to say to the bytes that came since the last reply; None: they are no whole question yet. Empty: hang up."""
 
@@ -18,7 +20,7 @@ class TableServer:
         self._answer, self._path, self._hang_up = answer, path, hang_up
         self.questions: list[bytes] = []
         self.connections = 0
-        self.port = 0
+        self.port = free_port()
         self._open: set[socket.socket] = set()
         self.start()
 
@@ -26,7 +28,6 @@ class TableServer:
         """Again, where it was."""
         if self._path is None:
             self._listening = socket.create_server(("127.0.0.1", self.port))
-            self.port = self._listening.getsockname()[1]
         else:
             self._path.unlink(missing_ok=True)
             self._listening = socket.socket(socket.AF_UNIX)

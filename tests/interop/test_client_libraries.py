@@ -176,7 +176,7 @@ def test_a_server_that_says_nothing(tmp_path: Path, serve: Serve, kind: str, whe
     silence = threading.Event()
 
     def still(query: bytes) -> bytes:
-        silence.wait(10)
+        silence.wait(60)
         return b""
 
     talk: Callable[[socket.socket], None] = lambda connection: still(b"") and None  # noqa: E731
@@ -187,7 +187,7 @@ def test_a_server_that_says_nothing(tmp_path: Path, serve: Serve, kind: str, whe
     began = time.monotonic()
     with pytest.raises(TableError):
         table(tmp_path, kind, server.port).get("a")
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     silence.set()
 
 

@@ -227,7 +227,7 @@ def test_a_message_is_stored_as_postfix_stores_it(name: str) -> None:
     with Judges(**parameters) as judges:
         for one in every:
             # Their smtpd and their cleanup each look at the clock, and a second may end between the two.
-            for _ in range(3):
+            for _ in range(20):
                 queue_id, reply = deliver(judges, one)
                 arrival, theirs = read_queue_file(judges, queue_id) if queue_id else (0.0, reply)
                 found = [f"{one}:\n  {t}\n  {o}" for t, o in differences(theirs, ours.store(one, queue_id, arrival))]
