@@ -72,13 +72,13 @@ class Mapper:
         if found is None:
             return None
         copy = found.value.strip()
-        self._note(parameter, address, [copy], found)
+        self._note(parameter, address, [copy], found, copy=True)
         return copy
 
-    def _note(self, parameter: str, address: str, targets: list[str], found: Found) -> None:
+    def _note(self, parameter: str, address: str, targets: list[str], found: Found, *, copy: bool = False) -> None:
         if self._remaking is not None:
             rule = Rule(found.table, found.key, found.origin or BUILT_IN)
-            self._remaking.note(parameter, address, tuple(targets), rule)
+            self._remaking.note(parameter, address, tuple(targets), rule, copy=copy)
 
     def chain(self, maps: Maps, address: str, *, propagate: bool, parameter: str = "") -> str:
         """Canonical form: looked up again until nothing is found, or the address itself. Where that never happens, what

@@ -3,18 +3,19 @@
 Nothing is decided here: the gateway's own objects are asked, and what they answer is put beside what it came from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from msgspec import Struct
 
 from postwarden.addressing.resolve import AddressClass, AddressResolver, Resolved, cause
 from postwarden.config.parameters import find
-from postwarden.config.settings import Settings
+from postwarden.config.settings import Service, Settings
 from postwarden.deliver.discard import discard
 from postwarden.deliver.error import error
 from postwarden.explain.places import Places
-from postwarden.mail.decision import BUILT_IN, Decision, Origin
+from postwarden.mail.decision import BUILT_IN, Decision, Origin, Rule
+from postwarden.mail.remade import Remade
 from postwarden.policy.listed import Listed
 from postwarden.policy.question import Marks, Question, Subject
 from postwarden.tables.table import Found, TableError
@@ -58,7 +59,7 @@ class Route(Struct, frozen=True):
     transport: str
     nexthop: str
     reasons: tuple[Reason, ...]
-    """Class, transport and master.cf entry, in this order."""
+    """Routing by the address itself, class, transport, master.cf entry, names for the outside, in this order."""
     fate: Fate
     hosts: tuple[str, ...] = ()
     """In the order in which they would be tried: `mx.example.com[192.0.2.1]:25`."""
@@ -76,13 +77,24 @@ class Way(Struct, frozen=True):
 
 Ask = Callable[[str, str, str], Way]
 """What the service of master.cf that is a transport, a next hop and a recipient come to."""
+Outward = Callable[[Service, tuple[str, ...]], tuple[Remade, ...]]
+"""What a transport makes of envelope addresses, for other servers."""
 
 
 class Router:
     """Raises nothing for any address: what can't be known is a part of the answer."""
 
-    def __init__(self, settings: Settings, resolver: AddressResolver, listed: Listed, places: Places, ask: Ask) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        resolver: AddressResolver,
+        listed: Listed,
+        places: Places,
+        ask: Ask,
+        outward: Outward = lambda service, addresses: (),
+    ) -> None:
         self._settings = settings
+        self._outward = outward
         self._resolver = resolver
         self._listed = listed
         self._places = places
@@ -95,15 +107,48 @@ class Router:
             resolved = self._resolver.resolve(recipient, whose)
         except TableError as fault:
             return Route(recipient, "", "", "", (), _put_off(fault))
-        reasons: tuple[Reason, ...] = (self._class(resolved), self._transport(resolved))
         way = self._end(resolved)
-        service = self._settings.find_service(resolved.transport)
-        if service is not None and not resolved.bad:
-            reasons = (*reasons, Reason(f"service {service.key}: {service.command}", service.origin))
+        return self._route(resolved, (*self._reasons(recipient, resolved), *self._names(resolved, whose)), way)
+
+    def here(self, recipient: str) -> Route:
+        """Of one that local delivery takes: the rest of the way is the tree's."""
+        try:
+            resolved = self._resolver.resolve(recipient)
+        except TableError as fault:
+            return Route(recipient, "", "", "", (), _put_off(fault))
+        end = Way(Fate("delivered", Reason("by local delivery, as the tree shows")))
+        return self._route(resolved, self._reasons(recipient, resolved), end)
+
+    def _route(self, resolved: Resolved, reasons: tuple[Reason, ...], way: Way) -> Route:
         return Route(
             resolved.recipient, resolved.address_class.value, resolved.transport, resolved.nexthop, reasons,
             way.fate, way.hosts, way.tls,
         )  # fmt: skip
+
+    def _reasons(self, recipient: str, resolved: Resolved) -> tuple[Reason, ...]:
+        routed = [
+            Reason(f"{before or '<>'} is {after}, by {parameter}", self._origin(parameter))
+            for parameter, before, after in self._resolver.unrouted(recipient)
+        ]
+        reasons = (*routed, self._class(resolved), self._transport(resolved))
+        service = self._settings.find_service(resolved.transport)
+        if service is None or resolved.bad:
+            return reasons
+        return (*reasons, Reason(f"service {service.key}: {service.command}", service.origin))
+
+    def _names(self, resolved: Resolved, sender: str | None) -> Iterator[Reason]:
+        """What other servers will see."""
+        service = self._settings.find_service(resolved.transport)
+        if service is None or service.command not in ("smtp", "lmtp"):
+            return
+        try:
+            steps = self._outward(service, (*filter(None, (sender,)), resolved.recipient))
+        except TableError as fault:
+            yield Reason(f"{fault}: mail is put off while the table can't answer")
+            return
+        for step in steps:
+            text = f"other servers see {step.before} as {step.after[0]}, by {step.parameter}: {step.rule.name}"
+            yield self._at(f"{text} has {step.rule.argument}", step.rule)
 
     def _end(self, resolved: Resolved) -> Way:
         if resolved.bad:
@@ -165,9 +210,12 @@ class Router:
         if not resolved.table:
             return Reason(text, self._origin(cause(resolved)))
         rule = resolved.rule
+        return self._at(f"{text}: {rule.name} has {rule.argument}", rule)
+
+    def _at(self, text: str, rule: Rule) -> Reason:
+        """`text`, at the line of a table's entry."""
         place = self._places.of(Found("", rule.argument, rule.name))
-        where = f"{text}: {rule.name} has {rule.argument}"
-        return Reason(where, place if place.line else rule.origin)
+        return Reason(text, place if place.line else rule.origin)
 
     def _origin(self, name: str) -> Origin:
         return self._settings.origin(name) if find(name) is not None else BUILT_IN

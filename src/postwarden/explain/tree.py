@@ -159,15 +159,20 @@ class Walker:
             canonical = self._content.canonical(self._content.rewrite(address))
             for made in self._content.remaking.taken():
                 node = self._child(node, made.after[0], made.parameter, self._place(made.rule))
-            found = self._virtual(canonical)
-            if found is None:
-                self._resolve(node, canonical, step)
-                return
-            whole, propagate = canonical, "virtual" in self._limits.propagate
-            targets = self._content.mapper.targets(self._content.virtual, whole, propagate=propagate) or []
-        except Unreasonable as error:
-            node.note = str(error)
+        except (TableError, Pending) as error:
+            node.note = f"can't be looked up now: {error}"
             return
+        self._expand(node, canonical, step)
+
+    def _expand(self, node: Node, whole: str, step: _Step) -> None:
+        """An address in canonical form. What virtual_alias_maps has for it is not brought into that form again."""
+        try:
+            found = self._virtual(whole)
+            if found is None:
+                self._resolve(node, whole, step)
+                return
+            propagate = "virtual" in self._limits.propagate
+            targets = self._content.mapper.targets(self._content.virtual, whole, propagate=propagate) or []
         except (TableError, Pending) as error:
             node.note = f"can't be looked up now: {error}"
             return
@@ -179,7 +184,7 @@ class Walker:
             elif target.lower() in inner.path:
                 child.note = "loop"
             elif not self._limited(child, inner):
-                self._enter(child, target, inner)
+                self._expand(child, target, inner)
 
     def _virtual(self, address: str) -> Found | None:
         if not self._content.virtual:

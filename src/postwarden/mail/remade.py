@@ -31,8 +31,9 @@ class Remaking:
         self.place = ""
         self._steps: dict[tuple[str, str, str], Remade] = {}
 
-    def note(self, parameter: str, before: str, after: tuple[str, ...], rule: Rule) -> None:
-        if after != (before,) and len(self._steps) < _MOST:
+    def note(self, parameter: str, before: str, after: tuple[str, ...], rule: Rule, *, copy: bool = False) -> None:
+        """`copy`: the address stays, and these are beside it: the same once more is no change, but a copy."""
+        if (copy or after != (before,)) and len(self._steps) < _MOST:
             step = Remade(parameter, before, after[:_MOST_RESULTS], rule, self.place)
             self._steps.setdefault((self.place, parameter, before), step)
 

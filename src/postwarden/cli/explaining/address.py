@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from postwarden.cli.explaining.paint import Paint
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
@@ -12,13 +15,16 @@ from postwarden.config.values import split
 from postwarden.config.view import view
 from postwarden.deliver.local.ports import Identity
 from postwarden.explain.drawing import drawn
+from postwarden.explain.ends import MAILBOX
 from postwarden.explain.gateway import Gateway
 from postwarden.explain.mailboxes import AsMyself
-from postwarden.explain.opening import open_places, open_walker
+from postwarden.explain.opening import open_outward, open_places, open_sender, open_walker
+from postwarden.explain.places import Places
 from postwarden.explain.route import Fate, Reason, Route, Router
 from postwarden.explain.tree import Node
 from postwarden.explain.ways import Hosts, Ways
-from postwarden.mail.decision import Origin
+from postwarden.mail.decision import Origin, Pending
+from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
 from postwarden.net.clock import LoopClock
 from postwarden.net.names import open_names
@@ -27,10 +33,11 @@ from postwarden.policy.params import PolicyParams
 from postwarden.roles.identity import RootIdentity, SystemAccounts
 from postwarden.routing.opening import open_finder
 from postwarden.tables.opening import Tables
-from postwarden.tables.table import TableError
+from postwarden.tables.table import Found, TableError
 
 PATIENCE = 20.0
 """Seconds for the hosts of one next hop."""
+_ALIKE = 5
 _DONE_HERE = frozenset(("mailbox", "file", "command", "nowhere"))
 """Ends that local delivery has, and no transport of another."""
 
@@ -38,30 +45,76 @@ _DONE_HERE = frozenset(("mailbox", "file", "command", "nowhere"))
 class Answer:
     """What is known of one address."""
 
-    def __init__(self, address: str, tree: Node, routes: list[Route]) -> None:
+    def __init__(
+        self, address: str, trees: list[Node], routes: dict[str, Route], here: list[Route], sender: "Sender | None"
+    ) -> None:
+        """`trees`: of the address, and of automatic copies. `routes`: by the text of the end. `here`: recipients that
+        local delivery takes."""
         self.address = address
-        self.tree = tree
+        self.trees = trees
         self.routes = routes
-        self.ends = [way[-1] for way in tree.ends()]
+        self.here = here
+        self.sender = sender
+        self.ends = [way[-1] for tree in trees for way in tree.ends()]
 
     @property
     def good(self) -> bool:
         """Mail gets to everybody."""
         lost = [node for node in self.ends if node.note or (node.end is not None and node.end.kind == "nowhere")]
-        return all(route.fate.good for route in self.routes) and not lost
+        return all(route.fate.good for route in self.routes.values()) and not lost
+
+
+class Sender(Struct, frozen=True):
+    """Whose mail it is."""
+
+    given: str
+    stored: str
+    """What content makes of it."""
+    steps: tuple[tuple[Remade, Reason], ...] = ()
+    fault: str = ""
 
 
 def explain_address(settings: Settings, address: str, sender: str | None = None, *, offline: bool) -> Answer:
     """`sender`: of the mail, where its way may depend on that. `offline`: nobody on the network is asked.
     Raises ConfigError, TableError."""
-    gateway = Gateway(settings)
-    tree = open_walker(settings, gateway, SystemAccounts(), _identity()).walk(address)
+    gateway, places = Gateway(settings), open_places(settings)
+    whose = None if sender is None else _sender(settings, gateway, places, sender)
+    walker = open_walker(settings, gateway, SystemAccounts(), _identity(), standard=True)
+    trees = [walker.walk(address), *walker.copies(address, "" if whose is None else whose.stored)]
     tables = Tables.of(settings)
     listed = Listed(view(PolicyParams, settings), tables, gateway.resolver, settings.origin)
     ways = Ways(settings, tables, None if offline else HostLookup(settings))
-    router = Router(settings, gateway.resolver, listed, open_places(settings), ways)
-    leaving = [node.text for node in (way[-1] for way in tree.ends()) if _leaves(node)]
-    return Answer(address, tree, [router.route(text, sender) for text in dict.fromkeys(leaving)])
+    router = Router(settings, gateway.resolver, listed, places, ways, open_outward(settings, tables, gateway))
+    stored = None if whose is None else whose.stored
+    routes: dict[str, Route] = {}
+    for node in (way[-1] for tree in trees for way in tree.ends()):
+        if _leaves(node) and node.text not in routes:
+            routes[node.text] = _ended(router.route(node.text, stored), node)
+    return Answer(address, trees, routes, [router.here(one) for one in walker.here], whose)
+
+
+def _ended(route: Route, node: Node) -> Route:
+    """With the mailbox that a transport of this machine writes to."""
+    if node.end is None or node.end.kind != MAILBOX or not route.fate.good:
+        return route
+    return replace(route, fate=Fate("delivered", Reason(node.end.text)))
+
+
+def _sender(settings: Settings, gateway: Gateway, places: Places, given: str) -> Sender:
+    try:
+        stored, steps = open_sender(settings, gateway)(given)
+    except (TableError, Pending) as error:
+        return Sender(given, given, (), f"can't be looked up now: {error}")
+    return Sender(given, stored, tuple((step, _step(step, places)) for step in steps))
+
+
+def _step(step: Remade, places: Places) -> Reason:
+    rule = step.rule
+    text = f"{step.before} becomes {step.after[0]}, by {step.parameter}"
+    if ":" not in rule.name:
+        return Reason(text, rule.origin)
+    place = places.of(Found("", rule.argument, rule.name, rule.origin if rule.origin.line else None))
+    return Reason(f"{text}: {rule.name} has {rule.argument}", place)
 
 
 def drawn_tree(settings: Settings, address: str, *, plain: bool) -> Iterator[str]:
@@ -75,7 +128,7 @@ def drawn_tree(settings: Settings, address: str, *, plain: bool) -> Iterator[str
 
 
 def _leaves(node: Node) -> bool:
-    return node.end is not None and node.end.kind not in _DONE_HERE
+    return node.end is not None and (node.end.routed or node.end.kind not in _DONE_HERE)
 
 
 def _identity() -> Identity:
@@ -112,17 +165,25 @@ class HostLookup:
 
 def lines(answer: Answer, paint: Paint, *, plain: bool) -> Iterator[str]:
     """`plain`: for a terminal that has no line characters."""
-    for route in answer.routes:
-        yield from _verdict(route, paint)
+    said = set[str]()
     for node in answer.ends:
-        if node.end is not None and node.end.kind in _DONE_HERE:
+        if node.text in said:
+            continue
+        said.add(node.text)
+        if _leaves(node):
+            yield from _verdict(answer.routes[node.text], paint)
+        elif node.end is not None:
             text = f"{node.text or '<>'}: {node.end.text}"
             yield paint.bad(f"{text}: mail does not get there") if node.end.kind == "nowhere" else paint.good(text)
-        elif node.note and node.end is None:
+        elif node.note:
             yield paint.bad(f"{node.text}: {node.note}")
     yield ""
-    yield from drawn(answer.tree, plain=plain)
-    for route in answer.routes:
+    if answer.sender is not None:
+        yield from _of_sender(answer.sender, paint)
+    for tree in answer.trees:
+        yield from drawn(tree, plain=plain)
+    yield from _taken_here(answer.here, paint)
+    for route in answer.routes.values():
         yield ""
         yield paint.strong(route.recipient)
         for reason in route.reasons:
@@ -131,6 +192,30 @@ def lines(answer: Answer, paint: Paint, *, plain: bool) -> Iterator[str]:
             yield f"  host {host}"
         if route.tls is not None:
             yield f"  TLS {_said(route.tls)}"
+
+
+def _taken_here(routes: list[Route], paint: Paint) -> Iterator[str]:
+    """Local delivery has the same reasons for most."""
+    alike: dict[tuple[Reason, ...], list[str]] = {}
+    for route in routes:
+        alike.setdefault(route.reasons, []).append(route.recipient)
+    for reasons, recipients in alike.items():
+        yield ""
+        more = f" and {len(recipients) - _ALIKE} more" if len(recipients) > _ALIKE else ""
+        yield paint.strong(", ".join(recipients[:_ALIKE]) + more)
+        for reason in reasons:
+            yield f"  {_said(reason)}"
+
+
+def _of_sender(sender: Sender, paint: Paint) -> Iterator[str]:
+    if sender.fault:
+        yield paint.bad(f"from <{sender.given}>: {sender.fault}")
+    elif sender.steps:
+        yield f"from <{sender.given}>, which is stored as <{sender.stored}>"
+        for _, reason in sender.steps:
+            yield f"  {_said(reason)}"
+    else:
+        yield f"from <{sender.given}>"
 
 
 def _verdict(route: Route, paint: Paint) -> Iterator[str]:
@@ -152,9 +237,20 @@ def values(answer: Answer) -> dict[str, Any]:
     return {
         "address": answer.address,
         "delivered": answer.good,
-        "tree": _node(answer.tree),
-        "routes": [_route(route) for route in answer.routes],
+        "tree": _node(answer.trees[0]),
+        "copies": [_node(tree) for tree in answer.trees[1:]],
+        "sender": None if answer.sender is None else _sender_values(answer.sender),
+        "local": [_route(route) for route in answer.here],
+        "routes": [_route(route) for route in answer.routes.values()],
     }
+
+
+def _sender_values(sender: Sender) -> dict[str, Any]:
+    steps = [
+        {"before": step.before, "after": step.after[0], "by": step.parameter, "origin": _place(reason.origin)}
+        for step, reason in sender.steps
+    ]
+    return {"given": sender.given, "stored": sender.stored, "steps": steps, "fault": sender.fault}
 
 
 def _node(node: Node) -> dict[str, Any]:
