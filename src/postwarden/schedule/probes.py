@@ -112,7 +112,7 @@ class Probes:
     def _ended(self, message: Message, done: Callable[[Probed], None]) -> None:
         envelope = message.entry.envelope
         self._rounds.parts.log.emit("qmgr", Removed(envelope.queue_id))
-        status = message.sent[-1][1]
+        status = message.sent[-1][1] if message.sent else NOBODY
         if status.soft:
             status = replace(status, code=f"5{status.code[1:]}")  # soft_bounce is for mail that would be lost
         lasting = status.code != _OURS or status.relay != "none"

@@ -258,7 +258,7 @@ class Rounds:
 
     def remade(self, message: Message, steps: tuple[Remade, ...]) -> None:
         """What became of addresses on the way."""
-        if self.recorder is not None:
+        if self.recorder is not None and message.probe is None:
             self.recorder.remade(message.entry.envelope.queue_id, steps)
 
     def unqueue(self, message: Message) -> None:

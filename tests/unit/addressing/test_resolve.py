@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postwarden.addressing.resolve import AddressClass, AddressResolver, open_resolver
+from postwarden.addressing.resolve import AddressClass, AddressResolver, open_probe_resolver, open_resolver
 from postwarden.config.errors import ConfigError
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
@@ -243,3 +243,61 @@ def test_each_step_of_routing_names_what_made_it() -> None:
     ]
     assert [step[0] for step in found.unrouted('"ann@far.example"@mx.example.com')] == ["resolve_dequoted_address"]
     assert [step[0] for step in found.unrouted("")] == ["empty_address_recipient", "myhostname"]
+
+
+def probing(**parameters: str) -> AddressResolver:
+    chosen = settings(**(DOMAINS | parameters))
+    tables = Tables.of(chosen)
+    return open_probe_resolver(chosen, tables, open_resolver(chosen, tables))
+
+
+def test_probes_go_as_mail_does_unless_they_are_told_otherwise() -> None:
+    chosen = settings(**DOMAINS, address_verify_relayhost="$relayhost", relayhost="[out.example]")
+    tables = Tables.of(chosen)
+    usual = open_resolver(chosen, tables)
+    assert open_probe_resolver(chosen, tables, usual) is usual
+
+
+@pytest.mark.parametrize(
+    ("address", "parameters", "transport", "nexthop"),
+    [
+        ("a@far.example", {"relayhost": "[out.example]", "address_verify_relayhost": ""}, "smtp", "far.example"),
+        ("a@far.example", {"address_verify_relayhost": "[in.example]"}, "smtp", "[in.example]"),
+        ("a@far.example", {"address_verify_default_transport": "direct"}, "direct", "far.example"),
+        ("a@relay.example", {"address_verify_relay_transport": "direct:[x]"}, "direct", "[x]"),
+        ("a@box.example", {"address_verify_virtual_transport": "lmtp:unix:/y"}, "lmtp", "unix:/y"),
+        ("joe", {"address_verify_local_transport": "error:no"}, "error", "no"),
+        (
+            "a@far.example",
+            {"transport_maps": "inline:{far.example=smtp:x}", "address_verify_transport_maps": ""},
+            "smtp",
+            "far.example",
+        ),
+        ("a@far.example", {"address_verify_transport_maps": "inline:{far.example=slow:hop}"}, "slow", "hop"),
+        (
+            "a@far.example",
+            {"address_verify_sender_dependent_relayhost_maps": "inline:{s@x.example=[y]}"},
+            "smtp",
+            "[y]",
+        ),
+        (
+            "a@far.example",
+            {"address_verify_sender_dependent_default_transport_maps": "inline:{s@x.example=slow:hop}"},
+            "slow",
+            "hop",
+        ),
+    ],
+)
+def test_probes_may_go_another_way(address: str, parameters: dict[str, str], transport: str, nexthop: str) -> None:
+    found = probing(**parameters).resolve(address, "s@x.example")
+    assert (found.transport, found.nexthop) == (transport, nexthop)
+    chosen = settings(**(DOMAINS | parameters))
+    mail = open_resolver(chosen, Tables.of(chosen)).resolve(address, "s@x.example")
+    assert (mail.transport, mail.nexthop) != (transport, nexthop)
+
+
+def test_what_decided_a_probes_way_is_called_by_its_name() -> None:
+    found = probing(address_verify_transport_maps="inline:{far.example=slow:hop}").resolve("a@far.example")
+    assert found.table == "address_verify_transport_maps"
+    with pytest.raises(ConfigError, match="address_verify_default_transport: null transport"):
+        probing(address_verify_default_transport=":hop")

@@ -1,6 +1,6 @@
 from postwarden.mail.status import Status
 from postwarden.schedule.feedback import Feedback
-from postwarden.schedule.scheduler import Destination, Scheduler, TransportLimits, lane
+from postwarden.schedule.scheduler import BELOW, Destination, Scheduler, TransportLimits, lane
 
 REFUSED = Status("4.4.1", "connect to dead.example[192.0.2.1]:25: Connection refused")
 
@@ -281,3 +281,79 @@ def test_what_was_added_can_be_removed_until_it_begins() -> None:
     assert not scheduler.remove(place, "b")
     scheduler.finished(place, None, 0.0)
     assert (scheduler.waiting, scheduler.take("carrier"), scheduler._transports["smtp"].destinations) == (0, None, {})
+
+
+def below(scheduler: Scheduler[str], key: str, *names: str) -> Destination[str]:
+    for name in names:
+        destination = scheduler.add(name, "smtp", key, BELOW)
+        assert isinstance(destination, Destination)
+    return destination
+
+
+def take_below(scheduler: Scheduler[str]) -> list[str]:
+    taken = []
+    while (one := scheduler.take_below("carrier", lambda limits: True)) is not None:
+        taken.append(one)
+    return taken
+
+
+def test_what_is_below_is_never_taken_as_mail() -> None:
+    scheduler = smtp()
+    below(scheduler, "a", "p1")
+    add(scheduler, "a", "m1", "m2")
+    assert take_all(scheduler) == ["m1", "m2"]
+    assert scheduler.waiting == 1
+
+
+def test_below_has_half_a_window() -> None:
+    scheduler = smtp(initial=4, concurrency=4)
+    there = below(scheduler, "a", "p1", "p2", "p3")
+    below(scheduler, "b", "q1")
+    assert take_below(scheduler) == ["p1", "q1", "p2"]
+    add(scheduler, "a", "m1", "m2", "m3")
+    assert take_all(scheduler) == ["m1", "m2"]
+    for taken in ([], [], ["p3"]):
+        scheduler.finished(there, None, 0.0)
+        assert take_below(scheduler) == taken
+    assert take_all(scheduler) == ["m3"]
+
+
+def test_below_has_the_only_place_where_nobody_needs_it() -> None:
+    scheduler = smtp(initial=1, concurrency=1)
+    there = below(scheduler, "a", "p1", "p2")
+    assert take_below(scheduler) == ["p1"]
+    scheduler.finished(there, None, 0.0)
+    assert take_below(scheduler) == ["p2"]
+
+
+def test_below_keeps_to_the_limits_of_the_transport() -> None:
+    scheduler = smtp(processes=1)
+    below(scheduler, "a", "p1", "p2")
+    assert scheduler.take_below("agent", lambda limits: True) is None
+    assert scheduler.take_below("carrier", lambda limits: False) is None
+    assert take_below(scheduler) == ["p1"]
+
+
+def test_below_keeps_to_the_rate_delays() -> None:
+    scheduler = smtp(rate_delay=5.0)
+    there = below(scheduler, "a", "p1", "p2")
+    assert take_below(scheduler) == ["p1"]
+    scheduler.finished(there, None, 0.0)
+    assert take_below(scheduler) == []
+    scheduler.wake(5.0)
+    assert take_below(scheduler) == ["p2"]
+
+
+def test_below_falls_with_its_destination() -> None:
+    scheduler = smtp(initial=1)
+    there = below(scheduler, "a", "p1", "p2")
+    assert take_below(scheduler) == ["p1"]
+    assert scheduler.finished(there, REFUSED, 0.0) == ["p2"]
+    assert scheduler.waiting == 0
+
+
+def test_below_can_be_removed() -> None:
+    scheduler = smtp()
+    there = below(scheduler, "a", "p1")
+    assert scheduler.remove(there, "p1")
+    assert take_below(scheduler) == []

@@ -8,6 +8,8 @@ reply answers.
 
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from postwarden.deliver.body import Body
 from postwarden.deliver.smtp import commands, reasons
 from postwarden.deliver.smtp.content import Encoder, encode
@@ -259,7 +261,8 @@ class Transaction:
         """It would take the content now. The one way to send none is to go (smtp_address_verify_target = data)."""
         session = self._session
         if self._accepted:
-            self._owner.delivered(self._accepted, reasons.done(session.host, reply, "relayed"))
+            status = replace(reasons.done(session.host, reply, "relayed"), code="2.0.0")
+            self._owner.delivered(self._accepted, status)
         session.phase = None
         session.end(None)
         self._owner.over()

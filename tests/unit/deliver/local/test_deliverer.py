@@ -84,6 +84,7 @@ class World:
         self.settings = settings(**(given | parameters))
         self.forwards: list[Forward] = []
         self.trace = ""
+        self.probe = False
         self.deliverer = self.build()
 
     def build(self) -> LocalDeliverer:
@@ -97,7 +98,19 @@ class World:
         to = tuple(r if isinstance(r, Recipient) else Recipient(f"{r}@mx.example.com") for r in recipients)
         now = self.machine.time
         job = Job(
-            7, "local", "mx.example.com", "QID", now - 3, now - 1, sender, to, 0, head, b"hello\r\n", trace=self.trace
+            7,
+            "local",
+            "mx.example.com",
+            "QID",
+            now - 3,
+            now - 1,
+            sender,
+            to,
+            0,
+            head,
+            b"hello\r\n",
+            trace=self.trace,
+            probe=self.probe,
         )
         return self.deliverer.deliver(job, b"hello\r\n", self.forwards.append)
 
@@ -567,6 +580,21 @@ def test_verification_writes_nothing(world: World, recipient: str, parts: list[t
     assert list(world.mail.iterdir()) == []
     assert not (world.base / "maildir").exists()
     assert all("deliverable (" in line for line in world.machine.log)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "code", "text"),
+    [
+        ("joe", "2.0.0", "delivers to mailbox"),
+        ("nosuch", "5.1.1", 'unknown user: "nosuch"'),
+        ("mix", "2.0.0", "aliased to joe, nosuch"),
+        ("away", "2.0.0", "aliased to x@elsewhere.example"),
+    ],
+)
+def test_to_a_probe_an_alias_is_good_whoever_it_is(world: World, recipient: str, code: str, text: str) -> None:
+    world.trace, world.probe = "verify", True
+    (status,) = world.deliver(recipient).results
+    assert (status.code, status.text, status.verified) == (code, text, True)
 
 
 def test_a_record_names_each_part(world: World) -> None:

@@ -66,6 +66,26 @@ def test_verification_says_nothing_of_content() -> None:
     ]  # fmt: skip
 
 
+def test_verification_by_the_answer_to_data() -> None:
+    refusing = Script({"RCPT": (b"250 2.1.5 Fine\r\n", b"550 5.1.1 No\r\n"), "DATA": b"354 go\r\n"})
+    bench = Bench(refusing, parameters={"smtp_address_verify_target": "data"})
+    outcome = bench.deliver(job("a@x.example", "b@x.example", trace="verify"))
+    assert [(status.code, status.text) for status in outcome.results] == [
+        ("2.0.0", "354 go"),
+        ("5.1.1", "host mx.remote.example[127.0.0.9] said: 550 5.1.1 No (in reply to RCPT TO command)"),
+    ]
+    assert all(status.verified for status in outcome.results)
+    assert bench.remotes[0].messages == [] or not bench.remotes[0].messages[0].content
+    assert b"QUIT" not in bench.remotes[0].commands
+
+
+def test_verification_by_a_refusal_of_data() -> None:
+    bench = Bench(Script({"DATA": b"554 5.7.1 No\r\n"}), parameters={"smtp_address_verify_target": "data"})
+    (status,) = bench.deliver(job("a@x.example", trace="verify")).results
+    assert (status.code, status.verified) == ("5.7.1", True)
+    assert "(in reply to DATA command)" in status.text
+
+
 @pytest.mark.parametrize("answer", [b"550 5.7.1 No\r\n", b"421 4.3.0 Bye\r\n"])
 def test_verification_of_a_sender_who_is_refused(answer: bytes) -> None:
     bench = Bench(Script({"MAIL": answer}))
