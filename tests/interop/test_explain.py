@@ -21,14 +21,22 @@ class World:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.sink = Sink(refuse=lambda line: "550 5.1.1 no such user" if "<no@" in line else None)
-        (base / "virtual").write_text("# who is who\nann@sink.example ann.smith@sink.example\n")
-        (base / "canonical").write_text("ann.smith@sink.example as@sink.example\n")
+        (base / "virtual").write_text(
+            "# who is who\nann@sink.example ann.smith@sink.example\noffice@here.example team@here.example\n"
+        )
+        (base / "canonical").write_text("# old names\nold@here.example new@here.example\n")
+        (base / "aliases").write_text("team: staff\nstaff: ann@sink.example\n")
+        (base / "generic").write_text("new@here.example office@outside.example\n")
         (base / "senders").write_text("bad@x.example REJECT go\n")
         slow = f"{{slow.example=smtp:[127.0.0.1]:{free_port()}}}"
         self.gateway = Gateway(
             base,
             self.sink.port,
+            mydestination="here.example, mx.example.com",
             virtual_alias_maps=f"hash:{base}/virtual",
+            canonical_maps=f"hash:{base}/canonical",
+            alias_maps=f"hash:{base}/aliases",
+            smtp_generic_maps=f"hash:{base}/generic",
             transport_maps=f"inline:{{{{sink.example=smtp:[127.0.0.1]:{self.sink.port}}}, {slow}}}",
             relay_domains="sink.example, slow.example",
             smtpd_recipient_restrictions=f"check_sender_access hash:{base}/senders",
@@ -77,7 +85,7 @@ def world() -> Iterator[World]:
 
 def test_one_that_was_refused(world: World) -> None:
     assert "go" in world.send("bad@x.example", "ann@sink.example")
-    until(lambda: world.explain("--refused", "--from", "bad@x.example") != "")
+    until(lambda: world.gateway.command("explain", "--refused", "--from", "bad@x.example", check=False).stdout != "")
     said = world.explain("--refused", "--from", "bad@x.example").splitlines()
     assert "from <bad@x.example> to <ann@sink.example>" in said[0]
     assert "554 5.7.1 <bad@x.example>: Sender address rejected: go" in said[1]
@@ -90,11 +98,39 @@ def test_one_that_was_delivered_by_an_alias(world: World) -> None:
     text = world.explain(queue_id)
     assert "ann.smith@sink.example: sent: 250 2.0.0 Ok" in text
     assert "for ann.smith@sink.example, which was ann@sink.example" in text
-    assert f"[virtual_alias_maps {world.base}/virtual:2]" in text
+    assert "recipient ann@sink.example became ann.smith@sink.example, by virtual_alias_maps" in text
+    assert f"      hash:{world.base}/virtual has ann@sink.example ({world.base}/virtual:2)\n" in text
+    assert f"mail for ann.smith@sink.example was given to smtp:[127.0.0.1]:{world.sink.port}, by transport_maps" in text
     (found,) = world.values(queue_id)
-    assert [record["kind"] for record in found["records"]] == ["judged", "stored", "attempted", "ended"]
+    kinds = [record["kind"] for record in found["records"]]
+    assert kinds == ["judged", "mapped", "stored", "mapped", "attempted", "ended"]
     message_id = re.search(r"message (<\S+>)", text)
     assert message_id is not None and world.explain(message_id[1]) == text
+
+
+def test_one_that_went_through_two_aliases_and_a_canonical_map(world: World) -> None:
+    """Canonical form, a virtual alias, an alias of this machine that another one lists, and a name for the outside."""
+    queue_id = world.send("old@here.example", "office@here.example")
+    until(lambda: "removed" in world.explain(queue_id))
+    text = world.explain(queue_id)
+    base = world.base
+    for says, line in (
+        ("sender old@here.example became new@here.example, by canonical_maps",
+         f"hash:{base}/canonical has old@here.example ({base}/canonical:2)"),
+        ("recipient office@here.example became team@here.example, by virtual_alias_maps",
+         f"hash:{base}/virtual has office@here.example ({base}/virtual:3)"),
+        ("alias team became staff, by alias_maps", f"hash:{base}/aliases has team ({base}/aliases:1)"),
+        ("alias staff became ann@sink.example, by alias_maps", f"hash:{base}/aliases has staff ({base}/aliases:2)"),
+    ):  # fmt: skip
+        at = text.index(says)
+        assert text[at:].splitlines()[1].strip() == line
+    forward = re.search(r"([0-9A-F]{6,}) was made of it, for ann\.smith@sink\.example", text)
+    assert forward is not None
+    until(lambda: "removed" in world.explain(forward[1]))
+    text = world.explain(forward[1])
+    assert f"hash:{base}/virtual has ann@sink.example ({base}/virtual:2)" in text
+    assert "other servers see new@here.example as office@outside.example, by smtp_generic_maps" in text
+    assert f"hash:{base}/generic has new@here.example ({base}/generic:1)" in text
 
 
 def test_one_that_was_bounced(world: World) -> None:
