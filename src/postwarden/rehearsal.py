@@ -10,6 +10,7 @@ from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.config.entrances import entrances
 from postwarden.config.errors import ConfigError, Problem
+from postwarden.config.log_form import check_log_form
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.content.locals import LocalClients
@@ -66,6 +67,7 @@ def problems(settings: Settings) -> list[Problem]:
             attempt(partial(check_words, settings, key, service.command))
             attempt(partial(tls_policies, settings, key, tables, nobody))
     attempt(lambda: open_probe_resolver(settings, tables, resolver))
+    attempt(partial(check_log_form, settings))
     attempt(partial(transports, settings))
     attempt(lambda: served(settings, view(CourierParams, settings), tables))
     attempt(lambda: authorized(settings, view(CourierParams, settings), tables))

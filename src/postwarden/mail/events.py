@@ -5,6 +5,7 @@ Addresses and remote text are made printable here and nowhere else: a newline in
 an address is quoted where it must be, so that it can't forge a field.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from msgspec import Struct
@@ -23,10 +24,25 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.translate(_UNPRINTABLE)
 
 
+class Form(Struct, frozen=True):
+    """How an operator wants things to be written."""
+
+    address: Callable[[str], str] = external
+    digits: int = 2
+    """Behind the point of a delay, at most."""
+
+
+USUAL = Form()
+
+
 class Event(Struct, frozen=True):
     """Base of all log events. Postfix's priority words: info has none, then warning, error, fatal, panic."""
 
     level: ClassVar[str] = "info"
+
+    def written(self, form: Form) -> str:
+        """The text; `str` gives it in the usual form."""
+        return str(self)
 
 
 class Connected(Event, frozen=True):
@@ -104,11 +120,14 @@ class Rejected(Event, frozen=True):
     action: str = "reject"
 
     def __str__(self) -> str:
+        return self.written(USUAL)
+
+    def written(self, form: Form) -> str:
         line = f"{self.queue_id or 'NOQUEUE'}: {self.action}: {self.stage} from {self.client}: {self.text};"
         if self.sender is not None:
-            line += f" from=<{external(self.sender)}>"
+            line += f" from=<{form.address(self.sender)}>"
         if self.recipient is not None:
-            line += f" to=<{external(self.recipient)}>"
+            line += f" to=<{form.address(self.recipient)}>"
         if self.protocol:
             line += f" proto={self.protocol}"
         if self.helo:
@@ -126,14 +145,20 @@ class Queued(Event, frozen=True):
     queue: str = "active"
 
     def __str__(self) -> str:
+        return self.written(USUAL)
+
+    def written(self, form: Form) -> str:
         return (
-            f"{self.queue_id}: from=<{printable(external(self.sender))}>, size={self.size}, "
+            f"{self.queue_id}: from=<{printable(form.address(self.sender))}>, size={self.size}, "
             f"nrcpt={self.recipients} (queue {self.queue})"
         )
 
 
-def delay(seconds: float) -> str:
-    """A delay as Postfix prints it (delay_logging_resolution_limit 2): two digits that matter, none below 0.01."""
+def delay(seconds: float, digits: int = 2) -> str:
+    """A delay as Postfix prints it: two digits that matter, and no more than `digits` behind the point
+    (delay_logging_resolution_limit)."""
+    if digits != 2:
+        return _delay(seconds, digits)
     if seconds < 0.005:
         return "0"
     if seconds >= 9.95:
@@ -141,6 +166,14 @@ def delay(seconds: float) -> str:
     if seconds >= 0.995:
         return f"{seconds:.1f}".removesuffix(".0")
     return f"{seconds:.2f}".rstrip("0")
+
+
+def _delay(seconds: float, digits: int) -> str:
+    places, least = 0, 9.95
+    while places < digits and seconds < least:
+        places, least = places + 1, least / 10
+    text = f"{seconds:.{places}f}"
+    return text.rstrip("0").rstrip(".") or "0" if places else text
 
 
 class Delivered(Event, frozen=True):
@@ -155,18 +188,36 @@ class Delivered(Event, frozen=True):
     """How often the connection had been used before (`conn_use=`), plus one; 0 or 1 is not printed."""
 
     def __str__(self) -> str:
-        status = self.status
-        orig = f" orig_to=<{printable(external(self.original))}>," if self.original else ""
+        return self.written(USUAL)
+
+    def written(self, form: Form) -> str:
+        status, address, digits = self.status, form.address, form.digits
+        orig = f" orig_to=<{printable(address(self.original))}>," if self.original else ""
         use = f" conn_use={self.reused}," if self.reused > 1 else ""
         a, b, c, d = self.delays
         word = "SOFTBOUNCE" if status.soft else status.action.value
         if status.verified:
             word = "deliverable" if status.code[0] == "2" else "undeliverable"
         return (
-            f"{self.queue_id}: to=<{printable(external(self.recipient))}>,{orig} relay={printable(status.relay)},{use}"
-            f" delay={delay(a + b + c + d)}, delays={delay(a)}/{delay(b)}/{delay(c)}/{delay(d)},"
+            f"{self.queue_id}: to=<{printable(address(self.recipient))}>,{orig} relay={printable(status.relay)},{use}"
+            f" delay={delay(a + b + c + d, digits)}, delays={delay(a, digits)}/{delay(b, digits)}/{delay(c, digits)}/"
+            f"{delay(d, digits)},"
             f" dsn={status.code}, status={word} ({printable(status.text)})"
         )
+
+
+class Returned(Event, frozen=True):
+    """It has waited for too long; `how` is expired or force-expired."""
+
+    queue_id: str
+    sender: str
+    how: str
+
+    def __str__(self) -> str:
+        return self.written(USUAL)
+
+    def written(self, form: Form) -> str:
+        return f"{self.queue_id}: from=<{printable(form.address(self.sender))}>, status={self.how}, returned to sender"
 
 
 class Removed(Event, frozen=True):
@@ -205,4 +256,7 @@ class PickedUp(Event, frozen=True):
     sender: str
 
     def __str__(self) -> str:
-        return f"{self.queue_id}: uid={self.user} from=<{printable(external(self.sender))}>"
+        return self.written(USUAL)
+
+    def written(self, form: Form) -> str:
+        return f"{self.queue_id}: uid={self.user} from=<{printable(form.address(self.sender))}>"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from postwarden.mail.events import Event, Warn
+from postwarden.mail.events import USUAL, Event, Form, Warn
 
 _KEEP = 1 << 20
 _PATIENCE = 1.0
@@ -47,7 +47,15 @@ class MailLog:
     """The log of one process. `later` runs a callback once the current turn of the loop is over; without it (master at
     start, commands) each line is written at once."""
 
-    def __init__(self, sink: Sink, name: str, later: Callable[[Callable[[], None]], None] | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        name: str,
+        later: Callable[[Callable[[], None]], None] | None = None,
+        *,
+        form: Form = USUAL,
+    ) -> None:
+        self._form = form
         self._sink = sink
         self._name = name
         self._later = later
@@ -60,7 +68,8 @@ class MailLog:
 
     def emit(self, program: str, event: Event, name: str = "") -> None:
         level = event.level
-        text = f"{name or self._name}/{program}{self._pid}{event if level == 'info' else f'{level}: {event}'}"
+        said = str(event) if self._form is USUAL else event.written(self._form)
+        text = f"{name or self._name}/{program}{self._pid}{said if level == 'info' else f'{level}: {said}'}"
         if self._size > _KEEP:
             self._dropped += 1
             if time.monotonic() >= self._try_after:
@@ -103,11 +112,12 @@ class MailLog:
             dropped, self._dropped = self._dropped, 0
             self.emit("log", Warn(f"{dropped} log lines were dropped: the log could not be written"))
 
-    def reopen(self, sink: Sink, name: str) -> None:
-        """Write to `sink` from now on: a reload after the file was rotated, or named anew."""
+    def reopen(self, sink: Sink, name: str, form: Form | None = None) -> None:
+        """Write to `sink` from now on: a reload after the file was rotated, or named anew. `form`: None: as before."""
         self.flush()
         self._sink.close()
         self._sink, self._name = sink, name
+        self._form = form or self._form
         self._try_after = 0.0
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from postwarden.addressing.resolve import open_resolver
 from postwarden.config.errors import ConfigError
+from postwarden.config.log_form import log_form
 from postwarden.config.settings import Service, Settings
 from postwarden.config.view import view
 from postwarden.deliver.body import Body, FileBody
@@ -186,7 +187,7 @@ def open_log(settings: Settings, to: str, fd: int, later: Callable[[Callable[[],
         sink: Sink = FileSink(fd, settings.text("myhostname"))
     else:
         sink = SyslogSink(to, settings.text("syslog_facility"))
-    return MailLog(sink, settings.text("syslog_name"), later)
+    return MailLog(sink, settings.text("syslog_name"), later, form=log_form(settings))
 
 
 def identity(settings: Settings) -> Identity:

@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from postwarden.config.errors import ConfigError
+from postwarden.config.log_form import log_form
 from postwarden.config.settings import Settings
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import (
@@ -141,7 +142,8 @@ class Life:
         self.settings = msgspec.msgpack.decode(start.settings, type=Settings)
         rest = iter(fds)
         sink = log_sink(self.settings, start.log_to, next(rest) if start.log_to == "fd" else -1)
-        self.log = MailLog(sink, self.settings.text("syslog_name"), self.clock.call_soon)
+        form = log_form(self.settings)
+        self.log = MailLog(sink, self.settings.text("syslog_name"), self.clock.call_soon, form=form)
         if start.role == "receiver":
             self.counters_fd = next(rest)
         self.sockets = [socket.socket(fileno=next(rest)) for _ in start.listeners]
@@ -176,7 +178,7 @@ class Life:
         settings = msgspec.msgpack.decode(record.settings, type=Settings)
         if record.log_to:
             sink = log_sink(settings, record.log_to, fds[0] if record.log_to == "fd" else -1)
-            self.log.reopen(sink, settings.text("syslog_name"))
+            self.log.reopen(sink, settings.text("syslog_name"), log_form(settings))
         try:
             role.reconfigure(settings)
         except ConfigError as error:

@@ -12,9 +12,8 @@ from functools import partial
 from types import MappingProxyType
 
 from postwarden.ipc.records import Forward
-from postwarden.mail.address import external
 from postwarden.mail.decision import Missing, Pending
-from postwarden.mail.events import Delivered, Failure, Notice, Queued, Removed, printable
+from postwarden.mail.events import Delivered, Failure, Queued, Removed, Returned
 from postwarden.mail.queue import HOLD, Change, Entry
 from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
@@ -301,9 +300,7 @@ class Rounds:
         age = self.calendar.age(entry.envelope.created or entry.envelope.arrival)
         if entry.expired or (lifetimes.over(entry.envelope, age, self.params) and self._tried(message)):
             how = "force-expired" if entry.expired else "expired"
-            sender = printable(external(entry.envelope.sender))
-            text = f"{entry.envelope.queue_id}: from=<{sender}>, status={how}, returned to sender"
-            self._emit("qmgr", Notice(text))
+            self._emit("qmgr", Returned(entry.envelope.queue_id, entry.envelope.sender, how))
             message.expired += message.deferred
             message.deferred = []
             return

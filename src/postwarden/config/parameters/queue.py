@@ -33,7 +33,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     time("default_transport_rate_delay", "0s", low=0),
     text("defer_service_name", "defer"),
     items("defer_transports"),
-    number("delay_logging_resolution_limit", "2"),
+    number("delay_logging_resolution_limit", "2", high=6),
     text("delay_notice_recipient", "postmaster"),
     time("delay_warning_time", "0h", low=0),
     switch("destination_concurrency_feedback_debug"),

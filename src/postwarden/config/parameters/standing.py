@@ -27,7 +27,8 @@ _WORKING = """
     config_directory confirm_delay_cleared connection_cache_ttl_limit content_filter data_directory
     default_database_type default_delivery_status_filter
     default_filter_nexthop default_privs default_process_limit default_rbl_reply
-    default_transport default_verp_delimiters defer_code defer_transports delay_notice_recipient delay_warning_time
+    default_transport default_verp_delimiters defer_code defer_transports
+    delay_logging_resolution_limit delay_notice_recipient delay_warning_time
     deliver_lock_attempts deliver_lock_delay disable_dns_lookups disable_mime_output_conversion disable_verp_bounces
     disable_vrfy_command double_bounce_sender duplicate_filter_limit
     empty_address_default_transport_maps_lookup_key empty_address_local_login_sender_maps_lookup_key
@@ -37,7 +38,8 @@ _WORKING = """
     forward_expansion_filter forward_path frozen_delivered_to header_address_token_limit header_from_format
     header_size_limit home_mailbox hopcount_limit ignore_mx_lookup_error
     ignore_srv_lookup_error import_environment in_flow_delay
-    inet_interfaces inet_protocols initial_destination_concurrency invalid_hostname_reject_code ipc_timeout
+    inet_interfaces inet_protocols info_log_address_format
+    initial_destination_concurrency invalid_hostname_reject_code ipc_timeout
     known_tcp_ports line_length_limit lmtp_address_preference lmtp_address_verify_target
     lmtp_assume_final lmtp_balance_inet_protocols
     lmtp_bind_address lmtp_bind_address6 lmtp_bind_address_enforce
