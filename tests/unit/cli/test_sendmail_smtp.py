@@ -111,7 +111,7 @@ def test_whoever_reads_slowly_hears_all() -> None:
     thread.start()
     stream.write(b"x" * 200_000)
     os.close(writer)
-    thread.join(10)
+    thread.join(60)
     os.close(reader)
     assert stream.open
     assert len(b"".join(heard)) == 200_000

@@ -52,7 +52,7 @@ def test_many_may_wait_for_one_and_one_that_is_cancelled_harms_nobody() -> None:
     async def scene(threads: Threads) -> None:
         go = threading.Event()
         heard = Heard()
-        fetch = threads.ask("a", lambda: go.wait(10), heard)
+        fetch = threads.ask("a", lambda: go.wait(60), heard)
         waiting = [asyncio.ensure_future(fetch()) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
@@ -66,11 +66,12 @@ def test_many_may_wait_for_one_and_one_that_is_cancelled_harms_nobody() -> None:
 def test_a_lane_that_hangs_stops_no_other() -> None:
     async def scene(threads: Threads) -> None:
         go = threading.Event()
-        stuck = [threads.ask("stuck", lambda: go.wait(10), Heard()) for _ in range(100)]
+        before = threading.active_count()
+        stuck = [threads.ask("stuck", lambda: go.wait(60), Heard()) for _ in range(100)]
         heard = Heard()
         await threads.ask("other", lambda: "here", heard)()
         assert heard.all == [("here", None)]
-        assert threading.active_count() < 100
+        assert threading.active_count() < before + 100
         go.set()
         for fetch in stuck:
             await fetch()
@@ -80,7 +81,7 @@ def test_a_lane_that_hangs_stops_no_other() -> None:
 
 def test_calls_of_a_lane_are_made_at_once_up_to_its_threads() -> None:
     async def scene(threads: Threads) -> None:
-        barrier = threading.Barrier(asking.THREADS, timeout=10)
+        barrier = threading.Barrier(asking.THREADS, timeout=60)
         heard = Heard()
         for fetch in [threads.ask("a", barrier.wait, heard) for _ in range(asking.THREADS)]:
             await fetch()
@@ -96,7 +97,7 @@ def test_who_does_not_answer_in_time_is_not_waited_for(monkeypatch: pytest.Monke
     async def scene(threads: Threads) -> None:
         go = threading.Event()
         heard = Heard()
-        await threads.ask("a", lambda: go.wait(10), heard)()
+        await threads.ask("a", lambda: go.wait(60), heard)()
         assert isinstance(heard.all[0][1], AskError)
         go.set()
         await threads.ask("a", lambda: "later", Heard())()
@@ -113,12 +114,12 @@ def test_one_that_hangs_keeps_nothing_of_the_others(monkeypatch: pytest.MonkeyPa
 
     async def scene(threads: Threads) -> None:
         go = threading.Event()
-        stuck = threads.ask("stuck", lambda: go.wait(10), Heard())
+        stuck = threads.ask("stuck", lambda: go.wait(60), Heard())
         answer = Answer()
         gone = weakref.ref(answer)
         await threads.ask("a", partial(id, answer), Heard())()
         del answer
-        for _ in range(500):
+        for _ in range(5000):
             if gone() is None:
                 break
             await asyncio.sleep(0.01)
@@ -135,7 +136,7 @@ def test_more_than_can_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None
     async def scene(threads: Threads) -> None:
         go = threading.Event()
         heard = Heard()
-        fetches = [threads.ask("a", lambda: go.wait(10), heard) for _ in range(50)]
+        fetches = [threads.ask("a", lambda: go.wait(60), heard) for _ in range(50)]
         await fetches[-1]()
         assert isinstance(heard.all[0][1], AskError)
         go.set()
@@ -152,11 +153,11 @@ def test_a_thread_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(threads: Threads) -> None:
         before = threading.active_count()
         await threads.ask("a", lambda: None, Heard())()
-        for _ in range(500):
-            if threading.active_count() == before:
+        for _ in range(5000):
+            if threading.active_count() <= before:
                 break
             await asyncio.sleep(0.01)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         heard = Heard()
         await threads.ask("a", lambda: "again", heard)()
         assert heard.all == [("again", None)]

