@@ -17,7 +17,7 @@ from postwarden.testing.config import settings
 from postwarden.testing.reception import MASTER_CF, build_service, without_process
 from postwarden.testing.spool import MemoryStore
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 def play_over_sockets(script: Script, certificate: str) -> None:
