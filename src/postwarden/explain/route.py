@@ -92,13 +92,17 @@ class Router:
         places: Places,
         ask: Ask,
         outward: Outward = lambda service, addresses: (),
+        *,
+        prober: AddressResolver | None = None,
     ) -> None:
+        """`prober`: of address probes, where those have a way of their own."""
         self._settings = settings
         self._outward = outward
         self._resolver = resolver
         self._listed = listed
         self._places = places
         self._ask = ask
+        self._prober = prober
 
     def route(self, recipient: str, sender: str | None = None) -> Route:
         """`recipient` is one that nothing more is made of. Without a sender, what depends on it is left out."""
@@ -108,7 +112,8 @@ class Router:
         except TableError as fault:
             return Route(recipient, "", "", "", (), _put_off(fault))
         way = self._end(resolved)
-        return self._route(resolved, (*self._reasons(recipient, resolved), *self._names(resolved, whose)), way)
+        reasons = (*self._reasons(recipient, resolved), *self._names(resolved, whose), *self._probes(resolved))
+        return self._route(resolved, reasons, way)
 
     def here(self, recipient: str) -> Route:
         """Of one that local delivery takes: the rest of the way is the tree's."""
@@ -149,6 +154,34 @@ class Router:
         for step in steps:
             text = f"other servers see {step.before} as {step.after[0]}, by {step.parameter}: {step.rule.name}"
             yield self._at(f"{text} has {step.rule.argument}", step.rule)
+
+    def _probes(self, resolved: Resolved) -> Iterator[Reason]:
+        """What address verification asks instead."""
+        if self._prober is None:
+            return
+        sender = self._settings.text("address_verify_sender")
+        try:
+            probed = self._prober.resolve(resolved.recipient, self._prober.rewrite(sender) if sender != "<>" else "")
+        except TableError as fault:
+            yield Reason(f"{fault}: address probes fail while the table can't answer")
+            return
+        if (probed.transport, probed.nexthop) == (resolved.transport, resolved.nexthop):
+            return
+        text = f"address probes go by {probed.transport}:{probed.nexthop}, by "
+        name = "" if probed.table else self._for_probes(probed)
+        if name:
+            yield Reason(f"{text}{name} = {self._settings.text(name) or '(empty)'}", self._origin(name))
+        else:
+            yield self._because(probed, text + cause(probed))
+
+    def _for_probes(self, probed: Resolved) -> str:
+        """The setting of probes' own that sends them there; empty: none does."""
+        prefix = "address_verify_"
+        for name in (f"{prefix}{cause(probed)}", f"{prefix}relayhost"):
+            usual = name.removeprefix(prefix)
+            if find(name) is not None and self._settings.text(name) != self._settings.text(usual):
+                return name
+        return ""
 
     def _end(self, resolved: Resolved) -> Way:
         if resolved.bad:

@@ -43,6 +43,12 @@ class Place:
         rows = {f"{user}@inside.example": Known(status, text, now - age) for user, (status, text, age) in known.items()}
         file.write(str(self.cache), rows)
 
+    def way(self, address: str) -> list[str]:
+        """What is said of its probes."""
+        explain.main("explain", [str(self.etc), "--offline", address])
+        said = self._capsys.readouterr().out.splitlines()
+        return [line.strip() for line in said if "address probes" in line]
+
     def ask(self, user: str, *words: str) -> str:
         words = ("--client", "192.0.2.7", "--from", "joe@far.example", "--to", f"{user}@inside.example", *words)
         explain.main("explain", [str(self.etc), "--offline", *words])
@@ -101,3 +107,28 @@ def test_values(place: Place) -> None:
     values = json.loads(place.ask("nobody", "-j"))
     (asked,) = [one for one in values["exchanges"][-1]["asked"] if one["decided"]]
     assert asked["restriction"] == "reject_unverified_recipient" and any("bounce, since" in x for x in asked["facts"])
+
+
+def test_probes_that_go_another_way(place: Place) -> None:
+    assert place.way("ann@inside.example") == []
+    place.configure(
+        "relayhost = [relay.example]\naddress_verify_relayhost =\n"
+        "transport_maps = inline:{inside.example=smtp:[mail.inside]}\n"
+        "address_verify_transport_maps = inline:{inside.example=smtp:[probe.inside]:2525}\n"
+    )
+    (way,) = place.way("ann@inside.example")
+    assert way.startswith("address probes go by smtp:[probe.inside]:2525, by address_verify_transport_maps: inline:")
+    assert way.endswith(f"({place.etc}/main.cf:12)")
+    assert place.way("joe@far.example") == [
+        f"address probes go by smtp:far.example, by address_verify_relayhost = (empty) ({place.etc}/main.cf:10)"
+    ]
+    place.configure("address_verify_relay_transport = discard:\n")
+    (way,) = place.way("ann@inside.example")
+    assert "by address_verify_relay_transport" in way and way.endswith(f"({place.etc}/main.cf:9)")
+    assert place.way("joe@far.example") == []
+
+
+def test_probes_while_a_table_can_not_answer(place: Place) -> None:
+    place.configure("address_verify_transport_maps = fail:down\n")
+    (way,) = place.way("ann@inside.example")
+    assert way.endswith("address probes fail while the table can't answer")

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from postwarden.addressing.resolve import open_probe_resolver
 from postwarden.cli.explaining.paint import Paint
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
@@ -84,7 +85,16 @@ def explain_address(settings: Settings, address: str, sender: str | None = None,
     tables = Tables.of(settings)
     listed = Listed(view(PolicyParams, settings), tables, gateway.resolver, settings.origin)
     ways = Ways(settings, tables, None if offline else HostLookup(settings))
-    router = Router(settings, gateway.resolver, listed, places, ways, open_outward(settings, tables, gateway))
+    probing = open_probe_resolver(settings, tables, gateway.resolver)
+    router = Router(
+        settings,
+        gateway.resolver,
+        listed,
+        places,
+        ways,
+        open_outward(settings, tables, gateway),
+        prober=None if probing is gateway.resolver else probing,
+    )
     stored = None if whose is None else whose.stored
     routes: dict[str, Route] = {}
     for node in (way[-1] for tree in trees for way in tree.ends()):
