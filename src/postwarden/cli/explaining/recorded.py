@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from postwarden.cli.explaining.advice import cure, cure_without_policy
+from postwarden.cli.explaining.local_replies import meaning_of
 from postwarden.cli.explaining.paint import Paint
-from postwarden.cli.explaining.replies import meaning
 from postwarden.cli.explaining.steps import StepText
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Rule
@@ -76,7 +76,7 @@ class RecordText:
             yield self._paint.good(text) if status.code[0] == "2" else self._paint.bad(text)
             if status.cause:
                 yield f"    decided by {status.cause}{f' at {status.origin}' if status.origin else ''}"
-            said = meaning(status.code, f"{status.text} {status.remote_reply}")
+            said = meaning_of(status)
             if status.code[0] != "2" and said is not None:
                 yield f"    what it means: {said.means}"
                 yield f"    what to do: {said.cure}"
