@@ -25,7 +25,7 @@ test: $(VENV)/dev
 
 .PHONY: test-all
 test-all: test
-	scripts/packages mariadb-server postgresql slapd ldap-utils procmail maildrop dovecot-core dovecot-lmtpd postgrey
+	scripts/packages mariadb-server postgresql slapd ldap-utils procmail maildrop dovecot-core dovecot-lmtpd postgrey btrfs-progs
 	$(BIN)/pytest -q -n 2 --dist loadfile --durations=15 -m long tests
 	FUZZ=20 $(BIN)/pytest -q -n 2 tests/fuzz
 

@@ -67,7 +67,8 @@ class Files:
         with mbox.locked(path, self._locker, lenient=self._around.emit) as (fd, state):
             if stat.S_ISREG(state.st_mode) and state.st_mode & _EXECUTABLE:
                 raise MailboxFault("5.7.1", "file is executable")
-            mbox.append(fd, self._mbox_text(delivery, place), self._params.mailbox_size_limit)
+            limit, large = self._params.mailbox_size_limit, delivery.letter.large
+            mbox.append(fd, self._mbox_text(delivery, place), limit, expected=large)
 
     def _spool_rights(self, rights: Rights) -> Rights:
         """In whose name a mailbox is locked and opened. Where all may write in the spool directory, the user's; where
@@ -97,12 +98,12 @@ class Files:
                 mbox.locked(path, self._locker, owner=owner, lenient=lenient) as (fd, state),
             ):
                 self._check(path, rights, state)
-                text = self._mbox_text(delivery, place)
+                text, large = self._mbox_text(delivery, place), delivery.letter.large
                 if owner is None:
-                    mbox.append(fd, text, self._params.mailbox_size_limit)
+                    mbox.append(fd, text, self._params.mailbox_size_limit, expected=large)
                 else:
                     with identity.acting_as(rights.uid, rights.gid):
-                        mbox.append(fd, text, self._params.mailbox_size_limit)
+                        mbox.append(fd, text, self._params.mailbox_size_limit, expected=large)
         except MailboxFault as error:
             # What an ordinary user may not do here can still be done by a gateway that is started as root.
             code = f"4{error.code[1:]}" if own and error.denied else error.code

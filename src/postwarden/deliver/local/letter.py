@@ -9,6 +9,8 @@ from postwarden.mail import address as address_form
 from postwarden.mail.envelope import Recipient
 
 _CHUNK = 256 << 10
+_FRONT = 4096
+"""Bytes for the lines in front, and for what is quoted."""
 _DELIVERED = re.compile(rb"^delivered-to:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -23,6 +25,11 @@ class Letter:
         self._body = body
         self._whole: dict[tuple[bool, bool, bytes], bytes] = {}
         self._delivered: frozenset[str] | None = None
+
+    @property
+    def large(self) -> int:
+        """About how long it is where it comes in many pieces; 0: it comes in one."""
+        return 0 if isinstance(self._body, bytes) else len(self._head) + self._body.size + _FRONT
 
     def delivered_to(self, address: str) -> bool:
         """Whether a Delivered-To header names `address`: it has been here before, and would come again for ever."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from postwarden.deliver.local.faults import MailboxFault, fault
 from postwarden.deliver.local.locks import Locker
 from postwarden.deliver.local.opening import open_for_append
+from postwarden.deliver.local.room import reserve
 from postwarden.mail.events import Event, Warn
 
 
@@ -60,8 +61,9 @@ def _may_be_file(path: str) -> bool:
         return True
 
 
-def append(fd: int, pieces: Iterable[bytes], limit: int) -> None:
-    """Write and sync; cut the file back to what it was when that fails. `limit` is its greatest size, 0 for none.
+def append(fd: int, pieces: Iterable[bytes], limit: int, *, expected: int = 0) -> None:
+    """Write and sync; cut the file back to what it was when that fails. `limit` is its greatest size, 0 for none;
+    `expected` how much will come, about.
 
     Raises MailboxFault.
     """
@@ -70,6 +72,8 @@ def append(fd: int, pieces: Iterable[bytes], limit: int) -> None:
     end = state.st_size
     try:
         for piece in pieces:
+            if regular and end == state.st_size:
+                reserve(fd, state, max(expected, len(piece)))
             end += len(piece)
             if regular and limit and end > limit:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -77,10 +81,20 @@ def append(fd: int, pieces: Iterable[bytes], limit: int) -> None:
         if regular:
             os.fsync(fd)
     except (OSError, EOFError) as error:
+        why = writing_failed(error)
         if regular:
-            with contextlib.suppress(OSError):
-                os.ftruncate(fd, state.st_size)
-        raise writing_failed(error) from error
+            _cut_back(fd, state.st_size, why)
+        raise why from error
+
+
+def _cut_back(fd: int, size: int, why: MailboxFault) -> None:
+    """Raises MailboxFault where half a message stays: somebody has to know."""
+    try:
+        os.ftruncate(fd, size)
+    except OSError as error:
+        if os.fstat(fd).st_size != size:
+            text = f"{why.text}; half of it stays in the file: {error.strerror}"
+            raise MailboxFault(why.code, text, why.errno) from error
 
 
 def write(fd: int, data: bytes) -> None:

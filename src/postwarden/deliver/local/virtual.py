@@ -99,7 +99,7 @@ class VirtualDeliverer:
                 limit = self._params.virtual_mailbox_limit
                 return maildir.deliver_as(rights, self._around, path, pieces, limit, code=_softened)
             text = envelope_line(job.sender, self._around.now()) + headers
-            return self._mbox(path, rights, letter.pieces(text, b"\n", quote=True))
+            return self._mbox(path, rights, letter.pieces(text, b"\n", quote=True), letter.large)
         except NotPermitted as error:
             return Status("4.3.5", f"delivery failed to mailbox {path}: {error}")
 
@@ -122,7 +122,7 @@ class VirtualDeliverer:
             raise Misconfigured(f"bad {name.split('_')[1]} {found.value} in {name}")
         return int(found.value)
 
-    def _mbox(self, path: str, rights: Rights, pieces: Iterator[bytes]) -> Status:
+    def _mbox(self, path: str, rights: Rights, pieces: Iterator[bytes], expected: int) -> Status:
         try:
             with self._around.identity.acting_as(rights.uid, rights.gid):
                 if not os.path.isdir(os.path.dirname(path)):
@@ -130,7 +130,7 @@ class VirtualDeliverer:
                 with mbox.locked(path, self._locker) as (fd, state):
                     if self._params.strict_mailbox_ownership and state.st_uid != rights.uid:
                         raise MailboxFault("4.2.0", f"destination {path} is not owned by recipient")
-                    mbox.append(fd, pieces, self._params.virtual_mailbox_limit)
+                    mbox.append(fd, pieces, self._params.virtual_mailbox_limit, expected=expected)
         except MailboxFault as error:
             return Status(_softened(error), f"delivery failed to mailbox {path}: {error.text}")
         return Status("2.0.0", "delivered to mailbox")

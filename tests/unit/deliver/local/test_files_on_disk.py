@@ -256,3 +256,22 @@ def test_a_maildir_fault_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(MailboxFault, match=r"create maildir file .*: Not a directory") as caught:
         maildir.deliver(f"{tmp_path}/file/", [b"abc"], now=1.0, host="box", limit=0)
     assert caught.value.code == "5.2.0"
+
+
+def test_half_a_message_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """btrfs can't cut a file back once a quota is used up."""
+
+    def refused(fd: int, size: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "ftruncate", refused)
+    text = "error writing message: File too large"
+    with pytest.raises(MailboxFault) as caught:
+        append(tmp_path / "joe", b"x" * 9, b"y" * 9, limit=10)
+    assert (caught.value.code, caught.value.text) == (
+        "5.2.2",
+        f"{text}; half of it stays in the file: Disk quota exceeded",
+    )
+    with pytest.raises(MailboxFault) as caught:
+        append(tmp_path / "jane", b"x" * 19, limit=10)
+    assert caught.value.text == text
