@@ -19,7 +19,8 @@ from postwarden.trace.search import Search, Wanted, refused
 _BYTES = 512 << 10
 """Of one answer; the last record goes beyond it."""
 _TURN = 0.005
-"""Seconds of work, after which it rests as long: half of a processor at most."""
+_REST = 2
+"""Seconds of work, after which it rests twice as long: users who ask without end take a third of one processor."""
 _LONGEST = 1000
 """Characters of a name or address that is looked for."""
 Found = Iterator[tuple[Record, bytes, Place]]
@@ -79,7 +80,7 @@ class _Pace:
     def __call__(self) -> None:
         spent = time.thread_time() - self._began
         if spent >= self._turn:
-            if self._over.wait(spent):
+            if self._over.wait(_REST * spent):
                 raise _Ended
             self._began = time.thread_time()
 

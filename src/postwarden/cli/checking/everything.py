@@ -13,6 +13,7 @@ from postwarden.cli.checking import (
     hosts,
     names,
     ports,
+    references,
     relaying,
     sending,
     tables,
@@ -49,6 +50,7 @@ def _all(settings: Settings, *, ask: bool) -> Iterator[Finding]:
     yield from _read(settings)
     modules = (
         names, sending, trust, relaying, verification, domains, tables, transports, certificates, files, ports,
+        references,
     )  # fmt: skip
     looks: list[Callable[[Settings], Iterator[Finding]]] = [module.findings for module in modules]
     looks.append(partial(hosts.findings, ask=ask))
