@@ -49,6 +49,11 @@ class World:
         assert done.stderr == "", done
         return done.stdout
 
+    def told(self, queue_id: str, *parts: str) -> str:
+        """What is said once each process that had the message has written down its part."""
+        until(lambda: all(part in self.explain(queue_id) for part in ("removed", *parts)), said=parts)
+        return self.explain(queue_id)
+
     def as_user(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """By somebody whom neither the queue nor the store belongs to."""
         done = subprocess.run(
@@ -94,8 +99,7 @@ def test_one_that_was_refused(world: World) -> None:
 
 def test_one_that_was_delivered_by_an_alias(world: World) -> None:
     queue_id = world.send("joe@x.example", "ann@sink.example")
-    until(lambda: "removed" in world.explain(queue_id))
-    text = world.explain(queue_id)
+    text = world.told(queue_id, "by virtual_alias_maps", "sent: 250 2.0.0 Ok")
     assert "ann.smith@sink.example: sent: 250 2.0.0 Ok" in text
     assert "for ann.smith@sink.example, which was ann@sink.example" in text
     assert "recipient ann@sink.example became ann.smith@sink.example, by virtual_alias_maps" in text
@@ -111,8 +115,7 @@ def test_one_that_was_delivered_by_an_alias(world: World) -> None:
 def test_one_that_went_through_two_aliases_and_a_canonical_map(world: World) -> None:
     """Canonical form, a virtual alias, an alias of this machine that another one lists, and a name for the outside."""
     queue_id = world.send("old@here.example", "office@here.example")
-    until(lambda: "removed" in world.explain(queue_id))
-    text = world.explain(queue_id)
+    text = world.told(queue_id, "by virtual_alias_maps", "was made of it")
     base = world.base
     for says, line in (
         ("sender old@here.example became new@here.example, by canonical_maps",
@@ -126,8 +129,7 @@ def test_one_that_went_through_two_aliases_and_a_canonical_map(world: World) -> 
         assert text[at:].splitlines()[1].strip() == line
     forward = re.search(r"([0-9A-F]{6,}) was made of it, for ann\.smith@sink\.example", text)
     assert forward is not None
-    until(lambda: "removed" in world.explain(forward[1]))
-    text = world.explain(forward[1])
+    text = world.told(forward[1], "by virtual_alias_maps")
     assert f"hash:{base}/virtual has ann@sink.example ({base}/virtual:2)" in text
     assert "other servers see new@here.example as office@outside.example, by smtp_generic_maps" in text
     assert f"hash:{base}/generic has new@here.example ({base}/generic:1)" in text
@@ -135,8 +137,7 @@ def test_one_that_went_through_two_aliases_and_a_canonical_map(world: World) -> 
 
 def test_one_that_was_bounced(world: World) -> None:
     queue_id = world.send("joe@x.example", "no@sink.example")
-    until(lambda: "removed" in world.explain(queue_id))
-    text = world.explain(queue_id)
+    text = world.told(queue_id, "was made of it", "handed in")
     assert "no@sink.example: bounced: host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user" in text
     assert "what it means: the other server does not know the recipient" in text
     assert re.search(r"[0-9A-F]+ was made of it, for joe@x\.example", text)
