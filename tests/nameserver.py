@@ -1,5 +1,5 @@
-"""A name server that real Postfix can be made to ask: port 53 of a loopback address, and a resolv.conf that only it
-sees. Needs root."""
+"""A name server. Real Postfix can be made to ask it at port 53 of a loopback address, by a resolv.conf that only it
+sees; that needs root."""
 
 import contextlib
 import socket
@@ -14,10 +14,10 @@ from postwarden.testing.resolver import Zone
 
 
 class NameServer:
-    def __init__(self, zone: str, address: str) -> None:
-        self.address = address
+    def __init__(self, zone: str, address: str, port: int = 53) -> None:
+        self.address, self.port = address, port
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 53))
+        self._socket.bind((address, port))
         self._thread = threading.Thread(target=serve_forever, args=(self._socket, Zone(zone).reply), daemon=True)
         self._thread.start()
 

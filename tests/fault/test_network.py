@@ -3,38 +3,18 @@
 import contextlib
 import smtplib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.nameserver import NameServer
 from tests.ports import free_port
 from tests.whole import MASTER_CF, Gateway, Sink, running, until
-
-from postwarden.testing.dns_server import serve_forever
-from postwarden.testing.resolver import Zone
 
 pytestmark = pytest.mark.slow
 
 SOON = {"minimal_backoff_time": "1s", "maximal_backoff_time": "2s", "queue_run_delay": "1s"}
-
-
-class NameServer:
-    """On a port that stays its own, whether it answers or not."""
-
-    def __init__(self, zone: str, port: int) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", port))
-        self.port = port
-        self._thread = threading.Thread(target=serve_forever, args=(self._socket, Zone(zone).reply), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(10)
 
 
 def send(gateway: Gateway, *recipients: str, subject: str = "x") -> None:
@@ -53,7 +33,7 @@ def sink() -> Iterator[Sink]:
 def test_dns_is_down_and_comes_back(tmp_path: Path, sink: Sink, fault: str) -> None:
     zone = "far.example MX 10 mail.far.example\nmail.far.example A 127.0.0.1\n"
     broken = "far.example SERVFAIL\n"
-    server = NameServer(broken, free_port())
+    server = NameServer(broken, "127.0.0.1", free_port())
     if fault == "nobody answers":
         server.close()
     settings = SOON | {
@@ -73,7 +53,7 @@ def test_dns_is_down_and_comes_back(tmp_path: Path, sink: Sink, fault: str) -> N
             assert "Host or domain name not found. Name service error for name=far.example type=MX" in gateway.log()
             assert "dsn=4.4.3, status=deferred" in gateway.log()
             server.close()
-            server = NameServer(zone, server.port)
+            server = NameServer(zone, "127.0.0.1", server.port)
             until(lambda: len(sink.messages) == 1, 60, gateway.log()[-3000:])
             until(lambda: ": removed" in gateway.log())
             assert "status=bounced" not in gateway.log()

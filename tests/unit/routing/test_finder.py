@@ -4,6 +4,7 @@ import random
 
 import pytest
 from msgspec import structs
+from tests.unit.routing.asked import Asked
 
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
@@ -59,7 +60,7 @@ ROUTING = Routing((Kind.A, Kind.AAAA), PORTS, "smtp", shuffle=False)
 OWN = ("198.51.100.1", "127.0.0.1")
 
 
-class Setup:
+class Setup(Asked):
     def __init__(self, zone: str = ZONE, hosts: dict[str, tuple[str, ...]] | None = None, **changes: object) -> None:
         self.resolver = FakeResolver(zone)
         self.warnings: list[str] = []
@@ -80,22 +81,6 @@ class Setup:
             warn=self.warnings.append,
             rng=random.Random(4),
         )
-
-    def find(self, nexthop: str) -> tuple[Host, ...] | Status:
-        results: list[tuple[Host, ...] | Status] = []
-        self.finder.find(nexthop, results.append)
-        assert len(results) == 1
-        return results[0]
-
-    def hosts(self, nexthop: str) -> list[str]:
-        found = self.find(nexthop)
-        assert not isinstance(found, Status), found
-        return [f"{host.name}[{host.address}]:{host.port}" for host in found]
-
-    def trouble(self, nexthop: str) -> str:
-        found = self.find(nexthop)
-        assert isinstance(found, Status), found
-        return f"{found.code} {found.text}"
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import random
 from collections import Counter
 
 import pytest
+from tests.unit.routing.asked import Asked
 
-from postwarden.mail.host import Host
-from postwarden.mail.status import Status
 from postwarden.net.names import Names
 from postwarden.routing.opening import open_finder
 from postwarden.routing.services import arranged
@@ -35,7 +34,7 @@ deep.net.corp.example A 192.0.2.6
 """
 
 
-class Way:
+class Way(Asked):
     def __init__(self, zone: Zone | str = ZONE, command: str = "smtp", **parameters: str) -> None:
         made = settings("", f"{command} unix - - n - - {command}\n", inet_protocols="ipv4", **parameters)
         self.said: list[str] = []
@@ -50,22 +49,6 @@ class Way:
             say=self.said.append,
             warn=self.warned.append,
         )
-
-    def find(self, nexthop: str) -> tuple[Host, ...] | Status:
-        results: list[tuple[Host, ...] | Status] = []
-        self.finder.find(nexthop, results.append)
-        [result] = results
-        return result
-
-    def hosts(self, nexthop: str) -> list[str]:
-        found = self.find(nexthop)
-        assert not isinstance(found, Status), found
-        return [f"{host.name}[{host.address}]:{host.port}" for host in found]
-
-    def trouble(self, nexthop: str) -> str:
-        found = self.find(nexthop)
-        assert isinstance(found, Status), found
-        return f"{found.code} {found.text}"
 
 
 SERVERS = ["early.example.com[192.0.2.1]:1587", "late.example.com[192.0.2.2]:2587"]

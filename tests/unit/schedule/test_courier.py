@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
+from tests.unit.schedule.route import Route
 
 from postwarden.config.view import view
 from postwarden.ipc.records import Credit, Forward, Job, Outcome, SlowDown, Stored, ToReceiver
-from postwarden.mail.decision import BUILT_IN, Pending, Rule
+from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
 from postwarden.mail.queue import HOLD, Change, Content, Entry, NewMessage, SpoolError
 from postwarden.mail.round import Kind, Remark, Report, Round
@@ -33,14 +33,6 @@ BOUNCED = Status("5.1.1", "host mx[192.0.2.1] said: 550 no", "mx[192.0.2.1]:25")
 DEFERRED = Status("4.2.0", "host mx[192.0.2.1] said: 450 later", "mx[192.0.2.1]:25")
 REFUSED = Status("4.4.1", "connect to mx[192.0.2.1]:25: Connection refused")
 START = VirtualClock().now()
-
-
-class Route(Struct):
-    transport: str
-    nexthop: str
-    recipient: str
-    table: str = ""
-    rule: Rule = Rule("hash:/x", "", BUILT_IN)
 
 
 class DomainResolver:

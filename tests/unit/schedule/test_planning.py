@@ -1,5 +1,5 @@
-from msgspec import Struct
 from msgspec.structs import replace
+from tests.unit.schedule.route import Route
 
 from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.envelope import Envelope, Recipient
@@ -13,14 +13,6 @@ LIMITS = {
     "relay": TransportLimits("relay", "carrier", recipients=0),
     "local": TransportLimits("local", "agent", recipients=1),
 }
-
-
-class Route(Struct):
-    transport: str
-    nexthop: str
-    recipient: str
-    table: str = ""
-    rule: Rule = Rule("hash:/x", "", BUILT_IN)
 
 
 class Resolver:
