@@ -36,6 +36,17 @@ class LoopWaiting:
 
 async def called_back(start: Callable[[Callable[[T], None]], None]) -> T:
     """What `start(done)` calls `done` with, once, in this call or later."""
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    start(lambda value: None if future.done() else future.set_result(value))
+    said: list[T] = []
+    future: asyncio.Future[T] | None = None
+
+    def done(value: T) -> None:
+        if future is None:
+            said.append(value)
+        elif not future.done():
+            future.set_result(value)
+
+    start(done)
+    if said:
+        return said[0]
+    future = asyncio.get_running_loop().create_future()
     return await future

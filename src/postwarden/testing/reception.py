@@ -13,6 +13,7 @@ from postwarden.net.clock import Clock
 from postwarden.net.log import MailLog, MemorySink
 from postwarden.net.names import Names
 from postwarden.net.waiting import Waiting
+from postwarden.policy.outside import AddressVerifier
 from postwarden.receive.counters import Counters
 from postwarden.receive.service import Service
 from postwarden.receive.session import Session
@@ -89,12 +90,12 @@ def build_service(
     *,
     zone: str = ZONE,
     asker: Asker | None = None,
+    verifier: AddressVerifier | None = None,
 ) -> Service:
     """The service `smtp/inet` of `config`, with real policy and content. Raises ConfigError."""
     resolver = FakeResolver(zone, clock)
-    around = pipeline.Surroundings(
-        clock, MailLog(sink, "postfix"), Names(resolver, resolver), MemoryDial(VirtualClock(), {}), asker
-    )
+    names, dial = Names(resolver, resolver), MemoryDial(VirtualClock(), {})
+    around = pipeline.Surroundings(clock, MailLog(sink, "postfix"), names, dial, asker, verifier=verifier)
     built = pipeline.receiver(
         config,
         around,
@@ -116,7 +117,13 @@ class Reception:
     """One service of a receiver. `log` has the lines without `postfix/` and process id."""
 
     def __init__(
-        self, main_cf: str = "", *, zone: str = ZONE, config: Settings | None = None, **parameters: str
+        self,
+        main_cf: str = "",
+        *,
+        zone: str = ZONE,
+        config: Settings | None = None,
+        verifier: AddressVerifier | None = None,
+        **parameters: str,
     ) -> None:
         self.clock = VirtualClock()
         self.settings = config or settings(main_cf, MASTER_CF, **parameters)
@@ -131,6 +138,7 @@ class Reception:
             self._sink,
             zone=zone,
             asker=self.asking,
+            verifier=verifier,
         )
 
     @property

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import tempfile
+import time
 from pathlib import Path
 
 from hypothesis import HealthCheck, event, given, settings
@@ -11,7 +12,11 @@ from hypothesis import strategies as st
 
 from postwarden.cli import explain
 from postwarden.config.settings import load
+from postwarden.mail.verified import BOUNCE, DEFER, OK, Verified
 from postwarden.testing.reception import Reception
+from postwarden.testing.verifier import FakeVerifier
+from postwarden.verify import file
+from postwarden.verify.cache import Known
 
 BASE = """\
 compatibility_level = 3.6
@@ -52,10 +57,17 @@ RESTRICTIONS = (
     "reject_unknown_client_hostname", "permit_sasl_authenticated", "strict",
     "lax", "reject_unknown_sender_domain", "reject_unknown_helo_hostname", "reject_rbl_client list.example",
     "permit_dnswl_client list.example", "reject_multi_recipient_bounce", "reject_plaintext_session",
+    "reject_unverified_sender", "reject_unverified_recipient", "warn_if_reject reject_unverified_recipient",
 )  # fmt: skip
 SWITCHES = (
     "smtpd_delay_reject", "smtpd_relay_before_recipient_restrictions", "soft_bounce", "smtpd_reject_unlisted_recipient",
 )  # fmt: skip
+VERIFIED = {
+    "ann@here.example": Verified(OK, "250 Ok"),
+    "bob@far.example": Verified(BOUNCE, "host mx.far.example said: 550 no"),
+    "x@relay.example": Verified(DEFER, "connect to mx.relay.example: Connection refused"),
+}
+"""Of others nothing is known."""
 LISTS = ("client", "helo", "sender", "relay", "recipient")
 
 
@@ -79,13 +91,16 @@ def configuration(draw: st.DrawFn) -> str:
             words.append(draw(st.sampled_from(("reject_unauth_destination", "defer_unauth_destination", "reject"))))
         lines.append(f"smtpd_{name}_restrictions = {', '.join(words)}\n")
     lines += [f"{name} = {draw(st.sampled_from(('yes', 'no')))}\n" for name in SWITCHES]
+    lines += [
+        f"unverified_{who}_reject_code = {draw(st.sampled_from((450, 550)))}\n" for who in ("sender", "recipient")
+    ]
     lines.append(f"mynetworks = {draw(st.sampled_from(('127.0.0.0/8', '192.0.2.0/24')))}\n")
     return "".join(lines)
 
 
 def heard(directory: str, helo: str, sender: str, recipients: list[str]) -> list[str]:
     """What a session hears, command by command; it ends where the server hangs up."""
-    peer = Reception(config=load(directory), zone=ZONE).connect("192.0.2.10")
+    peer = Reception(config=load(directory), zone=ZONE, verifier=FakeVerifier(VERIFIED)).connect("192.0.2.10")
     lines = (f"EHLO {helo}", f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{one}>" for one in recipients))
     replies = [peer.hear(), *(peer.say(line) for line in lines if not peer.closed)]
     return [reply.replace("\r\n", "\n").strip() for reply in replies]
@@ -104,8 +119,12 @@ def heard(directory: str, helo: str, sender: str, recipients: list[str]) -> list
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_explain_says_what_a_session_hears(main_cf: str, helo: str, sender: str, recipients: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / "main.cf").write_text(main_cf)
+        map_ = f"address_verify_map = btree:{directory}/verify\n"
+        (Path(directory) / "main.cf").write_text(main_cf + map_)
         (Path(directory) / "master.cf").write_text("smtp inet n - n - - smtpd\n")
+        file.write(f"{directory}/verify.sqlite", {
+            address: Known(one.status, one.text, time.time() - 60) for address, one in VERIFIED.items()
+        })  # fmt: skip
         replies = heard(directory, helo, sender, recipients)
         to = [word for one in recipients for word in ("--to", one)]
         who = ["--client", "192.0.2.10", "--name", "client.example.net", "--helo", helo, "--from", sender, *to]

@@ -17,6 +17,7 @@ from postwarden.policy.judge import Judge
 from postwarden.policy.outside import NOBODY
 from postwarden.tables.opening import Tables
 from postwarden.testing.config import settings
+from postwarden.testing.verifier import FakeVerifier
 
 STRANGER = Client("mail.far.example", "198.51.100.7", 4000, "mail.far.example", "far.example", "ESMTP")
 JOE = "joe@mx.example.com"
@@ -24,24 +25,13 @@ NO_USER = Verified(BOUNCE, "host mx[::1] said: 550 no such user")
 DOWN = Verified(DEFER, "connect to mx[::1]:25: Connection refused")
 
 
-class Verifier:
-    """Knows what it was given, and takes everybody else."""
-
-    def __init__(self, **known: Verified) -> None:
-        self.known = known
-        self.asked: list[tuple[str, float]] = []
-
-    def ask(self, address: str, seconds: float, done: Callable[[Verified], None]) -> None:
-        self.asked.append((address, seconds))
-        done(self.known.get(address.partition("@")[0], Verified(OK, "250 Ok")))
-
-
 class Place:
     def __init__(self, *known: Verified, **parameters: str) -> None:
         own = {"local_recipient_maps": "", "smtpd_relay_restrictions": "reject_unauth_destination"}
         chosen = settings(**own | parameters)
         tables = Tables.of(chosen)
-        self.verifier = Verifier(joe=known[0]) if known else Verifier()
+        joes = (JOE, "joe@far.example")
+        self.verifier = FakeVerifier(dict.fromkeys(joes, known[0]) if known else {}, Verified(OK, "250 Ok"))
         outside = replace(NOBODY, verifier=self.verifier, now=lambda: 20780.5 * 86400)
         self.judge = Judge(chosen, "", tables, open_resolver(chosen, tables), outside)
         self.facts = SessionFacts(STRANGER, sender="joe@far.example", findings=Findings())
@@ -109,9 +99,9 @@ def test_by_default_nothing_is_refused_for_good() -> None:
 def test_a_code_that_lets_in() -> None:
     place = recipient(DOWN, unverified_recipient_defer_code="250")
     assert place.says() == "dunno"
-    place.verifier.known["joe"] = IN_PROGRESS
+    place.verifier.known[JOE] = IN_PROGRESS
     assert place.says() == "dunno"
-    place.verifier.known["joe"] = Verified(FAIL)
+    place.verifier.known[JOE] = Verified(FAIL)
     assert place.says().startswith("450")
     assert recipient(NO_USER, unverified_recipient_reject_code="250").says() == "dunno"
     assert recipient(NO_USER, unverified_recipient_reject_code="354").says().startswith("450 4.7.1")
@@ -127,7 +117,7 @@ def test_a_reason_of_the_operators() -> None:
 def test_what_a_server_says_is_cut_between_characters() -> None:
     place = recipient(Verified(BOUNCE, "ä" * 300))
     assert place.says().endswith(f"unverified address: {'ä' * 125}")
-    place.verifier.known["joe"] = Verified(BOUNCE, "x" + "€" * 300)
+    place.verifier.known[JOE] = Verified(BOUNCE, "x" + "€" * 300)
     assert place.says().endswith(f"unverified address: x{'€' * 83}")
     place = recipient(Verified(BOUNCE, "ä" * 300), unverified_recipient_reject_code="550")
     assert len(place.says().encode()) in (509, 510)

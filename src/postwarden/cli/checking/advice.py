@@ -16,7 +16,6 @@ _ADVICE = (
     (r"_checks has no effect yet", "mail passes without these checks", _LATER),
     (r"milter\w* has no effect yet", "no message is shown to a milter", _LATER),
     (r"postscreen_\w+ has no effect yet", "clients are not screened before they may talk", _LATER),
-    (r"(?:address_verify|unverified)\w+ has no effect yet", "no address is asked for at its own server", _LATER),
     (r"has no effect yet in this version", "what it asks for does not happen", _LATER),
     (r"is refused: ", _STOPS, ""),
     (
