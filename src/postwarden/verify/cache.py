@@ -8,6 +8,7 @@ good address out. Each is in the order of its last updates: what has expired, an
 """
 
 from collections.abc import Iterable
+from itertools import islice, takewhile
 
 from msgspec import Struct
 
@@ -102,13 +103,9 @@ class Cache:
         """Forget what has expired. How many are kept, and how many are not."""
         dropped = 0
         for table in self._tables.values():
-            while table:
-                address = next(iter(table))
-                if not self.expired(table[address], now):
-                    break
-                del table[address]
-                self.changed[address] = None
-                dropped += 1
+            old = [address for address, _ in takewhile(lambda item: self.expired(item[1], now), table.items())]
+            self._forget(table, old)
+            dropped += len(old)
         return len(self), dropped
 
     def items(self) -> Iterable[tuple[str, Known]]:
@@ -124,8 +121,12 @@ class Cache:
         self._bound(good)
 
     def _bound(self, good: bool) -> None:
-        table = self._tables[good]
-        while len(table) > self._most[good]:
-            oldest = next(iter(table))
-            del table[oldest]
-            self.changed[oldest] = None
+        table, most = self._tables[good], self._most[good]
+        if len(table) > most:
+            # Some at a time: the way to the first key is as long as the number of those that were deleted before it.
+            self._forget(table, list(islice(table, max(len(table) - most, most // 100))))
+
+    def _forget(self, table: dict[str, Known], addresses: list[str]) -> None:
+        for address in addresses:
+            del table[address]
+            self.changed[address] = None

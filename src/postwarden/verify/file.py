@@ -16,7 +16,6 @@ from postwarden.verify.cache import Known
 
 SUFFIX = ".sqlite"
 _PATIENCE = 5.0
-_CACHE_PAGES = 64
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS verified"
     " (address TEXT PRIMARY KEY, status TEXT NOT NULL, updated REAL NOT NULL, text TEXT NOT NULL) WITHOUT ROWID"
@@ -88,23 +87,15 @@ def write(path: str, changes: Mapping[str, Known | None]) -> None:
 def discard(path: str) -> None:
     """A file that is damaged. Raises CacheError."""
     try:
-        for name in (path, f"{path}-journal", f"{path}-wal", f"{path}-shm"):
+        for name in (path, f"{path}-journal"):
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise _wrong(error) from error
 
 
 def _open(path: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_PATIENCE)
-    try:
-        # What a crash of the machine takes is asked for again, but the file must stay sound: hence the syncs.
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute(f"PRAGMA cache_size = {_CACHE_PAGES}")
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
+    # Without WAL: who only reads would have to write beside the file.
+    return sqlite3.connect(path, timeout=_PATIENCE)
 
 
 def _gone(changes: Mapping[str, Known | None]) -> Iterable[tuple[str]]:

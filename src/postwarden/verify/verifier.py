@@ -7,7 +7,7 @@ from functools import partial
 from msgspec import Struct
 
 from postwarden.mail.events import Event, Notice, printable
-from postwarden.mail.verified import DEFER, IN_PROGRESS, OK, Verified
+from postwarden.mail.verified import DEFER, IN_PROGRESS, OK, UNASKED, Verified
 from postwarden.net.clock import Clock, Timer
 from postwarden.verify.cache import Cache
 from postwarden.verify.keeper import Background, Keeper
@@ -17,6 +17,10 @@ from postwarden.verify.place import place
 Answer = Callable[[Verified], None]
 _ASKERS = 1000
 """Who may wait for one address. Those past it are told to come again."""
+_OPEN = 10_000
+"""Addresses that may be waited for, those of the time before the file has been read among them."""
+_LONGEST = 2000
+"""Characters of an address, more than SMTP has room for. A receiver is not believed to keep to it."""
 _BUSY = Verified(DEFER, "Too many address verification requests")
 
 
@@ -67,7 +71,10 @@ class Verifier:
                 known.probed = now
                 self._begin(address)
             return
-        if waiting is not None and len(waiting) >= _ASKERS:
+        if not address or len(address) > _LONGEST:
+            answer(UNASKED)
+            return
+        if len(self._waiting) >= _OPEN or (waiting is not None and len(waiting) >= _ASKERS):
             answer(_BUSY)
             return
         answer(IN_PROGRESS)

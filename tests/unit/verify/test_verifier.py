@@ -8,7 +8,7 @@ import pytest
 
 from postwarden.config.view import view
 from postwarden.mail.events import Event
-from postwarden.mail.verified import BOUNCE, DEFER, IN_PROGRESS, OK, Verified
+from postwarden.mail.verified import BOUNCE, DEFER, IN_PROGRESS, OK, UNASKED, Verified
 from postwarden.testing.clock import VirtualClock
 from postwarden.testing.config import settings
 from postwarden.verify import file
@@ -91,6 +91,23 @@ def test_too_many_who_ask_for_one_address_are_told_to_come_again() -> None:
     assert answers[-1] == [Verified(DEFER, "Too many address verification requests")]
     world.end(GOOD)
     assert answers[0] == answers[999] == [IN_PROGRESS, GOOD]
+
+
+@pytest.mark.parametrize("address", ["", "x" * 2001])
+def test_what_is_no_address_is_not_asked_for(address: str) -> None:
+    world = World()
+    assert world.ask(address) == [UNASKED]
+    assert not world.probes
+
+
+def test_so_many_addresses_may_be_open(tmp_path: Path) -> None:
+    world = World(f"btree:{tmp_path}/cache")
+    world.background_waits = True
+    for n in range(10_000):
+        world.ask(f"a{n}@x")
+    assert world.ask("b@x") == [Verified(DEFER, "Too many address verification requests")]
+    world.later.pop()()
+    assert len(world.probes) == 10_000
 
 
 def test_without_the_negative_cache_who_waits_is_answered_and_the_next_one_probes() -> None:
