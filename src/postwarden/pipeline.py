@@ -54,7 +54,7 @@ from postwarden.net.peername import PeerNames
 from postwarden.net.waiting import Waiting
 from postwarden.policy.judge import Judge
 from postwarden.policy.lists import Watch
-from postwarden.policy.outside import AddressVerifier, open_outside
+from postwarden.policy.outside import AddressVerifier, Services, open_outside
 from postwarden.policy.overrides import without_checks
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
@@ -91,9 +91,11 @@ class Surroundings:
         open_tables: Callable[..., Tables] = Tables.of,
         watch: Watch | None = None,
         verifier: AddressVerifier | None = None,
+        services: Services | None = None,
     ) -> None:
-        """`asker`: for tables that ask somebody; without one they block. `open_tables` and `watch` are for those who
-        explain: they see each table and each restriction asked. `verifier`: knows which addresses take mail."""
+        """`asker`: for tables that ask somebody; without one they block. `open_tables`, `watch` and `services` are for
+        those who explain: they see each table, each restriction and each policy server asked. `verifier`: knows which
+        addresses take mail."""
         self.clock = clock
         self.log = log
         self.names = names
@@ -102,6 +104,7 @@ class Surroundings:
         self.open_tables = open_tables
         self.watch = watch
         self.verifier = verifier
+        self.services = services
 
 
 class Reception(Struct, frozen=True):
@@ -140,7 +143,12 @@ def receiver(
     profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
     clerk = _clerk(settings, tables, resolver.by_name_alone, around.log)
     outside = open_outside(
-        around.names, around.dial, around.clock, lambda text: around.log.emit("smtpd", Warn(text)), around.verifier
+        around.names,
+        around.dial,
+        around.clock,
+        lambda text: around.log.emit("smtpd", Warn(text)),
+        around.verifier,
+        services=around.services,
     )
     judges: dict[str, Judge] = {}
     locals_: dict[str, LocalClients] = {}

@@ -16,7 +16,7 @@ from postwarden.cli.aliases_tree import writes_lines
 from postwarden.cli.explaining import address, recorded
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.recorded import RecordText
-from postwarden.cli.explaining.session import Client, play
+from postwarden.cli.explaining.session import Client, Played, play
 from postwarden.cli.explaining.session_text import SessionText, refused
 from postwarden.cli.explaining.store import Unavailable, open_store, since
 from postwarden.config.entries import Entry
@@ -31,7 +31,7 @@ from postwarden.trace.search import Wanted, told
 USAGE = """\
 usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS [--from SENDER]
        postwarden [-c DIR] explain [-j] [--offline] --client IP --from SENDER --to RECIPIENT ...
-           [--name HOST] [--helo NAME] [--login USER] [--tls] [--port PORT] [--message FILE]
+           [--name HOST] [--helo NAME] [--login USER] [--tls] [--port PORT] [--message FILE] [--ask-policy]
        postwarden [-c DIR] explain [-j] QUEUE-ID | '<MESSAGE-ID>' | REFERENCE of a refusal
        postwarden [-c DIR] explain [-j] --refused [--client IP | NAME] [--from SENDER] [--to RECIPIENT]
            [--since TIME]      TIME: minutes, hours or days ago, as 30m, 2h, 1d
@@ -41,7 +41,7 @@ line, or it can't be found out
 _QUEUE_ID = re.compile(r"[0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}")
 """As enable_long_queue_ids makes them, or not."""
 _VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message", "since")
-_FLAGS = ("tls", "offline", "j", "refused")
+_FLAGS = ("tls", "offline", "ask-policy", "j", "refused")
 
 
 class Words(Struct):
@@ -204,9 +204,15 @@ def _address(settings: Settings, given: Words) -> int:
 def _session(settings: Settings, given: Words) -> int:
     client = _client(given)
     service, local = _listener(settings, given.one("port"))
-    offline = "offline" in given.flags
+    offline, ask_policy = "offline" in given.flags, "ask-policy" in given.flags
+    if offline and ask_policy:
+        raise Misuse("--offline asks nobody, so that --ask-policy can't be")
+
+    def played_by(settings: Settings) -> Played:
+        return asyncio.run(play(settings, service, local, client, offline=offline, ask_policy=ask_policy))
+
     try:
-        played = asyncio.run(play(settings, service, local, client, offline=offline))
+        played = played_by(settings)
     except ConfigError as error:
         changed = _with_level(settings)
         if changed is None:
@@ -214,7 +220,7 @@ def _session(settings: Settings, given: Words) -> int:
         print(f"no mail comes in at all: {error}")
         print("  to change it: add compatibility_level = 3.6 to main.cf, which restricts relaying; with it:")
         settings = changed
-        played = asyncio.run(play(settings, service, local, client, offline=offline))
+        played = played_by(settings)
     paint = Paint.of_stdout()
     text = SessionText(settings, client, service, paint)
     if "j" in given.flags:

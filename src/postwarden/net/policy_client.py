@@ -76,6 +76,11 @@ class PolicyServers:
             self._servers[key] = PolicyServer(endpoint, limits, self._dial, self._native, self._clock, self._warn)
         return self._servers[key]
 
+    def close(self) -> None:
+        """End the connections that nobody waits for."""
+        for server in self._servers.values():
+            server.close()
+
     def new_instance(self) -> str:
         """A name that no other message has."""
         self._instances += 1
@@ -117,6 +122,10 @@ class PolicyServer:
     def ask(self, data: bytes, instance: str, done: Callable[[str | None], None]) -> None:
         """Call `done` once with the action; None: no answer was to be had, and the log says why."""
         self._start(_Request(data, instance, done))
+
+    def close(self) -> None:
+        for connection in list(self._idle):
+            connection.close()
 
     def _start(self, request: _Request) -> None:
         connection = self._free(request.instance)

@@ -55,9 +55,16 @@ class Outside(Struct, frozen=True):
 
 
 def open_outside(
-    names: Names, dial: Dial, clock: Clock, warn: Callable[[str], None], verifier: AddressVerifier | None = None
+    names: Names,
+    dial: Dial,
+    clock: Clock,
+    warn: Callable[[str], None],
+    verifier: AddressVerifier | None = None,
+    *,
+    services: Services | None = None,
 ) -> Outside:
-    """The network. Without a `verifier` nobody can be asked about addresses."""
+    """The network. Without a `verifier` nobody can be asked about addresses. `services`: in the place of the policy
+    servers."""
 
     async def pause(seconds: float) -> None:
         def start(done: Callable[[object], None]) -> None:
@@ -65,7 +72,7 @@ def open_outside(
 
         await called_back(start)
 
-    servers = PolicyServers(dial, names.native, clock, warn)
+    servers = services or PolicyServers(dial, names.native, clock, warn)
     return Outside(names.dns, names.native, servers, pause, verifier or _NoVerifier(), clock.now)
 
 

@@ -8,18 +8,20 @@ from msgspec.structs import replace
 
 from postwarden import pipeline
 from postwarden.cli.explaining.remembered import Remembered
+from postwarden.cli.explaining.servers import Servers
 from postwarden.cli.explaining.visitor import Forgetful, Told, Visitor
 from postwarden.config.settings import Settings
 from postwarden.explain.witness import Look, Witness
 from postwarden.mail.decision import Decision, Fact, Pending, Rule
 from postwarden.mail.envelope import Envelope
-from postwarden.mail.events import Event
+from postwarden.mail.events import Event, Warn
 from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.net.clock import LoopClock
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import Names, open_names
+from postwarden.net.policy_client import PolicyServers
 from postwarden.net.waiting import LoopWaiting
 from postwarden.policy.question import Marks, Question, Restriction
 from postwarden.receive.counters import Counters
@@ -89,6 +91,8 @@ class Played(Struct, frozen=True):
     """The lines that the log would have."""
     envelope: Envelope | None = None
     """As it would be stored; None: it was refused, or there was no message."""
+    unasked: tuple[str, ...] = ()
+    """Policy servers that would be asked, and were not."""
 
 
 class _Witness:
@@ -188,15 +192,20 @@ class _Heard:
     def emit(self, program: str, event: Event, name: str = "") -> None:
         self.lines.append(f"{name or 'postfix'}/{program}: {event}")
 
+    def warn(self, text: str) -> None:
+        self.emit("smtpd", Warn(text))
 
-async def play(settings: Settings, key: str, local: tuple[str, int], client: Client, *, offline: bool) -> Played:
+
+async def play(
+    settings: Settings, key: str, local: tuple[str, int], client: Client, *, offline: bool, ask_policy: bool = False
+) -> Played:
     """With the smtpd service `key`, which listens at `local`. `offline`: nobody on the network is asked.
     Raises ConfigError."""
-    return await _Play(settings, key, client, offline=offline).run(local)
+    return await _Play(settings, key, client, offline=offline, ask_policy=ask_policy).run(local)
 
 
 class _Play:
-    def __init__(self, settings: Settings, key: str, client: Client, *, offline: bool) -> None:
+    def __init__(self, settings: Settings, key: str, client: Client, *, offline: bool, ask_policy: bool) -> None:
         loop = asyncio.get_running_loop()
         clock = LoopClock(loop)
         self._client = client
@@ -213,14 +222,18 @@ class _Play:
             Told(dns, self._facts, client.address, client.name), Told(native, self._facts, client.address, client.name)
         )
         remembered = Remembered(settings, self._facts)
+        dial = SocketDial(loop)
+        self._asked = PolicyServers(dial, told.native, clock, self._log.warn) if ask_policy else None
+        self._servers = Servers(self._asked, self._facts)
         around = pipeline.Surroundings(
             clock,
             self._log,
             told,
-            SocketDial(loop),
+            dial,
             open_tables=self._open,
             watch=self._witness.watch,
             verifier=remembered,
+            services=self._servers,
         )
         built = pipeline.receiver(
             settings, around, self._store, keys=(key,), waiting=LoopWaiting(loop), counters=Counters.create(), files={}
@@ -246,10 +259,13 @@ class _Play:
             data = client.message.replace(b"\r\n.", b"\r\n..") + b".\r\n"
             exchanges.append(await self._exchange(visitor, "(message)", lambda: visitor.say(data)))
         visitor.leave()
+        if self._asked is not None:
+            self._asked.close()
         if self._names is not None:
             self._names.close()
         stored = self._store.envelopes
-        return Played(tuple(exchanges), name, tuple(self._log.lines), stored[0] if stored else None)
+        unasked = tuple(self._servers.unasked)
+        return Played(tuple(exchanges), name, tuple(self._log.lines), stored[0] if stored else None, unasked)
 
     def _commands(self) -> Sequence[str]:
         client = self._client

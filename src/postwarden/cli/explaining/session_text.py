@@ -49,6 +49,7 @@ class SessionText:
         if not refused(played):
             end = "accepted" if played.envelope is not None or self._client.message is None else "accepted, and kept"
             yield paint.good(f"{end}: {played.exchanges[-1].reply}")
+            yield from self._unasked(played)
             if played.envelope is not None:
                 yield f"  to be delivered to {', '.join(one.address for one in played.envelope.recipients)}"
         name, address = played.client_name, self._client.address
@@ -59,6 +60,12 @@ class SessionText:
         yield from self._unheeded()
         for exchange in played.exchanges:
             yield from self._exchange(exchange)
+
+    @staticmethod
+    def _unasked(played: Played) -> Iterator[str]:
+        for server in played.unasked:
+            yield f"  unless policy server {server} objects: it was not asked, since it may count or greylist who asks"
+            yield "  (--ask-policy asks it)"
 
     def _unheeded(self) -> Iterator[str]:
         """What the command line says of the client and this service does not take."""
@@ -150,6 +157,7 @@ class SessionText:
             "service": self._service,
             "client": {"name": played.client_name, "address": self._client.address},
             "accepted": not refused(played),
+            "unasked": list(played.unasked),
             "exchanges": [self._values(exchange) for exchange in played.exchanges],
             "recipients": [one.address for one in played.envelope.recipients] if played.envelope is not None else None,
             "log": list(played.log),
