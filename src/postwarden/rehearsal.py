@@ -16,15 +16,19 @@ from postwarden.config.view import view
 from postwarden.content.locals import LocalClients
 from postwarden.content.profiles import Profiles
 from postwarden.deliver.smtp.params import check_words
+from postwarden.deliver.smtp.quirks import open_quirks
 from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
+from postwarden.net.names import Names
 from postwarden.pipeline import Addressing, LocalUsers, Surroundings, submission
 from postwarden.policy.judge import Judge
 from postwarden.receive.service import Neighbours, Service
-from postwarden.routing.params import routing_of
+from postwarden.routing.opening import open_finder
 from postwarden.schedule.lists import authorized, served
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.transports import transports
 from postwarden.tables.opening import Tables
+
+_FILTERED = ("smtp", "lmtp", "local", "virtual", "pipe")
 
 
 def problems(settings: Settings) -> list[Problem]:
@@ -62,10 +66,14 @@ def problems(settings: Settings) -> list[Problem]:
     for service in settings.services:
         key = service.key
         if service.command in ("smtp", "lmtp") and service.type != "inet":
-            attempt(partial(routing_of, settings, key, lmtp=service.command == "lmtp"))
+            attempt(partial(open_finder, settings, service, Names(nobody, nobody), tables, own=()))
+            attempt(partial(open_quirks, settings, key, tables, command=service.command, say=nobody, warn=nobody))
             attempt(partial(client_tls, settings, key, {}))
             attempt(partial(check_words, settings, key, service.command))
             attempt(partial(tls_policies, settings, key, tables, nobody))
+        if service.command in _FILTERED and service.type != "inet":
+            name = f"{service.command}_delivery_status_filter"
+            attempt(partial(tables.maps, settings.items(name, key), settings.origin(name, key)))
     attempt(lambda: open_probe_resolver(settings, tables, resolver))
     attempt(partial(check_log_form, settings))
     attempt(partial(transports, settings))

@@ -54,3 +54,26 @@ def test_tls_that_is_less_than_it_is_called(line: str, said: str) -> None:
     assert found and {problem.origin.line for problem in found} == {1}
     plain = "smtp_tls_security_level = may\ntls_ssl_options = 0x4000\n"
     assert [p for p in rehearsal.warnings(settings(plain, master_cf)) if "virtual" not in p.text] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["smtp_reply_filter", "smtp_dns_reply_filter", "smtp_pix_workaround_maps", "smtp_discard_ehlo_keyword_address_maps",
+     "pipe_delivery_status_filter", "local_delivery_status_filter"],
+)  # fmt: skip
+def test_tables_of_the_sending_side_that_could_not_be_opened(name: str) -> None:
+    master_cf = "smtp unix - - n - - smtp\nlocal unix - n n - - local\nprog unix - n n - - pipe user=x argv=y\n"
+    found = rehearsal.problems(settings(f"{name} = nosuch:x\n", master_cf))
+    assert [problem.origin.line for problem in found if "nosuch" in problem.text][:1] == [1], found
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("smtp_dns_resolver_options = res_all", "res_all is none of"),
+        ("info_log_address_format = x", "neither external"),
+    ],
+)
+def test_words_of_the_sending_side_that_do_not_exist(line: str, said: str) -> None:
+    found = rehearsal.problems(settings(f"{line}\n"))
+    assert any(said in problem.text and problem.origin.line == 1 for problem in found), found

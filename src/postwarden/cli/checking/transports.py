@@ -18,7 +18,7 @@ from postwarden.mail.decision import Origin
 
 _PARAMETERS = (
     "default_transport", "relay_transport", "virtual_transport", "local_transport", "mailbox_transport",
-    "fallback_transport", "content_filter",
+    "fallback_transport", "content_filter", "best_mx_transport",
 )  # fmt: skip
 _MAPS = (
     "transport_maps", "sender_dependent_default_transport_maps", "mailbox_transport_maps", "fallback_transport_maps",

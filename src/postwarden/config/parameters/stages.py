@@ -71,8 +71,8 @@ _EXCEPTIONS = (
     (
         "deliver",
         """
-        best_mx_transport connection_cache_ttl_limit disable_mime_output_conversion mime_nesting_limit
-        owner_request_special strict_mailbox_ownership
+        best_mx_transport connection_cache_ttl_limit disable_mime_output_conversion mime_boundary_length_limit
+        mime_nesting_limit owner_request_special strict_mailbox_ownership
         """,
     ),
     (

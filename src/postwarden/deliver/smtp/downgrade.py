@@ -55,8 +55,9 @@ def needs_downgrade(head: bytes) -> bool:
 class Downgrade:
     """`feed` pieces of a message, its header first; then `finish`. Raises NestingError."""
 
-    def __init__(self, nesting_limit: int) -> None:
-        self._limit = nesting_limit
+    def __init__(self, nesting_limit: int, boundary_limit: int = 2048) -> None:
+        """`boundary_limit`: bytes by which boundaries are told from each other."""
+        self._limit, self._boundary_limit = nesting_limit, boundary_limit
         self._rest = b""
         self._in = _In.HEADER
         self._part = _Part()
@@ -158,7 +159,7 @@ class Downgrade:
             if len(self._levels) > self._limit:
                 raise NestingError("MIME nesting exceeds safety limit")
             boundary = re.sub(rb"\\(.)", rb"\1", quoted) if quoted else bare
-            self._levels.append(_Level(boundary, part.subtype == b"digest"))
+            self._levels.append(_Level(boundary[: self._boundary_limit], part.subtype == b"digest"))
 
     def _header_ends(self, line: bytes) -> None:
         part = self._part

@@ -26,6 +26,7 @@ class SmtpParams(Struct, frozen=True):
     notify_classes: tuple[str, ...]
     double_bounce_sender: str
     myorigin: str
+    mime_boundary_length_limit: int
     mime_nesting_limit: int
     smtp_helo_name: str
     smtp_always_send_ehlo: bool
@@ -86,6 +87,7 @@ class LmtpParams(Struct, frozen=True):
     notify_classes: tuple[str, ...]
     double_bounce_sender: str
     myorigin: str
+    mime_boundary_length_limit: int
     mime_nesting_limit: int
     lmtp_lhlo_name: str
     lmtp_skip_5xx_greeting: bool
@@ -245,6 +247,7 @@ class Profile(Struct, frozen=True):
     soft_bounce: bool
     convert: bool
     """Content is made 7-bit for a server without 8BITMIME."""
+    boundary_limit: int
     nesting_limit: int
     best_mx: str
     """`transport` or `transport:nexthop` for mail that would come back to us; empty: it is returned."""
@@ -323,6 +326,7 @@ def _profile(
         relayhost=params.relayhost if isinstance(params, SmtpParams) else "",
         soft_bounce=params.soft_bounce,
         convert=not params.disable_mime_output_conversion,
+        boundary_limit=params.mime_boundary_length_limit,
         nesting_limit=params.mime_nesting_limit,
         best_mx=params.best_mx_transport,
         plaintext_after=params.minimal_backoff_time,

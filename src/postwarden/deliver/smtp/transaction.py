@@ -285,7 +285,7 @@ class Transaction:
             self._finish(encode(job.head + owner.body, profile.line_limit))
             return
         self._encoder = Encoder(profile.line_limit)
-        self._converter = Downgrade(profile.nesting_limit) if converts else None
+        self._converter = Downgrade(profile.nesting_limit, profile.boundary_limit) if converts else None
         session.stage = reasons.BODY
         self._producing = True
         self._budget, self._since = float(profile.transfer_timeout), session.clock.monotonic()

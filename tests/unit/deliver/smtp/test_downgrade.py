@@ -87,3 +87,15 @@ def test_a_text_is_7bit_with_short_lines_and_decodes_to_itself(body: bytes) -> N
     if b"\r" not in body.replace(b"\r\n", b"") and b"\n" not in body.replace(b"\r\n", b""):
         wanted = body if body.endswith(b"\r\n") or not body else body + b"\r\n"
         assert quopri.decodestring(encoded.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n") == wanted
+
+
+def test_boundaries_are_told_apart_by_their_beginning() -> None:
+    """mime_boundary_length_limit, as smtp(8): the inner part's boundary ends the outer one."""
+    message = (
+        b'Content-Type: multipart/mixed; boundary="abcdefgh"\r\n\r\n--abcdXXXX\r\n'
+        b"Content-Transfer-Encoding: 8bit\r\n\r\n\xe9\r\n--abcd--\r\n\xe9\r\n"
+    )
+    near = Downgrade(100, 4)
+    assert near.feed(message).count(b"=E9") == 1
+    whole = Downgrade(100, 8)
+    assert whole.feed(message).count(b"=E9") == 0
