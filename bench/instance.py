@@ -13,7 +13,6 @@ from typing import Protocol
 
 from bench.processes import Tree
 
-ORIGINAL_MASTER_CF = Path("/etc/postfix/master.cf")
 _MASTER_CF = """\
 cleanup   unix  n       -       n       -       0       cleanup
 qmgr      unix  n       -       n       300     1       qmgr

@@ -15,8 +15,6 @@ from postwarden.mail.round import Kind, Outcomes, Remark, Report, Round
 from postwarden.mail.status import Part, Status
 from postwarden.schedule.ports import Clerk, Reporter
 
-Forwards = Sequence[tuple[int, Forward]]
-"""(index of the recipient in the envelope, what it became)."""
 _SUCCESS = Notify.SUCCESS.value
 """As a plain number: `&` with a flag makes an object of each result, 3 µs for every message."""
 _SUCCESSES = (Kind.SUCCESS, Kind.VERIFY)

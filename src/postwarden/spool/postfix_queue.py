@@ -83,7 +83,6 @@ class _Reading:
         self._seen_content = False
         self._parts: list[bytes] = []
         self._line_open = False
-        self._sized = False
         self._arrival = 0.0
         self._sender: str | None = None
         self._full_name = ""
@@ -138,7 +137,6 @@ class _Reading:
             self.content = self._seen_content = True
         elif kind == "C":
             figures = text.split()
-            self._sized = len(figures) >= 3
             self._utf8 = len(figures) > 5 and bool(_number(figures[5]) & _UTF8)
         elif kind == "T" and not self._arrival:
             self._arrival = _time(text)

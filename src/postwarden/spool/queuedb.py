@@ -226,11 +226,6 @@ class QueueWriter:
         for segment in segments:
             self._journal.pop(segment, None)
 
-    @property
-    def journaled(self) -> set[int]:
-        """Segments that the journal speaks of."""
-        return set(self._journal)
-
 
 class _Group:
     """The operations of one commit group, sorted into statements."""

@@ -40,9 +40,3 @@ class Domains:
 
     def stale(self) -> bool:
         return any(thing.stale() for thing in self._standing_on)
-
-    def reload(self) -> None:
-        """Raises ConfigError, and then goes on with what it had."""
-        for thing in self._standing_on:
-            if thing.stale():
-                thing.reload()

@@ -93,7 +93,6 @@ class LdapClient:
     def __init__(self, access: Access, url: str) -> None:
         """Connects and binds. Raises ServerError."""
         self._library = library()
-        self._access = access
         self._time = _Time(access.seconds, 0)
         handle = _POINTER()
         self._check("initialize", self._library.ldap_initialize(ctypes.byref(handle), encoded(url)))
