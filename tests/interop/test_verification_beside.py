@@ -7,7 +7,7 @@ import smtplib
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def _recipients(line: str) -> str | None:
 class Both:
     """The same configuration, twice."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, **parameters: str) -> None:
         self.sinks: dict[str, Server] = {
             "ok": Sink(refuse=_recipients),
             "mail5": Sink(refuse=lambda line: "550 5.7.1 not from you" if line.startswith("MAIL") else None),
@@ -100,7 +100,7 @@ class Both:
             "address_verify_poll_delay": "10s",
             "smtpd_recipient_restrictions": "reject_unverified_recipient",
             "smtpd_relay_restrictions": "permit_mynetworks, reject",
-        }
+        } | {name: value.format(base=base, **ports) for name, value in parameters.items()}
         ours = base / "ours"
         ours.mkdir()
         self.ours = Gateway(ours, 0, MASTER_CF + _PIPE, **settings)
@@ -199,17 +199,23 @@ OURS_ALONE = {"x@nosuch.example"}
 """Not remembered by us, since the fault is our own."""
 
 
-def test_both_find_out_remember_and_log_the_same(both: Both) -> None:
-    said = both.ask(ADDRESSES)
-    until(lambda: len(both.remembered()[0].keys() & set(ADDRESSES)) == len(set(ADDRESSES) - OURS_ALONE))
+def compared(both: Both, addresses: Sequence[str], ours_alone: Collection[str]) -> dict[str, str]:
+    """What our smtpd said of each, when all else is alike."""
+    said = both.ask(addresses)
+    until(lambda: len(both.remembered()[0].keys() & set(addresses)) == len(set(addresses) - set(ours_alone)))
     found, expected = outcomes(both.ours.log()), outcomes(both.real.log())
-    assert {address: found.get(address) for address in ADDRESSES} == {a: expected.get(a) for a in ADDRESSES}
+    assert {address: found.get(address) for address in addresses} == {a: expected.get(a) for a in addresses}
     ours, real = both.remembered()
-    assert ours == {address: known for address, known in real.items() if address not in OURS_ALONE}
+    assert ours == {address: known for address, known in real.items() if address not in ours_alone}
     for address, (status, text) in ours.items():
         if address in said and status != OK:
             assert said[address].startswith("550" if status == BOUNCE else "450"), said
             assert text in said[address]
+    return said
+
+
+def test_both_find_out_remember_and_log_the_same(both: Both) -> None:
+    said = compared(both, ADDRESSES, OURS_ALONE)
     assert said["good@ok.example"].startswith("250")
     # No mail was sent, and nothing waits.
     assert not any(sink.messages for sink in both.sinks.values() if isinstance(sink, Sink))
@@ -238,3 +244,45 @@ def test_what_servers_see_of_a_probe(both: Both) -> None:
         return [re.sub(r"SIZE=\d+", "SIZE=", line) for line in log if not line.startswith(("QUIT", "RSET"))]
 
     assert words(seen) == words(other)
+
+
+OTHER_WAYS = {
+    "soft_bounce": "yes",
+    "smtp_address_verify_target": "data",
+    "address_verify_sender": "<>",
+    "address_verify_relayhost": "[127.0.0.1]:{ok}",
+    "address_verify_transport_maps": "inline:{{ {{x.example=discard:nowhere}}, {{v.example=error:5.2.1 closed}} }}",
+    "address_verify_relay_transport": "smtp:[127.0.0.1]:{mail5}",
+    "address_verify_virtual_transport": "error:5.2.0 no boxes",
+    "relay_domains": "rel.example",
+    "virtual_mailbox_domains": "box.example",
+    "virtual_mailbox_maps": "inline:{{u@box.example=u}}",
+    "virtual_mailbox_base": "{base}",
+    "virtual_uid_maps": "static:65534",
+    "virtual_gid_maps": "static:65534",
+    "mailbox_command": "/bin/true",
+    "luser_relay": "luser@ok.example",
+    "forward_path": "{base}/forward.$user",
+    "enable_original_recipient": "no",
+}
+NOT_PROBED = ("luser@ok.example",)
+"""verify(8) takes it for good since local(8) would forward to it. Nobody has asked its server."""
+THERE = ("a@far.example", "unknown@far.example", "a@x.example", "a@v.example", "a@rel.example", "u@box.example")
+HERE = ("nobody@mx.example.com", "games@mx.example.com", "daemon@mx.example.com", "nouser@mx.example.com")
+
+
+@pytest.mark.long
+def test_other_ways_than_those_of_mail(tmp_path: Path) -> None:
+    made = Both(tmp_path, **OTHER_WAYS)
+    for user, text in (("nobody", "unknown@ok.example\n"), ("games", "|/bin/true\n")):
+        (tmp_path / f"forward.{user}").write_text(text)
+        shutil.chown(tmp_path / f"forward.{user}", user)
+    try:
+        made.real.start()
+        made.ours.start()
+        compared(made, (*THERE, *HERE, "v2@ok.example", "many@ok.example", "c1@ok.example"), NOT_PROBED)
+    finally:
+        made.ours.abort()
+        made.real.stop()
+        for sink in made.sinks.values():
+            sink.close()

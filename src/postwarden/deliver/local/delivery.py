@@ -89,7 +89,7 @@ class Delivery:
     def note(self, place: Place, status: Status) -> None:
         if self._filter is not None:
             status = self._filter(status)
-        if self._soft_bounce:
+        if self._soft_bounce and not self.job.probe:
             status = status.softened()
         if self.job.trace == "verify":
             status = status.foretold()

@@ -308,7 +308,7 @@ class Delivery:
         if not recipients:
             return
         hard = status.code[0] == "5"
-        soft_bounce = hard and self._desk.profile.soft_bounce
+        soft_bounce = hard and self._desk.profile.soft_bounce and not self.job.probe
         if (not hard or soft_bounce) and not self._final:
             self._why = status
             self._desk.log(Notice(f"{self.job.queue_id}: {status.text}"))
