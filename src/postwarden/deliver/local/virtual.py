@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from postwarden.config.settings import Settings
 from postwarden.deliver.body import Body
 from postwarden.deliver.local import maildir, mbox
-from postwarden.deliver.local.delivery import Delivery
 from postwarden.deliver.local.faults import MailboxFault
 from postwarden.deliver.local.letter import Letter, envelope_line, local_headers
 from postwarden.deliver.local.locks import Locker, plan
 from postwarden.deliver.local.params import VirtualParams
 from postwarden.deliver.local.ports import NotPermitted, Surroundings
 from postwarden.deliver.local.rights import Rights
+from postwarden.deliver.local.unexpanded import outcome
 from postwarden.ipc.records import Forward, Job, Outcome
 from postwarden.mail.address import split
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.events import Warn
-from postwarden.mail.status import Status, Timing
+from postwarden.mail.status import Status
 from postwarden.tables.keys import split_extension
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import Found, TableError
@@ -46,23 +46,11 @@ class VirtualDeliverer:
         """The outcome of the job; it forwards nothing."""
         handed = self._around.now()
         letter = Letter(job.sender, job.head, body)
-        results: list[Status] = []
-        for index, recipient in enumerate(job.recipients):
-            delivery = Delivery(
-                job,
-                index,
-                letter,
-                self._around.now,
-                handed,
-                soft_bounce=self._params.soft_bounce,
-                status_filter=self._around.status_filter,
-            )
-            delivery.note(_Place(recipient.address, job.sender), self._recipient(job, letter, recipient))
-            status, _, events = delivery.finish()
-            for event in events:
-                self._around.emit(event)
-            results.append(status)
-        return Outcome(job.job_id, tuple(results), Timing(handed, handed, self._around.now()))
+
+        def status(index: int, recipient: Recipient) -> Status:
+            return self._recipient(job, letter, recipient)
+
+        return outcome(letter, self._around, handed, job, status, soft_bounce=self._params.soft_bounce)
 
     def _recipient(self, job: Job, letter: Letter, recipient: Recipient) -> Status:
         address = recipient.address
@@ -134,13 +122,6 @@ class VirtualDeliverer:
         except MailboxFault as error:
             return Status(_softened(error), f"delivery failed to mailbox {path}: {error.text}")
         return Status("2.0.0", "delivered to mailbox")
-
-
-class _Place:
-    def __init__(self, address: str, sender: str) -> None:
-        self.address = address
-        self.sender = sender
-        self.released = False
 
 
 def _softened(error: MailboxFault) -> str:

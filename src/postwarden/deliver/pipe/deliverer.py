@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from postwarden.config.settings import Service, Settings
 from postwarden.config.view import view
 from postwarden.deliver.body import Body
-from postwarden.deliver.local.delivery import Delivery
 from postwarden.deliver.local.letter import Letter, envelope_line, external
 from postwarden.deliver.local.ports import NotPermitted, Surroundings
+from postwarden.deliver.local.unexpanded import outcome
 from postwarden.deliver.pipe.attributes import Attributes, BadAttribute, parse
 from postwarden.deliver.pipe.macros import Template
 from postwarden.deliver.pipe.params import PipeParams
@@ -21,22 +21,12 @@ from postwarden.deliver.programs.ports import Program, Ran
 from postwarden.ipc.records import Forward, Job, Outcome
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.events import Failure, Warn
-from postwarden.mail.status import Status, Timing
+from postwarden.mail.status import Status
 
 _UNUSABLE = Status("4.3.0", "unknown mail transport error")
 _MISCONFIGURED = Status("4.3.5", "mail system configuration error")
 _SHOWN = 100
 """Characters of what a program says of a success."""
-
-
-class Place:
-    """Whom a status is about."""
-
-    released = False
-
-    def __init__(self, address: str, sender: str) -> None:
-        self.address = address
-        self.sender = sender
 
 
 class PipeDeliverer:
@@ -57,23 +47,11 @@ class PipeDeliverer:
         outcomes = dict(self._refused(letter, job.recipients))
         wanted = [recipient for at, recipient in enumerate(job.recipients) if at not in outcomes]
         status = self._run(job, letter, wanted) if wanted else _UNUSABLE
-        results: list[Status] = []
-        for index, recipient in enumerate(job.recipients):
-            delivery = Delivery(
-                job,
-                index,
-                letter,
-                self._around.now,
-                handed,
-                soft_bounce=self._params.soft_bounce,
-                status_filter=self._around.status_filter,
-            )
-            delivery.note(Place(recipient.address, job.sender), outcomes.get(index, status))
-            result, _, events = delivery.finish()
-            for event in events:
-                self._around.emit(event)
-            results.append(result)
-        return Outcome(job.job_id, tuple(results), Timing(handed, handed, self._around.now()))
+
+        def its(index: int, recipient: Recipient) -> Status:
+            return outcomes.get(index, status)
+
+        return outcome(letter, self._around, handed, job, its, soft_bounce=self._params.soft_bounce)
 
     def _refused(self, letter: Letter, recipients: Sequence[Recipient]) -> Mapping[int, Status]:
         """Those who had it before, where the program's copy bears a Delivered-To."""
