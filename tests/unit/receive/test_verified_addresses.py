@@ -10,7 +10,7 @@ LISTS = {
     "smtpd_recipient_restrictions": "reject_unverified_recipient",
     "unverified_recipient_reject_code": "550",
 }
-ANN, NOBODY = "ann@mx.example.com", "nobody@mx.example.com"
+ANN, NOBODY, EVE = "ann@mx.example.com", "nobody@mx.example.com", "eve@mx.example.com"
 
 
 def test_a_session() -> None:
@@ -18,17 +18,17 @@ def test_a_session() -> None:
     gateway = Reception(**LISTS, verifier=verifier)
     peer = gateway.connect()
     peer.say("HELO there", "MAIL FROM:<>")
-    said = peer.say(f"RCPT TO:<{NOBODY}>", f"RCPT TO:<{ANN}>", "RCPT TO:<eve@mx.example.com>", "RCPT TO:<postmaster>")
+    said = peer.say(f"RCPT TO:<{NOBODY}>", f"RCPT TO:<{ANN}>", f"RCPT TO:<{EVE}>", "RCPT TO:<postmaster>")
     text = "Recipient address rejected: undeliverable address: host inside said: 550 no"
     assert said.splitlines() == [
         f"550 5.1.1 <{NOBODY}>: {text}",
         "250 2.1.5 Ok",
-        "450 4.1.1 <eve@mx.example.com>: Recipient address rejected: unverified address: Address verification in progress",
+        f"450 4.1.1 <{EVE}>: Recipient address rejected: unverified address: Address verification in progress",
         "250 2.1.5 Ok",
     ]
     start = "reject: RCPT from localhost[127.0.0.1]: 550 5.1.1"
     assert any(f"{start} <{NOBODY}>: {text}; from=<> to=<{NOBODY}>" in line for line in gateway.log)
-    assert [address for address, _ in verifier.asked] == [NOBODY, ANN, "eve@mx.example.com"]
+    assert [address for address, _ in verifier.asked] == [NOBODY, ANN, EVE]
 
 
 def test_nobody_to_ask_is_said_in_the_log() -> None:
