@@ -204,3 +204,37 @@ def test_a_dictionary_of_two_thousand_addresses_harms_nobody_else(place: Place) 
     until(lambda: len(inside.messages) == sent)
     until(lambda: not set(words) - set(inside.asked))
     assert rcpt(place.patient, "good.after")[0].startswith("250")
+
+
+@pytest.mark.long
+def test_two_gateways_that_verify_each_other_s_senders_come_to_an_end(tmp_path: Path) -> None:
+    """Each probe has a sender, which the other side would have to probe, and so on: but that one is always heard."""
+    ports = {"one.example": free_port(), "two.example": free_port()}
+    gateways = []
+    for name, other in (("one.example", "two.example"), ("two.example", "one.example")):
+        (tmp_path / name).mkdir()
+        own = {
+            "myhostname": name,
+            "mydestination": name,
+            "local_recipient_maps": "inline:{joe=x}",
+            "mynetworks": "",
+            "transport_maps": f"inline:{{{other}=smtp:[127.0.0.1]:{ports[other]}}}",
+            "smtpd_sender_restrictions": "reject_unverified_sender",
+            "smtpd_recipient_restrictions": "",
+            "address_verify_poll_count": "61",
+            "address_verify_poll_delay": "1s",
+            "address_verify_sender_ttl": "7h",
+        }
+        listener = f"127.0.0.1:{ports[name]} inet n - n - - smtpd\n"
+        gateways.append(Gateway(tmp_path / name, 0, MASTER_CF + listener, **CHECKED | own))
+    one, two = gateways
+    with running(one), running(two):
+        known, unknown = (
+            rcpt(one.port, "joe", sender=f"{user}@two.example", domain="one.example")[0] for user in ("joe", "eve")
+        )
+    assert known.startswith("250 2.1.5")
+    assert unknown.startswith(
+        "450 4.1.7 <eve@two.example>: Sender address rejected: unverified address: host 127.0.0.1"
+    )
+    assert "Recipient address rejected: User unknown in local recipient table" in unknown
+    assert two.log().count("status=deliverable") == 1 and "to=<double-bounce" in two.log()
