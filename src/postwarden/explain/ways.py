@@ -6,6 +6,7 @@ from types import MappingProxyType
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
 from postwarden.deliver.pipe.attributes import BadAttribute, parse
+from postwarden.deliver.smtp.reasons import is_loop
 from postwarden.explain.protection import protection, unknown_host
 from postwarden.explain.route import Fate, Reason, Way
 from postwarden.mail.host import Host
@@ -26,6 +27,11 @@ _PROTECTION: Mapping[str, str] = MappingProxyType({
     "invalid": "not at all: what is written about TLS makes no sense",
 })  # fmt: skip
 
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {"smtp": "sent", "lmtp": "sent", "discard": "discarded", "error": "bounced"}
+)
+"""What becomes of mail that a transport is given, by its command."""
+
 
 class Ways:
     """Asks what a transport would do; without `lookup` nobody on the network is asked."""
@@ -39,21 +45,37 @@ class Ways:
         service = self._settings.find_service(key)
         assert service is not None
         if service.command in ("smtp", "lmtp"):
-            return self._remote(service, nexthop)
+            return self._remote(service, nexthop, recipient)
         if service.command == "pipe":
             return Way(_program(service))
         return Way(Fate("delivered", Reason(f"on this machine, by {service.command}", service.origin)))
 
-    def _remote(self, service: Service, nexthop: str) -> Way:
+    def _remote(self, service: Service, nexthop: str, recipient: str) -> Way:
         goes = Fate("sent", Reason(f"to {nexthop}"))
         if self._lookup is None:
             return Way(goes, (), self._protection(service, nexthop, unknown_host(nexthop)))
         hosts = self._lookup(service, nexthop)
+        best_mx = self._settings.text("best_mx_transport", service.key)
+        if isinstance(hosts, Status) and is_loop(hosts) and best_mx:
+            return self._best_mx(service, best_mx, nexthop, recipient)
         if isinstance(hosts, Status):
             word = "deferred" if hosts.code[0] == "4" else "bounced"
             return Way(Fate(word, Reason(f"{hosts.text} ({hosts.code})"), "correct the domain or the next hop"))
         tls = self._protection(service, nexthop, hosts[0])
         return Way(goes, tuple(host.path or f"{host.name}[{host.address}]:{host.port}" for host in hosts), tls)
+
+    def _best_mx(self, service: Service, value: str, nexthop: str, recipient: str) -> Way:
+        """We are the best mail exchanger ourselves, and the operator says who delivers then."""
+        transport, _, other = value.partition(":")
+        text = f"mail for {nexthop} would come back to this machine, and goes on by best_mx_transport = {value}"
+        reason = Reason(text, self._settings.origin("best_mx_transport", service.key))
+        found = self._settings.find_service(f"{transport}/unix")
+        if found is None or (transport, other or nexthop) == (service.name, nexthop):
+            return Way(Fate("deferred", reason, "name a transport of master.cf that delivers on this machine"))
+        if found.command in _WORDS:
+            return Way(Fate(_WORDS[found.command], reason))
+        fate = self(found.key, other or nexthop, recipient).fate
+        return Way(Fate(fate.word, Reason(f"{text}: {fate.why.text}", reason.origin), fate.cure))
 
     def _protection(self, service: Service, nexthop: str, host: Host) -> Reason:
         name = f"{service.command}_tls_security_level"

@@ -6,10 +6,12 @@ import pytest
 from postwarden.deliver.smtp.quirks import ByAddress, behind_firewall
 from postwarden.mail.decision import Pending
 from postwarden.mail.status import Action
+from postwarden.net.stream import Stream
 from postwarden.tables.maps import Maps
 from postwarden.tables.table import TableError
 from postwarden.testing.remote import BANNER, Remote, Script
 from postwarden.testing.smtp_client import BODY, HOST, Bench, job
+from postwarden.testing.stream import Answering
 
 STARS = Script({BANNER: b"220 ***********************\r\n"})
 SERVER = "mx.remote.example[127.0.0.9]:25"
@@ -213,39 +215,28 @@ def test_no_workarounds() -> None:
 # deadlines
 
 
-class Dripping:
+class Dripping(Answering):
     """Says the reply to MAIL byte by byte, one a second."""
 
     def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.stream = None
+        self._bench = bench
 
-    def opened(self, stream) -> None:  # type: ignore[no-untyped-def]
-        self.stream = stream
+    def opened(self, stream: Stream) -> None:
+        super().opened(stream)
         stream.write(b"220 x ESMTP\r\n")
 
     def received(self, data: bytes) -> None:
         if data.startswith(b"EHLO"):
-            self.stream.write(b"250 x\r\n")  # type: ignore[attr-defined]
+            self.stream.write(b"250 x\r\n")
         elif data.startswith(b"MAIL"):
             self._drip(b"250 2.1.0 Ok\r\n")
         else:
-            self.stream.write(b"550 5.0.0 enough\r\n")  # type: ignore[attr-defined]
+            self.stream.write(b"550 5.0.0 enough\r\n")
 
     def _drip(self, rest: bytes) -> None:
-        self.stream.write(rest[:1])  # type: ignore[attr-defined]
+        self.stream.write(rest[:1])
         if rest[1:]:
-            self.bench.clock.call_later(1.0, lambda: self._drip(rest[1:]))
-
-    def ended(self) -> None: ...
-
-    def secured(self, tls: object) -> None: ...
-
-    def congested(self) -> None: ...
-
-    def drained(self) -> None: ...
-
-    def closed(self, reason: Exception | None) -> None: ...
+            self._bench.clock.call_later(1.0, lambda: self._drip(rest[1:]))
 
 
 @pytest.mark.parametrize("deadline", ["yes", "no"])
