@@ -360,6 +360,7 @@ def courier(
             probe_sender(settings, resolver.rewrite).at,
             lambda queue_id, now: trace(queue_id, now) + b"\r\n",
         ),
+        clerk.remade,
     )
 
 

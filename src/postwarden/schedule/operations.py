@@ -16,6 +16,7 @@ from postwarden.mail.address import external
 from postwarden.mail.decision import Pending
 from postwarden.mail.events import Failure, Notice, printable
 from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry, Listed, NewMessage, State
+from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.requeueing import anew, requeued
@@ -199,10 +200,14 @@ class Operations:
             change = Change(entry.key, due=due, expired=operation != ask.RELEASE)
         self._settle(acting, entry, change)
 
-    def _settle(self, acting: Acting, entry: Entry, change: Change) -> None:
+    def _settle(self, acting: Acting, entry: Entry, change: Change, remade: tuple[Remade, ...] = ()) -> None:
+        """`remade`: what content made of the addresses of the message in its place."""
         queue_id = entry.envelope.queue_id
 
-        def settled(_: tuple[Entry, ...]) -> None:
+        def settled(made: tuple[Entry, ...]) -> None:
+            if (recorder := self._rounds.recorder) is not None:
+                for new in made:
+                    recorder.stored(new.envelope, parent=queue_id, remade=remade)
             if 0.0 < change.due < HOLD or change.spawned:
                 self._look()
             acting.end(queue_id)
@@ -233,7 +238,7 @@ class Operations:
         )
         parts.log.emit("pickup", Notice(text))
         finals = tuple([(index, _DELETED) for index in entry.open])
-        self._settle(acting, entry, Change(entry.key, finals, spawned=(new,)))
+        self._settle(acting, entry, Change(entry.key, finals, spawned=(new,)), parts.remade())
 
     def _prepared(self, entry: Entry, head: bytes) -> NewMessage | str:
         """Or why content refuses it. Raises Pending."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from msgspec import Struct
 
 from postwarden.config.errors import Problem
+from postwarden.mail.remade import Remade
 from postwarden.net.clock import Clock
 from postwarden.net.log import Log
 from postwarden.schedule.planning import Planner
@@ -49,3 +50,5 @@ class Parts(Struct, frozen=True):
     """`transport:nexthop` of requeued mail."""
     probing: Probing | None = None
     """None: no address is probed."""
+    remade: Callable[[], tuple[Remade, ...]] = tuple
+    """What `clerk` made of the addresses of the message that it prepared last."""
