@@ -14,6 +14,8 @@ from tests.whole import MASTER_CF, Gateway, Server, running, until
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 
 DNS = "127.78.3.1"
+BY_SERVICE = "u@srv.example"
+"""Postfix 3.7 knows no SRV records."""
 ZONE = """
 best.example MX 10 mx.best.example
 mx.best.example A 127.0.0.1
@@ -25,6 +27,10 @@ none.example MX 10 a.two.example
 odd.example MX 10 b.two.example
 alias.example CNAME real.example
 real.example A 127.0.0.5
+_submission._tcp.srv.example SRV 20 0 1 worse.srv.example
+_submission._tcp.srv.example SRV 10 5 {port} better.srv.example
+better.srv.example A 127.0.0.1
+worse.srv.example A 127.0.0.9
 """
 
 
@@ -89,6 +95,7 @@ TRANSPORTS = {
     "best": "best_mx_transport=discard:silently",
     "bestlocal": "best_mx_transport=local",
     "names": "smtp_cname_overrides_servername=yes",
+    "services": "use_srv_lookup=submission",
 }
 
 
@@ -114,6 +121,7 @@ class World:
             "names.example": f"names:[alias.example]:{self.plain.port}", "prog.example": "prog:",
         }  # fmt: skip
         self.people = [f"u@{domain}" for domain in self.ways]
+        self.ways["srv.example"] = "services:srv.example:submission"
         self.people += ["ann@v.example", "nobody@mx.example.com"]
 
     @property
@@ -135,9 +143,9 @@ class World:
             lines += f"{name} unix - - n - - smtp{words}\n"
         return lines
 
-    def send(self, port: int) -> None:
+    def send(self, port: int, *others: str) -> None:
         with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
-            for person in self.people:
+            for person in (*self.people, *others):
                 client.sendmail('"s p"@v.example', [person], "Subject: x\r\n\r\nhello\r\n")
 
     def close(self) -> None:
@@ -157,6 +165,8 @@ def lines(log: str) -> set[str]:
     for line in log.splitlines():
         match = re.search(r"/(?:smtp|local|virtual|pipe|discard|qmgr)\[\d+\]: (.*)", line)
         if match is None or not any(words in match[1] for words in LINES):
+            continue
+        if BY_SERVICE in match[1]:
             continue
         text = re.sub(r"\b[0-9A-F]{8,}: |\b4[0-9A-Za-z]{9,}: ", "QID: ", match[1])
         text = re.sub(r"delay=[0-9.]+, delays=[0-9./]+", "delay=", text)
@@ -178,7 +188,8 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     (base / "real").mkdir()
     (base / "mail").mkdir()
     (base / "mail").chmod(0o1777)
-    world, names = World(base), NameServer(ZONE, DNS)
+    world = World(base)
+    names = NameServer(ZONE.format(port=world.plain.port), DNS)
     base.chmod(0o755)
     real = RealPostfix(base / "real", **world.settings)
     (base / "real" / "mail").mkdir()
@@ -193,9 +204,9 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         names.start(real, base)
         with running(gateway):
             world.send(real.port)
-            world.send(gateway.port)
+            world.send(gateway.port, BY_SERVICE)
             until(lambda: settled(real.log(), world.people), 60, real.log)
-            until(lambda: settled(gateway.log(), world.people), 60, gateway.log)
+            until(lambda: settled(gateway.log(), [*world.people, BY_SERVICE]), 60, gateway.log)
             yield real.log(), gateway.log()
     finally:
         real.stop()
@@ -215,3 +226,8 @@ def test_delays_without_digits(logs: tuple[str, str]) -> None:
         delays = re.findall(r" delay=(\S+), delays=(\S+)/(\S+)/(\S+)/(\S+), ", log)
         assert len(delays) > 20
         assert all(text.isdecimal() for found in delays for text in found)
+
+
+def test_a_service_is_found_by_its_srv_records(logs: tuple[str, str]) -> None:
+    [line] = [one for one in logs[1].splitlines() if f" to=<{BY_SERVICE}>" in one]
+    assert " relay=better.srv.example[127.0.0.1]:" in line and " status=sent (250 2.0.0 queued)" in line
