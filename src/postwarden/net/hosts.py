@@ -1,12 +1,12 @@
 """/etc/hosts, and names as the system's own lookup finds them: the file first, then DNS."""
 
 import ipaddress
-import os
 from collections.abc import Callable
 
 import idna
 
 from postwarden.net.resolver import Done, Resolver, addresses_answer, as_coroutine
+from postwarden.net.watched import WatchedText
 from postwarden.wire.dns import Kind, address_text, reverse_name
 from postwarden.wire.dns_answer import Answer, Outcome
 
@@ -15,10 +15,7 @@ class HostsFile:
     """hosts(5) as it is now: looked at once a second. One that can't be read leaves the last one in force."""
 
     def __init__(self, monotonic: Callable[[], float], path: str = "/etc/hosts") -> None:
-        self._monotonic = monotonic
-        self._path = path
-        self._looked = -1.0
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = WatchedText(path, monotonic)
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._names: dict[str, str] = {}
 
@@ -33,19 +30,9 @@ class HostsFile:
         return self._names.get(reverse, "")
 
     def _refresh(self) -> None:
-        now = self._monotonic()
-        if self._looked >= 0 and now - self._looked < 1.0:
-            return
-        self._looked = now
-        try:
-            status = os.stat(self._path)
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp != self._stamp:
-                with open(self._path, encoding="utf-8", errors="replace") as file:
-                    self._addresses, self._names = parse_hosts(file.read())
-                self._stamp = stamp
-        except OSError:
-            return
+        text = self._file.changed()
+        if text is not None:
+            self._addresses, self._names = parse_hosts(text)
 
 
 def parse_hosts(text: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:

@@ -1,10 +1,11 @@
 """Which name servers to ask: resolv.conf(5), or a list that was given."""
 
 import ipaddress
-import os
 from collections.abc import Callable
 
 from msgspec import Struct
+
+from postwarden.net.watched import WatchedText
 
 Server = tuple[str, int]
 _MAX_SERVERS = 3
@@ -90,26 +91,11 @@ class ResolvConf:
     """resolv.conf as it is now: looked at once a second. One that can't be read leaves the last one in force."""
 
     def __init__(self, monotonic: Callable[[], float], path: str = "/etc/resolv.conf") -> None:
-        self._monotonic = monotonic
-        self._path = path
-        self._looked = -1.0
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = WatchedText(path, monotonic)
         self._config = parse_resolv_conf("")
 
     def __call__(self) -> ResolverConfig:
-        now = self._monotonic()
-        if self._looked < 0 or now - self._looked >= 1.0:
-            self._looked = now
-            self._look()
+        text = self._file.changed()
+        if text is not None:
+            self._config = parse_resolv_conf(text)
         return self._config
-
-    def _look(self) -> None:
-        try:
-            status = os.stat(self._path)
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp != self._stamp:
-                with open(self._path, encoding="utf-8", errors="replace") as file:
-                    self._config = parse_resolv_conf(file.read())
-                self._stamp = stamp
-        except OSError:
-            return

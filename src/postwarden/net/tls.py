@@ -21,6 +21,7 @@ from postwarden.net.tls_settings import (
     load_authorities,
     load_certificates,
 )
+from postwarden.net.watched import Version, version
 
 _LOOK_EVERY = 1.0
 _MAX_NAMED = 500
@@ -118,10 +119,10 @@ class ServerTls:
             self._by_pem[pem] = context
         connection.context = context
 
-    def _versions(self) -> tuple[tuple[int, int, int], ...]:
+    def _versions(self) -> tuple[Version, ...]:
         settings = self._settings
         files = settings.chain_files or tuple(file for pair in settings.settings.pairs for file in pair)
-        return tuple(_version(self._where.get(file, file)) for file in (*files, settings.settings.ca_file) if file)
+        return tuple(version(self._where.get(file, file)) for file in (*files, settings.settings.ca_file) if file)
 
 
 def server_context(
@@ -168,11 +169,3 @@ def pem_files(pem: bytes) -> Iterator[list[tuple[str, str]]]:
             os.write(fd, pem[start:end])
             pairs.append((f"/proc/self/fd/{fd}", ""))
         yield pairs
-
-
-def _version(path: str) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_mtime_ns, status.st_ino, status.st_size)

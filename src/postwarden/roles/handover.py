@@ -14,6 +14,7 @@ from pathlib import Path
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
+from postwarden.net.watched import version
 from postwarden.spool.layout import spool_directory
 
 _SECRETS = ("key_file", "cert_file", "chain_files", "eckey_file", "eccert_file", "dkey_file", "dcert_file", "CAfile")
@@ -44,7 +45,7 @@ class Handover:
         self.tables = tuple(_definitions(settings))
         """What a role needs that has no business with keys."""
         self.paths = tuple(keys | dict.fromkeys(self.tables))
-        self._seen = {path: _version(path) for path in self.paths}
+        self._seen = {path: version(path) for path in self.paths}
 
     def descriptors(self, paths: tuple[str, ...] | None = None) -> list[int]:
         """A memfd for each path. A file that is gone by now is handed over empty: whoever reads it says so.
@@ -66,7 +67,7 @@ class Handover:
             if _is_private(path):
                 self.paths += (path,)
                 self._seen[path] = (0, 0, 0)
-        now = {path: _version(path) for path in self.paths}
+        now = {path: version(path) for path in self.paths}
         changed = tuple(path for path in self.paths if now[path] != self._seen[path])
         self._seen = now
         return changed
@@ -165,14 +166,6 @@ def _is_socket(path: str) -> bool:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
         return False
-
-
-def _version(path: str) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 def _copy(path: str) -> int:
