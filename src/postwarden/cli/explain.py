@@ -106,7 +106,19 @@ def parse(words: list[str]) -> Words:
             given.values.setdefault(name, []).append(value)
         else:
             raise Misuse(f"unknown option {word}")
+    for text in (*given.rest, *(one for name in given.values if name != "message" for one in given.values[name])):
+        if not _is_utf8(text):
+            raise Misuse(f"{text!a} is no UTF-8")
     return given
+
+
+def _is_utf8(text: str) -> bool:
+    """Other bytes of the command line are surrogates here."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _word(settings: Settings, given: Words, word: str) -> int:

@@ -33,6 +33,8 @@ _DECIDING = (
     ("VRFY command is disabled", "disable_vrfy_command"),
     ("Alias expansion error", "virtual_alias_expansion_limit"),
     ("Error: insufficient authorization", "smtpd_authorized_xclient_hosts"),
+    ("Error: authentication not enabled", "smtpd_sasl_auth_enable"),
+    ("Error: send HELO/EHLO first", "smtpd_helo_required"),
 )
 _FOLLOWING = (
     "Error: no valid recipients", "Error: need RCPT command", "Error: access denied for ", "Discarded ",
@@ -47,6 +49,8 @@ def deciding(reply: Reply) -> str:
     """The parameter that decides, or TROUBLE or PROTOCOL."""
     if reply.text.startswith("Error: too many connections from "):
         return "smtpd_client_connection_count_limit"
+    if reply.code == 459:  # RFC 1985 5.3: ETRN for a site whose mail does not wait here
+        return "fast_flush_domains"
     for text, parameter in _DECIDING:
         if reply.text.startswith(text):
             return parameter

@@ -118,7 +118,7 @@ def test_newest_is_by_time_and_not_by_file() -> None:
 def test_each_parameter_that_refuses_has_an_advice() -> None:
     for _, name in _DECIDING:
         assert name in TABLE and name in _WITHOUT_POLICY
-    assert {TROUBLE, PROTOCOL} <= _WITHOUT_POLICY.keys()
+    assert {TROUBLE, PROTOCOL, "fast_flush_domains", "smtpd_client_connection_count_limit"} <= _WITHOUT_POLICY.keys()
     assert cure_without_policy(Rule("x_limit", "1", BUILT_IN)) == "see x_limit"
     assert cure_without_policy(Rule("x_limit", "1", Origin("/m", 3, ""))).endswith("; x_limit is set at /m:3")
 
@@ -190,6 +190,24 @@ def test_a_plain_address_needs_no_store(
 ) -> None:
     monkeypatch.setattr(store, "connect", lambda settings: Answers(Down("x")))
     assert ask(closed, capsys, "carpenter")[2] == ""
+
+
+def test_what_is_no_utf_8_is_in_no_record(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["<\udcff@x>"], ["-j", "\udcff@x"], ["--refused", "--from", "\udcff@x"]):
+        code, said, err = ask(etc, capsys, *words)
+        assert (code, said) == (2, [])
+        assert "@x" in err and "is no UTF-8" in err
+
+
+def test_a_store_that_can_not_even_be_looked_for_is_the_couriers(
+    etc: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: object, **rest: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store.os, "stat", closed)
+    monkeypatch.setattr(store, "connect", lambda settings: Answers(Down("down")))
+    assert ask(etc, capsys, "--refused")[0] == 2
 
 
 @pytest.mark.parametrize("text", ["x", "2", "h", "-1h", "2y"])

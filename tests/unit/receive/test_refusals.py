@@ -240,6 +240,9 @@ def test_lines_stay_within_512_octets(text: str, lines: list[str]) -> None:
         (Reply(503, "5.5.1", "Error: need MAIL command"), PROTOCOL),
         (Reply(555, "5.5.4", "Unsupported option: too many recipients"), PROTOCOL),
         (Reply(452, "4.3.1", "Insufficient system storage"), "queue_minfree"),
+        (Reply(459, "", "<x.example>: service unavailable"), "fast_flush_domains"),
+        (Reply(503, "5.5.1", "Error: send HELO/EHLO first"), "smtpd_helo_required"),
+        (Reply(421, "4.7.0", "Error: too many connections from 192.0.2.1"), "smtpd_client_connection_count_limit"),
     ],
 )
 def test_what_decides(reply: Reply, name: str) -> None:

@@ -36,7 +36,13 @@ class Store(Protocol):
 def open_store(settings: Settings) -> Store:
     """The files are for root and mail_owner."""
     path = store_directory(settings)
-    return _Courier(settings, path) if os.path.isdir(path) and not os.access(path, os.R_OK) else _Files(path)
+    try:
+        os.stat(path)
+    except PermissionError:
+        return _Courier(settings, path)
+    except OSError:
+        return _Files(path)
+    return _Files(path) if os.access(path, os.R_OK) else _Courier(settings, path)
 
 
 def store_directory(settings: Settings) -> str:
