@@ -334,10 +334,6 @@ def courier(
     def refresh() -> list[Problem]:
         return _looked(tables, (resolver.forget, probes_resolver.forget, reports.refresh))
 
-    inside: dict[str, Inside] = {
-        "error": partial(_refused, resolver),
-        "discard": lambda name, nexthop, recipient, sender: discard(nexthop),
-    }
     clerk = _clerk(settings, tables, resolver.by_name_alone, log)
     spawner = Spawner(reports, clerk, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace, remade=clerk.remade)
     return Parts(
@@ -346,7 +342,7 @@ def courier(
         log,
         planner_of(resolver),
         spawner,
-        inside,
+        _inside(resolver),
         fetch,
         refresh,
         clerk,
@@ -391,6 +387,14 @@ def _end_of_line(resolver: AddressResolver, name: str, address: str) -> bool:
     """Raises TableError."""
     local, _, domain = address.rpartition("@")
     return local.lower() == name and resolver.local_domain(domain)
+
+
+def _inside(resolver: AddressResolver) -> dict[str, Inside]:
+    """The transports that the courier performs itself."""
+    return {
+        "error": partial(_refused, resolver),
+        "discard": lambda name, nexthop, recipient, sender: discard(nexthop),
+    }
 
 
 def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient: Recipient, sender: str) -> Status:
