@@ -7,9 +7,7 @@ from msgspec import Struct
 
 from postwarden.ipc.channel import BlockingChannel
 from postwarden.ipc.records import Job
-
-ASSURED = 5
-"""Workers that a transport may have whatever the others do."""
+from postwarden.schedule.workers import ASSURED
 
 
 class Work(Struct, eq=False):

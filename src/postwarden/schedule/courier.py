@@ -26,7 +26,7 @@ from postwarden.schedule.receivers import Inflow, Sender
 from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Destination, Scheduler
 from postwarden.schedule.settling import UNREADABLE, read
-from postwarden.schedule.workers import Crew, Pool
+from postwarden.schedule.workers import ASSURED, Crew, Pool
 
 LOST_WORKER = Status("4.3.0", "unknown mail transport error")
 BAD_RESULT = Status("4.3.0", "malformed response from the delivery agent")
@@ -357,6 +357,9 @@ class Courier:
                 if delivery is None:
                     break
                 self._send(crew, delivery)
+            else:
+                while (crew := pool.spare()) is not None and (delivery := take(name, ASSURED)) is not None:
+                    self._send(crew, delivery)
         if self._probes.pending:
             self._hand_out_probes()
 

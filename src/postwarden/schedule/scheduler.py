@@ -26,6 +26,7 @@ from postwarden.schedule.feedback import Feedback, Window
 
 T = TypeVar("T")
 
+_ANY = 1 << 30
 _SIZES = (2, 20, 200)
 _TURNS = len(_SIZES) + 1
 """Lanes of mail."""
@@ -167,11 +168,17 @@ class Scheduler(Generic[T]):
             self._list(destination)
         return destination
 
-    def take(self, pool: str) -> T | None:
-        """The next delivery for this pool of deliverers, counted as begun; None when there is none."""
+    def take(self, pool: str, most: int = _ANY) -> T | None:
+        """The next delivery for this pool of deliverers, counted as begun; None when there is none. By a transport that
+        has fewer than `most` in hand."""
         turn = self._pools.get(pool)
-        while turn:
+        passed = 0
+        while turn and passed < len(turn):
             transport = turn.popleft()
+            if transport.busy >= most:
+                turn.append(transport)
+                passed += 1
+                continue
             transport.listed = False
             if transport.limits.pool != pool:
                 self._turn(transport)

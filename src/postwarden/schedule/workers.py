@@ -6,6 +6,11 @@ from postwarden.ipc.records import Job
 from postwarden.schedule.message import Delivery
 from postwarden.schedule.ports import Worker
 
+_ANY = 1 << 30
+
+ASSURED = 5
+"""Deliveries that a transport may have in hand whatever others have: those of two that hang must not be all."""
+
 
 class Crew:
     """One worker and what it has in hand."""
@@ -46,8 +51,14 @@ class Pool:
 
     def pick(self) -> Crew | None:
         """The worker with the fewest jobs in hand; None when nobody has room."""
+        return self._fewest(self.limit)
+
+    def spare(self) -> Crew | None:
+        """The same, where room does not matter."""
+        return self._fewest(_ANY)
+
+    def _fewest(self, fewest: int) -> Crew | None:
         best: Crew | None = None
-        fewest = self.limit
         for crew in self._crews:
             if len(crew.jobs) < fewest and crew.generation == self._newest and not crew.worker.congested():
                 best, fewest = crew, len(crew.jobs)

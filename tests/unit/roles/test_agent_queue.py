@@ -6,7 +6,8 @@ import pytest
 from postwarden.ipc.channel import BlockingChannel
 from postwarden.ipc.records import Job, ToDeliverer
 from postwarden.mail.envelope import Recipient
-from postwarden.roles.agent_queue import ASSURED, JobQueue, Work
+from postwarden.roles.agent_queue import JobQueue, Work
+from postwarden.schedule.workers import ASSURED
 
 
 @pytest.fixture

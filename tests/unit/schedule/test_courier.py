@@ -966,3 +966,19 @@ def test_mail_whose_deliverers_stay_away_does_not_fill_the_active_queue() -> Non
     world.clock.advance(300)
     world.clock.advance(300)
     assert len(agent.jobs) == 2, "a mailbox gets two at a time"
+
+
+def test_deliveries_that_hang_leave_room_for_other_transports() -> None:
+    master = "".join(f"{name} unix - n n - - pipe\n" for name in ("one", "two")) + "local unix - n n - - local\n"
+    world = World(master, initial_destination_concurrency="200", default_destination_concurrency_limit="0")
+    agent, crew = world.hire("agent")
+    for _ in range(80):
+        world.store("a@one.example", "b@two.example")
+    world.clock.run()
+    assert len(agent.jobs) == 100 and not world.remote.jobs
+    for n in range(8):
+        world.store(f"c@local.{n}.example")
+    world.clock.run()
+    assert [job.transport for job in agent.jobs[100:]] == ["local"] * 5
+    world.answer(agent.jobs[100], crew=crew)
+    assert [job.transport for job in agent.jobs[105:]] == ["local"]

@@ -357,3 +357,19 @@ def test_below_can_be_removed() -> None:
     there = below(scheduler, "a", "p1")
     assert scheduler.remove(there, "p1")
     assert take_below(scheduler) == []
+
+
+def test_a_transport_with_few_in_hand_goes_on_while_others_have_all() -> None:
+    scheduler = smtp(initial=20)
+    for name in ("slow", "local"):
+        scheduler.configure(TransportLimits(name, "carrier", initial=20))
+    add(scheduler, "a", *(f"a{n}" for n in range(9)))
+    add(scheduler, "b", *(f"b{n}" for n in range(9)), transport="slow")
+    assert [scheduler.take("carrier") for _ in range(12)].count(None) == 0
+    assert scheduler.take("carrier", 5) is None
+    local = add(scheduler, "c", *(f"c{n}" for n in range(7)), transport="local")
+    assert [scheduler.take("carrier", 5) for _ in range(6)] == ["c0", "c1", "c2", "c3", "c4", None]
+    scheduler.finished(local, None, 0.0)
+    assert [scheduler.take("carrier", 5) for _ in range(2)] == ["c5", None]
+    # Nothing was lost of those that were passed over.
+    assert sorted(take_all(scheduler)) == ["a6", "a7", "a8", "b6", "b7", "b8", "c6"]
