@@ -3,11 +3,31 @@
 import smtplib
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from tests.whole import Sink
 
 
-class Load:
+class Senders:
+    """Threads that send until `stop`."""
+
+    def __init__(self, works: Iterable[Callable[[], None]]) -> None:
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(90)
+            assert not thread.is_alive(), "a sender hangs"
+
+
+class Load(Senders):
     """`senders` threads, each with one session after the other, each message with a name of its own."""
 
     def __init__(self, port: int, senders: int = 8, recipients: int = 1, size: int = 2000, pause: float = 0.02) -> None:
@@ -20,18 +40,7 @@ class Load:
         self.accepted: set[str] = set()
         self.in_doubt: set[str] = set()
         """Sent whole, but the answer never came: may arrive or not."""
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(senders)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a sender hangs"
+        super().__init__(partial(self._run, n) for n in range(senders))
 
     def _run(self, sender: int) -> None:
         number = 0

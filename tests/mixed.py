@@ -9,13 +9,14 @@ import random
 import re
 import smtplib
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
+from tests.load import Senders
 from tests.ports import free_port
 from tests.whole import OWNER, PROGRAM, Gateway, Sink, until
 
@@ -121,9 +122,7 @@ class Book:
         """An operator had them returned: each recipient was delivered to or told of, or both."""
 
 
-class Load:
-    """Threads that send until `stop`."""
-
+class Load(Senders):
     def __init__(
         self, world: World, *, clients: int = 4, pause: float = 0.05, operators: bool = True, large: bool = True
     ) -> None:
@@ -131,21 +130,10 @@ class Load:
         self.world, self.pause, self.large = world, pause, large
         self.book = Book()
         self.operations: Counter[str] = Counter()
-        self._over = threading.Event()
-        works: list[Callable[[], None]] = [lambda n=n: self._clients(f"smtp{n}") for n in range(clients)]  # type: ignore[misc]
+        works: list[Callable[[], None]] = [partial(self._clients, f"smtp{n}") for n in range(clients)]
         works += [self._submit, self._sendmail]
         works += [self._operate] if operators else []
-        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(90)
-            assert not thread.is_alive(), "a sender hangs"
+        super().__init__(works)
 
     def _letters(self, who: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         number = 0

@@ -50,14 +50,18 @@ def record(encoded: bytes, head: bytes, body: bytes, bad_length: int) -> bytes:
 records = st.builds(record, metas, st.binary(max_size=20), st.binary(max_size=50), st.sampled_from([0, 0, 0, 1, 2**31]))
 
 
-@settings(max_examples=rounds(60), deadline=None)
-@given(parts=st.lists(st.one_of(records, st.binary(max_size=40)), max_size=4))
-def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp("q")
+def holding(parts: list[bytes], root: Path) -> tuple[Path, Spool]:
+    """A spool with one segment, and where that is."""
     directory = Path(incoming(spool_directory(str(root)), 1))
     directory.mkdir(parents=True)
     (directory / str(NAME)).write_bytes(head_line(NAME) + b"".join(parts))
-    spool = Spool(str(root))
+    return directory, Spool(str(root))
+
+
+@settings(max_examples=rounds(60), deadline=None)
+@given(parts=st.lists(st.one_of(records, st.binary(max_size=40)), max_size=4))
+def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory, spool = holding(parts, tmp_path_factory.mktemp("q"))
     ledger = spool.ledger()
     for n, entry in enumerate(ledger.recover()):
         with contextlib.suppress(Damaged, OSError):
@@ -77,11 +81,7 @@ def test_any_segment(parts: list[bytes], tmp_path_factory: pytest.TempPathFactor
 @given(parts=st.lists(st.one_of(records, st.binary(max_size=40)), max_size=4))
 def test_any_segment_by_name(parts: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same, asked for by operators before anybody took it up."""
-    root = tmp_path_factory.mktemp("q")
-    directory = Path(incoming(spool_directory(str(root)), 1))
-    directory.mkdir(parents=True)
-    (directory / str(NAME)).write_bytes(head_line(NAME) + b"".join(parts))
-    spool = Spool(str(root))
+    _, spool = holding(parts, tmp_path_factory.mktemp("q"))
     ledger = spool.ledger()
     ledger.recover()
     page, _ = ledger.page((1, 0, 0, 0))

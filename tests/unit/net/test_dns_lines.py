@@ -34,38 +34,32 @@ def echo(sock: socket.socket, ports: list[int]) -> None:
     sock.sendto(data, client)
 
 
+async def echoed(
+    network: Callable[[asyncio.AbstractEventLoop], SocketNetwork], *questions: bytes
+) -> tuple[set[bytes], int]:
+    """What is heard of a server that answers with the question, and how many sockets asked it."""
+    loop = asyncio.get_running_loop()
+    ports: list[int] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        loop.add_reader(server, echo, server, ports)
+        asker = Asker(network(loop), server.getsockname()[1])
+        heard = await asker.ask(*questions)
+        loop.remove_reader(server)
+    asker.network.close()
+    return set(heard), len(set(ports))
+
+
 @pytest.mark.parametrize(("near", "sockets"), [(lambda address: True, 1), (lambda address: False, 3)])
 def test_questions_and_their_sockets(near: Callable[[str], bool], sockets: int) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ports: list[int] = []
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-            server.bind(("127.0.0.1", 0))
-            loop.add_reader(server, echo, server, ports)
-            asker = Asker(SocketNetwork(loop, near), server.getsockname()[1])
-            heard = await asker.ask(b"\0\1one", b"\0\2two", b"\0\3three")
-            loop.remove_reader(server)
-        asker.network.close()
-        assert set(heard) == {b"\0\1one", b"\0\2two", b"\0\3three"}
-        assert len(set(ports)) == sockets
-
-    asyncio.run(main())
+    questions = (b"\0\1one", b"\0\2two", b"\0\3three")
+    heard, asked_by = asyncio.run(echoed(lambda loop: SocketNetwork(loop, near), *questions))
+    assert heard == set(questions)
+    assert asked_by == sockets
 
 
 def test_the_same_identifier_twice_gets_a_socket_of_its_own() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ports: list[int] = []
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-            server.bind(("127.0.0.1", 0))
-            loop.add_reader(server, echo, server, ports)
-            asker = Asker(SocketNetwork(loop), server.getsockname()[1])
-            heard = await asker.ask(b"\0\1one", b"\0\1two")
-            loop.remove_reader(server)
-        asker.network.close()
-        assert set(heard) == {b"\0\1one", b"\0\1two"} and len(set(ports)) == 2
-
-    asyncio.run(main())
+    assert asyncio.run(echoed(SocketNetwork, b"\0\1one", b"\0\1two")) == ({b"\0\1one", b"\0\1two"}, 2)
 
 
 def test_a_server_that_is_gone_is_told_to_all_and_found_again() -> None:
