@@ -2,16 +2,19 @@
 
 from msgspec import Struct
 
-from postwarden.mail.decision import Rule
+from postwarden.mail.decision import Origin, Rule
 
 _MOST = 200
 """Steps of one message that are kept: a list of 10,000 that are aliases each would fill the store of decisions."""
 _MOST_RESULTS = 100
 """Of one step."""
+_ROOM = 200_000
+"""Characters of all steps of a message: a user's .forward file may list one address of a megabyte."""
 
 
 class Remade(Struct, frozen=True, array_like=True):
-    """One step. `rule` names the table, the key that matched and, of a text table, its line; or a setting."""
+    """One step. `rule` names the table, the key that matched and, of a text table, its line, without the text of it; or
+    a setting."""
 
     parameter: str
     """`canonical_maps`, `append_at_myorigin`; `.forward` and `:include:` for what files of their own have."""
@@ -30,12 +33,18 @@ class Remaking:
     def __init__(self) -> None:
         self.place = ""
         self._steps: dict[tuple[str, str, str], Remade] = {}
+        self._room = _ROOM
 
     def note(self, parameter: str, before: str, after: tuple[str, ...], rule: Rule, *, copy: bool = False) -> None:
         """`copy`: the address stays, and these are beside it: the same once more is no change, but a copy."""
-        if (copy or after != (before,)) and len(self._steps) < _MOST:
-            step = Remade(parameter, before, after[:_MOST_RESULTS], rule, self.place)
-            self._steps.setdefault((self.place, parameter, before), step)
+        if (not copy and after == (before,)) or len(self._steps) >= _MOST:
+            return
+        before, after = _encodable(before), tuple(map(_encodable, after[:_MOST_RESULTS]))
+        room = self._room - len(before) - sum(map(len, after))
+        if room >= 0 and (self.place, parameter, before) not in self._steps:
+            self._room = room
+            because = Rule(rule.name, _encodable(rule.argument), Origin(rule.origin.file, rule.origin.line, ""))
+            self._steps[self.place, parameter, before] = Remade(parameter, before, after, because, self.place)
 
     def taken(self) -> tuple[Remade, ...]:
         """What was noted since this was called last."""
@@ -43,4 +52,10 @@ class Remaking:
             return ()
         steps = tuple(self._steps.values())
         self._steps.clear()
+        self._room = _ROOM
         return steps
+
+
+def _encodable(text: str) -> str:
+    """A table may have any bytes, and a channel between roles takes text alone."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -112,6 +113,10 @@ def test_a_message_can_not_fill_the_store() -> None:
     assert len(taken) == 200
     assert all(len(one.after) == 100 for one in taken)
     assert remaking.taken() == ()
+    remaking.note("alias_maps", "a", ("b" * 150_000,), Rule("hash:/x", "a", BUILT_IN))
+    remaking.note("alias_maps", "c", ("d" * 150_000,), Rule("hash:/x", "c", BUILT_IN))
+    remaking.note("alias_maps", "e", ("f",), Rule("hash:/x", "e", BUILT_IN))
+    assert [one.before for one in remaking.taken()] == ["a", "e"]
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -165,3 +170,12 @@ def test_what_leaves_under_another_name_is_noted_once() -> None:
     (step,) = generic.taken()
     assert (step.parameter, step.after) == ("smtp_generic_maps", ("joe@example.com",))
     assert generic.taken() == ()
+
+
+def test_bytes_that_are_no_text_can_be_told_to_other_roles() -> None:
+    chosen = settings(smtp_generic_maps="inline:{@mx.example.com=@example.com}")
+    generic = Generic(chosen, "smtp/unix", "smtp_generic_maps", Tables.of(chosen), Addressing())
+    assert b"j\xe4e@example.com" in generic.head(b"From: j\xe4e@mx.example.com\r\n\r\n")
+    (step,) = generic.taken()
+    assert (step.before, step.after) == ("j?e@mx.example.com", ("j?e@example.com",))
+    msgspec.msgpack.encode(step)

@@ -44,9 +44,7 @@ class Addressing:
 def stored(chosen: Settings, sender: str, address: str) -> Envelope | None:
     """As content stores it; None: it refuses it, or went round in a circle, which it leaves somewhere within."""
     said: list[str] = []
-    prepare = Preparer(
-        chosen, "", Tables.of(chosen), Addressing(chosen), lambda event: said.append(str(event))
-    )  # fmt: skip
+    prepare = Preparer(chosen, "", Tables.of(chosen), Addressing(chosen), lambda event: said.append(str(event)))
     found = prepare(Envelope("4F1B2", 1.7e9, sender, (Recipient(address),), 0), HEAD, local=True)
     if not isinstance(found, Prepared) or any("unreasonable" in line for line in said):
         return None
@@ -73,9 +71,7 @@ def ends(trees: list[Node]) -> tuple[set[str], bool]:
 )  # fmt: skip
 @hypothesis_settings(deadline=None, max_examples=60, derandomize=True, phases=(Phase.generate,))
 def test_the_same_recipients(parameters: dict[str, str], address: str, sender: str) -> None:
-    chosen = settings(myorigin="x.example", mydestination="", recipient_delimiter="+", **{
-        name: value for name, value in parameters.items() if name != "recipient_delimiter"
-    })  # fmt: skip
+    chosen = settings(myorigin="x.example", mydestination="", **parameters)
     envelope = stored(chosen, sender, address)
     machine = LocalMachine(Account("nobody", os.geteuid(), os.getegid(), "/"))
     gateway = Gateway(chosen, account=lambda name: None)
