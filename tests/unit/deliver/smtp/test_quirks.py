@@ -3,12 +3,16 @@ that a server can't stretch. Log lines are smtp(8)'s."""
 
 import pytest
 
-from postwarden.deliver.smtp.quirks import ByAddress, behind_firewall
+from postwarden.config.view import view
+from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
+from postwarden.deliver.smtp.quirks import ByAddress, behind_firewall, open_quirks
 from postwarden.mail.decision import Pending
 from postwarden.mail.status import Action
 from postwarden.net.stream import Stream
 from postwarden.tables.maps import Maps
+from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
+from postwarden.testing.config import settings
 from postwarden.testing.remote import BANNER, Remote, Script
 from postwarden.testing.smtp_client import BODY, HOST, Bench, job
 from postwarden.testing.stream import Answering
@@ -280,3 +284,23 @@ def test_content_earns_the_time_that_it_takes(deadline: str, rate: str, sent: bo
     if not sent:
         text = "conversation with mx.remote.example[127.0.0.9] timed out while sending message body"
         assert outcome.results[0].text == text
+
+
+@pytest.mark.parametrize("command", ["smtp", "lmtp"])
+def test_each_program_has_parameters_of_its_own(command: str) -> None:
+    keyword = "lhlo" if command == "lmtp" else "ehlo"
+    names = (f"{command}_discard_{keyword}_keyword_address_maps", f"{command}_pix_workaround_maps",
+             f"{command}_reply_filter")  # fmt: skip
+    made = settings(**dict.fromkeys(names, "static:x"))
+    for other in ("smtp", "lmtp"):
+        quirks = open_quirks(made, "", Tables.of(made), command=other, say=print, warn=print)
+        assert (quirks is not None) is (other == command)
+    quirks = open_quirks(made, "", Tables.of(made), command=command, say=print, warn=print)
+    assert quirks is not None and None not in (quirks.discard, quirks.firewall, quirks.replies)
+    values = {f"{command}_per_request_deadline": "yes", f"{command}_min_data_rate": "7",
+              f"{command}_pix_workarounds": "Delay_dotcrlf, nonsense", f"{command}_pix_workaround_delay_time": "3s",
+              f"{command}_pix_workaround_threshold_time": "4s"}  # fmt: skip
+    made = settings(**values)
+    profile = smtp_profile(view(SmtpParams, made)) if command == "smtp" else lmtp_profile(view(LmtpParams, made))
+    assert (profile.per_request, profile.data_rate, profile.firewall) == (True, 7, {"delay_dotcrlf"})
+    assert (profile.dot_delay, profile.firewall_after) == (3, 4)
