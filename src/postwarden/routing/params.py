@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
@@ -118,55 +119,49 @@ def routing_of(settings: Settings, service: str, *, lmtp: bool) -> Routing:
 
 def compile_smtp(params: SmtpRoutingParams) -> Routing:
     """Raises BadValue."""
-    dns = _dns("smtp_dns_support_level", params.smtp_dns_support_level, params.disable_dns_lookups)
-    native, only_native = _lookup("smtp_host_lookup", params.smtp_host_lookup, dns)
-    options = _resolver_options("smtp_dns_resolver_options", params.smtp_dns_resolver_options)
-    return Routing(
-        _families(params.inet_protocols),
-        _ports(params.known_tcp_ports),
-        params.smtp_tcp_port,
-        dns=dns,
-        native=native,
-        only_native=only_native,
+    return replace(
+        _compiled(params, "smtp"),
         ignore_mx_error=params.ignore_mx_lookup_error,
         defer_if_no_address=params.smtp_defer_if_no_mx_address_found,
-        preference=_preference("smtp_address_preference", params.smtp_address_preference),
-        balance=params.smtp_balance_inet_protocols,
-        address_limit=params.smtp_mx_address_limit,
-        shuffle=params.smtp_randomize_addresses,
-        fallback=params.smtp_fallback_relay,
-        canonical_names=params.smtp_cname_overrides_servername,
-        dnssec=params.smtp_dns_support_level.lower() == "dnssec",
-        own_domain="res_defnames" in options,
-        search="res_dnsrch" in options,
-        services=frozenset(params.use_srv_lookup),
-        ignore_srv_error=params.ignore_srv_lookup_error,
-        without_srv=params.allow_srv_lookup_fallback,
         relayhost=params.relayhost,
     )
 
 
 def compile_lmtp(params: LmtpRoutingParams) -> Routing:
     """Raises BadValue."""
-    dns = _dns("lmtp_dns_support_level", params.lmtp_dns_support_level, params.disable_dns_lookups)
-    native, only_native = _lookup("lmtp_host_lookup", params.lmtp_host_lookup, dns)
-    options = _resolver_options("lmtp_dns_resolver_options", params.lmtp_dns_resolver_options)
+    return replace(_compiled(params, "lmtp"), lmtp=True, myhostname=params.myhostname)
+
+
+def _compiled(params: SmtpRoutingParams | LmtpRoutingParams, prefix: str) -> Routing:
+    """What both have under names of their own."""
+
+    def text(name: str) -> str:
+        return str(getattr(params, f"{prefix}_{name}"))
+
+    def words(name: str) -> tuple[str, ...]:
+        return tuple(getattr(params, f"{prefix}_{name}"))
+
+    def flag(name: str) -> bool:
+        return bool(getattr(params, f"{prefix}_{name}"))
+
+    level = text("dns_support_level")
+    dns = _dns(f"{prefix}_dns_support_level", level, params.disable_dns_lookups)
+    native, only_native = _lookup(f"{prefix}_host_lookup", words("host_lookup"), dns)
+    options = _resolver_options(f"{prefix}_dns_resolver_options", words("dns_resolver_options"))
     return Routing(
         _families(params.inet_protocols),
         _ports(params.known_tcp_ports),
-        params.lmtp_tcp_port,
-        lmtp=True,
-        myhostname=params.myhostname,
+        text("tcp_port"),
         dns=dns,
         native=native,
         only_native=only_native,
-        preference=_preference("lmtp_address_preference", params.lmtp_address_preference),
-        balance=params.lmtp_balance_inet_protocols,
-        address_limit=params.lmtp_mx_address_limit,
-        shuffle=params.lmtp_randomize_addresses,
-        fallback=params.lmtp_fallback_relay,
-        canonical_names=params.lmtp_cname_overrides_servername,
-        dnssec=params.lmtp_dns_support_level.lower() == "dnssec",
+        preference=_preference(f"{prefix}_address_preference", text("address_preference")),
+        balance=flag("balance_inet_protocols"),
+        address_limit=int(getattr(params, f"{prefix}_mx_address_limit")),
+        shuffle=flag("randomize_addresses"),
+        fallback=words("fallback_relay"),
+        canonical_names=flag("cname_overrides_servername"),
+        dnssec=level.lower() == "dnssec",
         own_domain="res_defnames" in options,
         search="res_dnsrch" in options,
         services=frozenset(params.use_srv_lookup),
