@@ -1,6 +1,5 @@
 """A step that an address once took, asked again of the configuration as it is now."""
 
-from collections.abc import Callable
 from functools import cached_property
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from postwarden.content.canonical import Masquerade
 from postwarden.content.mapping import Mapper
 from postwarden.content.params import ContentParams, GenericParams
 from postwarden.content.standard import Standard
+from postwarden.deliver.local.lists import AliasTables
 from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.tables import open_tables
 from postwarden.explain.gateway import Gateway
@@ -23,6 +23,7 @@ from postwarden.explain.opening import open_places, profile_key
 from postwarden.explain.places import INDEXED
 from postwarden.mail.decision import BUILT_IN, Pending, Rule
 from postwarden.mail.remade import Remade, Remaking
+from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import Found, TableError
 
@@ -57,6 +58,7 @@ class Today:
         self._settings = settings
         self._places = open_places(settings)
         self._remaking = Remaking()
+        self._opened: dict[str, Maps] = {}
 
     def of(self, step: Remade, sender: str) -> Now | None:
         """None: what did it can't be asked again. `sender`: of the message, as it was stored."""
@@ -105,6 +107,16 @@ class Today:
     def _gateway(self) -> Gateway:
         return Gateway(self._settings)
 
+    @cached_property
+    def _tables(self) -> Tables:
+        return Tables.of(self._settings)
+
+    @cached_property
+    def _aliases(self) -> AliasTables:
+        settings = self._settings
+        service = next((s.key for s in settings.services if s.command == "local" and s.type != "inet"), "")
+        return open_tables(settings, service, view(LocalParams, settings, service), self._tables).aliases
+
     def _content(self) -> ContentParams:
         return view(ContentParams, self._settings, profile_key(self._settings))
 
@@ -119,15 +131,21 @@ class Today:
         settings = self._settings
         key = self._key(name)
         propagate = kind in view(GenericParams, settings, key).propagate_unmatched_extensions
-        maps = Tables.of(settings).maps(settings.items(name, key), settings.origin(name, key))
+        maps = self._maps(name, key)
         return tuple(self._mapper(key).targets(maps, before, propagate=propagate, parameter=name) or ())
 
     def _copy(self, name: str, before: str) -> tuple[str, ...]:
-        settings = self._settings
         key = self._key(name)
-        maps = Tables.of(settings).maps(settings.items(name, key), settings.origin(name, key))
-        copy = self._mapper(key).first(maps, before, parameter=name)
+        copy = self._mapper(key).first(self._maps(name, key), before, parameter=name)
         return () if copy is None else (copy,)
+
+    def _maps(self, name: str, key: str) -> Maps:
+        known = self._opened.get(name)
+        if known is None:
+            settings = self._settings
+            known = self._tables.maps(settings.items(name, key), settings.origin(name, key))
+            self._opened[name] = known
+        return known
 
     def _key(self, name: str) -> str:
         command = _GENERIC.get(name)
@@ -139,8 +157,7 @@ class Today:
         key = profile_key(self._settings)
         origin = self._settings.origin
         exceptions, domains = origin("masquerade_exceptions", key), origin("masquerade_domains", key)
-        tables = Tables.of(self._settings)
-        return Masquerade(self._content(), tables, exceptions, domains=domains, remaking=self._remaking)(before)
+        return Masquerade(self._content(), self._tables, exceptions, domains=domains, remaking=self._remaking)(before)
 
     def _standard(self, step: Remade) -> tuple[str, ...]:
         params, appended = view(RewriteParams, self._settings), ""
@@ -164,15 +181,9 @@ class Today:
         return way
 
     def _alias(self, before: str) -> tuple[str, ...]:
-        settings = self._settings
-        service = next((s.key for s in settings.services if s.command == "local" and s.type != "inet"), "")
-        aliases = open_tables(settings, service, view(LocalParams, settings, service), Tables.of(settings)).aliases
-        found = aliases.find(before)
+        found = self._aliases.find(before)
         if found is None:
             return ()
         after = tuple(map(str, destinations(found.value)))
         self._remaking.note("alias_maps", before, after, Rule(found.table, found.key, found.origin or BUILT_IN))
         return after
-
-
-Ask = Callable[[Remade, str], Now | None]
