@@ -11,6 +11,7 @@ from postwarden.explain.protection import protection, unknown_host
 from postwarden.explain.route import Fate, Reason, Way
 from postwarden.mail.host import Host
 from postwarden.mail.status import Status
+from postwarden.schedule.transports import POOLS
 from postwarden.tables.opening import Tables
 
 Hosts = tuple[Host, ...]
@@ -48,6 +49,9 @@ class Ways:
             return self._remote(service, nexthop, recipient)
         if service.command == "pipe":
             return Way(_program(service))
+        if service.command not in POOLS:
+            why = f"{service.name} in master.cf runs {service.command}, which delivers nothing here: mail waits"
+            return Way(Fate("deferred", Reason(why, service.origin), f"correct {service.name} in master.cf"))
         return Way(Fate("delivered", Reason(f"on this machine, by {service.command}", service.origin)))
 
     def _remote(self, service: Service, nexthop: str, recipient: str) -> Way:

@@ -13,6 +13,7 @@ smtp unix - - n - - smtp
 discard unix - - n - - discard
 local unix - n n - - local
 prog unix - n n - - pipe user=x argv=/bin/y
+down unix - - n - - nonesuchd
 """
 
 
@@ -25,6 +26,7 @@ prog unix - n n - - pipe user=x argv=/bin/y
         ("smtp:[inside.example]", "sent", "goes on by best_mx_transport = smtp:[inside.example]"),
         ("discard:x", "discarded", "best_mx_transport = discard:x"),
         ("smtp", "deferred", "goes on by best_mx_transport = smtp"),
+        ("down", "deferred", "down in master.cf runs nonesuchd, which delivers nothing here: mail waits"),
         ("nosuch", "deferred", "goes on by best_mx_transport = nosuch"),
     ],
 )
