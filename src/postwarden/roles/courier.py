@@ -239,6 +239,7 @@ class CourierRole:
     def _drained(self) -> None:
         if not self._over:
             self._over = True
+            self._verifier.close()
             self._ledger.close()
             if self._recorder is not None:
                 self._recorder.close()

@@ -46,6 +46,21 @@ class Keeper:
         self.touched()
         done(counts)
 
+    def save(self) -> None:
+        """Write what has changed, and wait for it: this is the end."""
+        changes, self._cache.changed = self._cache.changed, {}
+        if changes and self.path:
+            try:
+                file.write(self.path, changes)
+            except file.CacheError as error:
+                self._suffer(error)
+
+    def move(self, path: str) -> None:
+        """From now on the file is another one; all that is known goes there. What it has is read at the next start."""
+        self.path = path
+        self._cache.changed |= dict(self._cache.items())
+        self.touched()
+
     def touched(self) -> None:
         """The cache may have changed."""
         if not self.path:
@@ -56,6 +71,9 @@ class Keeper:
 
     def _write(self) -> None:
         changes, self._cache.changed = self._cache.changed, {}
+        if not self.path:
+            self._armed = False
+            return
         self._background(partial(file.write, self.path, changes), partial(self._written, changes))
 
     def _written(self, changes: dict[str, Any], _: Any, error: Exception | None) -> None:

@@ -51,14 +51,23 @@ class Verifier:
         """By the address that is being probed, or will be when the file has been read."""
         self._keeper: Keeper | None = None
         self._open = False
-        self._name = ""
+        self._name = self._problem = ""
         self._timer: Timer | None = None
 
     def configure(self, params: VerifyParams) -> None:
-        """From now on. A file of another name is used from the next start on: what is known is in memory."""
+        """From now on."""
         self._cache.params = params
-        if self._open:
-            self._arm()
+        if self._keeper is None or not self._open:
+            return
+        self._arm()
+        path = self._place()
+        if path != self._keeper.path:
+            self._keeper.move(path)
+
+    def close(self) -> None:
+        """Nothing more will be asked. Waits for the disk."""
+        if self._keeper is not None and self._open:
+            self._keeper.save()
 
     def ask(self, address: str, answer: Answer) -> None:
         """`address` in standard form. `answer` is called at once, and once more if that was `IN_PROGRESS`."""
@@ -109,13 +118,18 @@ class Verifier:
     # the file
 
     def _take_up(self) -> None:
-        params = self._cache.params
-        where = place(params.address_verify_map)
-        if where.problem:
-            self._say(Notice(where.problem))
-        self._name = params.address_verify_map[0] if where.path else ""
-        self._keeper = Keeper(self._cache, where.path, self._clock, self._background, self._say)
+        self._keeper = Keeper(self._cache, self._place(), self._clock, self._background, self._say)
         self._keeper.open(self._opened)
+
+    def _place(self) -> str:
+        """Path of the file."""
+        maps = self._cache.params.address_verify_map
+        where = place(maps)
+        if where.problem and where.problem != self._problem:
+            self._say(Notice(where.problem))
+        self._problem = where.problem
+        self._name = maps[0] if where.path else ""
+        return where.path
 
     def _opened(self, counts: tuple[int, int]) -> None:
         self._open = True

@@ -293,6 +293,42 @@ def test_no_cleanup_where_the_interval_is_0(tmp_path: Path) -> None:
     assert len(world.said) == 1
 
 
+def test_a_reload_takes_another_file(tmp_path: Path) -> None:
+    name, path = path_of(tmp_path)
+    world = World(name)
+    world.ask("a@x")
+    world.end(GOOD)
+    world.clock.advance(1.0)
+    world.verifier.configure(world.params(address_verify_map=f"btree:{tmp_path}/other"))
+    world.clock.advance(1.0)
+    assert [address for address, _ in file.read(f"{tmp_path}/other.sqlite")] == ["a@x"]
+    world.verifier.configure(world.params(address_verify_map=""))
+    world.ask("b@x")
+    world.end(GOOD)
+    world.clock.advance(100.0)
+    assert world.ask("b@x") == [GOOD]
+    assert [address for address, _ in file.read(path)] == ["a@x"]
+
+
+def test_the_end_writes_what_is_not_written_yet(tmp_path: Path) -> None:
+    name, path = path_of(tmp_path)
+    world = World(name)
+    world.verifier.close()
+    assert not Path(path).exists()
+    world.ask("a@x")
+    world.end(GOOD)
+    world.verifier.close()
+    assert [address for address, _ in file.read(path)] == ["a@x"]
+
+
+def test_the_end_comes_although_nothing_can_be_written(tmp_path: Path) -> None:
+    world = World(f"btree:{tmp_path}/nowhere/cache")
+    world.ask("a@x")
+    world.end(GOOD)
+    world.verifier.close()
+    assert world.said[-1].startswith("warning")
+
+
 def test_a_reload_takes_the_new_times() -> None:
     world = World()
     world.ask("a@x")
