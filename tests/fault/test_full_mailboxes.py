@@ -76,7 +76,7 @@ class Sender:
             client.rcpt(f"{USER}@{where}.example")
             said = client.data(f"Subject: {number}\r\n\r\n{body}")[1].decode()
         line = re.compile(rf"/local\[\d+\]: {said.split()[-1]}: to=.* status=(.*)")
-        until(lambda: line.search(self._gateway.log()) is not None)
+        until(lambda: line.search(self._gateway.log()) is not None, 60)
         found = line.search(self._gateway.log())
         assert found is not None
         return found[1]

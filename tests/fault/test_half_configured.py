@@ -64,11 +64,11 @@ def test_a_certificate_and_daemons_that_are_not_there(tmp_path: Path) -> None:
             assert client.mail("a@client.example")[0] == 530
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
             client.sendmail("a@client.example", ["r@gone.example", "r@sink.example"], "Subject: x\r\n\r\nx\r\n")
-        until(lambda: len(sink.messages) == 1 and "status=deferred" in gateway.log())
+        until(lambda: len(sink.messages) == 1 and "status=deferred" in gateway.log(), 60)
         assert "to=<r@gone.example>, relay=none" in gateway.log() and "(mail transport unavailable)" in gateway.log()
         # Root's alone, as a key is: it has to be handed over.
         write_certificate(tmp_path / "new.pem", "mx.example.com")
         (tmp_path / "new.pem").chmod(0o600)
         os.rename(tmp_path / "new.pem", pem)
-        until(lambda: secured(gateway.port) and secured(must))
+        until(lambda: secured(gateway.port) and secured(must), 60)
     sink.close()
