@@ -52,6 +52,13 @@ class Client(Struct, frozen=True, array_like=True):
         return f"{self.name}[{self.address}]"
 
 
+class PortedClient(Client, frozen=True, array_like=True):
+    """Shown with its port (smtpd_client_port_logging); where it is stored it is a `Client`."""
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.address}]:{self.port or 'unknown'}"
+
+
 class Envelope(Struct, frozen=True, array_like=True):
     """What is stored with a message. `recipients` is what is left after virtual maps and bcc."""
 

@@ -59,6 +59,7 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_authorized_xforward_hosts: tuple[str, ...]
     inet_protocols: tuple[str, ...]
     # clients
+    smtpd_client_port_logging: bool
     smtpd_client_event_limit_exceptions: tuple[str, ...]
     smtpd_client_ipv4_prefix_length: int
     smtpd_client_ipv6_prefix_length: int

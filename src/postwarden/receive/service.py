@@ -10,7 +10,7 @@ from postwarden.config.settings import Settings
 from postwarden.config.tls import tls_library
 from postwarden.config.view import view
 from postwarden.mail.decision import Rule
-from postwarden.mail.envelope import Client
+from postwarden.mail.envelope import Client, PortedClient
 from postwarden.mail.events import Event, Warn
 from postwarden.mail.reply import Reply
 from postwarden.net.clock import Clock
@@ -117,6 +117,7 @@ class Service:
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.footer = self._open_footer(params, tables)
+        self.client = PortedClient if params.smtpd_client_port_logging else Client
         self._soft, self._refers = params.soft_bounce, params.postwarden_refusal_reference
         self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)
         self.received_by = ReceivedBy(

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from postwarden.mail.decision import Pending
-from postwarden.mail.envelope import Client
 from postwarden.mail.events import Connected
 from postwarden.mail.session import SessionFacts
 from postwarden.net.peername import PeerName, client_address
@@ -21,7 +20,7 @@ def welcome(session: "Session", peer: PeerName) -> None:
     if session.over:
         return
     stream, service = session.stream, session.service
-    client = Client(peer.name, client_address(stream.peer[0]), stream.peer[1], peer.reverse_name)
+    client = service.client(peer.name, client_address(stream.peer[0]), stream.peer[1], peer.reverse_name)
     session.facts = SessionFacts(
         client,
         peer.name_status,

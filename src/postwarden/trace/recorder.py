@@ -72,7 +72,8 @@ class Recorder:
         if remade:
             self.remade(envelope.queue_id, remade)
         recipients = tuple([(one.address, one.original) for one in envelope.recipients])
-        client = "" if envelope.client is None else str(envelope.client)
+        known = envelope.client
+        client = "" if known is None else f"{known.name}[{known.address}]"
         self._add(
             Stored(
                 self._clock.now(), envelope.queue_id, session, envelope.sender, envelope.message_id, envelope.size,

@@ -29,9 +29,10 @@ def apply_xforward(session: "Session", word: Word) -> None:
         session.answer(_FORBIDDEN, "XFORWARD")
         return
     forwarded, families = session.forwarded or Forwarded(), session.params.inet_protocols
+    nobody = session.service.client("unknown", "unknown", protocol="")
     try:
         for argument in word.arguments:
-            forwarded = _with(forwarded, Attribute(argument, "XFORWARD", XFORWARD_ATTRIBUTES, families))
+            forwarded = _with(forwarded, Attribute(argument, "XFORWARD", XFORWARD_ATTRIBUTES, families), nobody)
     except BadAttribute as bad:
         session.answer(Reply(501, "5.5.4", str(bad)), "XFORWARD")
         return
@@ -39,7 +40,7 @@ def apply_xforward(session: "Session", word: Word) -> None:
     session.answer(_OK, "XFORWARD")
 
 
-def _with(forwarded: Forwarded, attribute: Attribute) -> Forwarded:
+def _with(forwarded: Forwarded, attribute: Attribute, nobody: Client) -> Forwarded:
     value, known = attribute.value, attribute.known
     if attribute.name == "IDENT":
         return structs.replace(forwarded, ident=value if known else "")
@@ -48,7 +49,7 @@ def _with(forwarded: Forwarded, attribute: Attribute) -> Forwarded:
         if word not in ("local", "remote"):
             raise attribute.bad()
         return structs.replace(forwarded, context=word)
-    client = forwarded.client or Client("unknown", "unknown", protocol="")
+    client = forwarded.client or nobody
     match attribute.name:
         case "NAME":
             client = structs.replace(client, name=attribute.hostname())
