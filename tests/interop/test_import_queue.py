@@ -100,7 +100,7 @@ def thousand(base: Path, remote: Remote) -> tuple[RealPostfix, Got]:
         wanted += submit(postfix.port, range(DEFERRED + HELD, DEFERRED + HELD + STUCK))
         assert len(waiting(postfix.queue)) == STUCK
         # Postfix has refused some recipients of messages that it still delivers to others, and told nobody yet.
-        until(lambda: any(path.is_file() for path in (postfix.queue / "bounce").rglob("*")), 20)
+        until(lambda: any(path.is_file() for path in (postfix.queue / "bounce").rglob("*")))
     finally:
         postfix.stop()
     for number in range(DEFERRED + HELD + STUCK, DEFERRED + HELD + STUCK + DROPPED):
@@ -136,7 +136,7 @@ def test_a_thousand_messages_arrive_once(tmp_path: Path) -> None:
         _tool(gateway, "postsuper", "-H", "ALL")
         _tool(gateway, "postqueue", "-f")
         until(lambda: sum((first + received(again)).values()) + sum(refused(remote, again).values()) >= total, 60)
-        until(lambda: _tool(gateway, "postqueue", "-p") == "Mail queue is empty\n", 20)
+        until(lambda: _tool(gateway, "postqueue", "-p") == "Mail queue is empty\n")
     told = Counter({(int(name[1:].split(b"@")[0]), name.decode()): n for name, n in refused(remote, again).items()})
     assert first + received(again) + told == wanted
     _same_content(remote, again)

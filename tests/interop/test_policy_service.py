@@ -240,7 +240,7 @@ def dialogue(port: int, talk: tuple[str, ...]) -> list[str]:
 
     def connects() -> bool:
         with contextlib.suppress(ConnectionRefusedError):
-            found.append(smtplib.SMTP("127.0.0.1", port, timeout=5))
+            found.append(smtplib.SMTP("127.0.0.1", port, timeout=60))
         return bool(found)
 
     until(connects)
