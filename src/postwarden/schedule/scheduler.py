@@ -221,8 +221,8 @@ class Scheduler(Generic[T]):
         return None
 
     def take_below(self, pool: str, may: Callable[[TransportLimits], bool]) -> T | None:
-        """What is no mail, for when `take` has nothing: by a transport that `may` have one more. At most half of a
-        destination's window is for it, lest mail that comes next finds no room."""
+        """What is no mail, for when `take` has nothing: by a transport that `may` have one more. At most three quarters
+        of a destination's window are for it, lest mail that comes next finds no room."""
         for transport in self._transports.values():
             lane, limits = transport.lanes[BELOW], transport.limits
             full = limits.processes and transport.busy >= limits.processes
@@ -233,7 +233,8 @@ class Scheduler(Generic[T]):
                 destination.listed &= ~(1 << BELOW)
                 todo = destination.todo[BELOW]
                 # What is left out here is listed again when one of its deliveries has ended.
-                if todo and destination.room and destination.busy < max(1, destination.window.size // 2):
+                size = destination.window.size
+                if todo and destination.room and destination.busy < max(1, size - max(1, size // 4)):
                     return self._begin_below(destination, todo)
         return None
 

@@ -305,17 +305,17 @@ def test_what_is_below_is_never_taken_as_mail() -> None:
     assert scheduler.waiting == 1
 
 
-def test_below_has_half_a_window() -> None:
+def test_below_has_three_quarters_of_a_window() -> None:
     scheduler = smtp(initial=4, concurrency=4)
-    there = below(scheduler, "a", "p1", "p2", "p3")
+    there = below(scheduler, "a", "p1", "p2", "p3", "p4", "p5")
     below(scheduler, "b", "q1")
-    assert take_below(scheduler) == ["p1", "q1", "p2"]
-    add(scheduler, "a", "m1", "m2", "m3")
-    assert take_all(scheduler) == ["m1", "m2"]
-    for taken in ([], [], ["p3"]):
+    assert take_below(scheduler) == ["p1", "q1", "p2", "p3"]
+    add(scheduler, "a", "m1", "m2")
+    assert take_all(scheduler) == ["m1"]
+    for taken in ([], ["p4"], ["p5"], []):
         scheduler.finished(there, None, 0.0)
         assert take_below(scheduler) == taken
-    assert take_all(scheduler) == ["m3"]
+    assert take_all(scheduler) == ["m2"]
 
 
 def test_below_has_the_only_place_where_nobody_needs_it() -> None:
