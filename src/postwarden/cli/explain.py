@@ -151,7 +151,7 @@ def _history(settings: Settings, given: Words, name: str) -> int:
     text = RecordText(settings, paint, partial(_tree, settings))
     for one in histories:
         if "j" in given.flags:
-            print(json.dumps({"queue_id": one.queue_id, "records": recorded.values(one.records)}))
+            print(json.dumps(text.values(one)))
         else:
             for line in text.history(one):
                 paint.show(line)

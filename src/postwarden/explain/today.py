@@ -22,7 +22,7 @@ from postwarden.explain.gateway import Gateway
 from postwarden.explain.opening import open_places, profile_key
 from postwarden.explain.places import INDEXED
 from postwarden.mail.decision import BUILT_IN, Pending, Rule
-from postwarden.mail.remade import Remade, Remaking
+from postwarden.mail.remade import MOST_RESULTS, Remade, Remaking
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import Found, TableError
@@ -71,7 +71,7 @@ class Today:
             return None
         by = next(iter(self._remaking.taken()), None)
         rule = None if by is None else by.rule
-        return Now(after, None if rule is None else self.placed(rule))
+        return Now(after[:MOST_RESULTS], None if rule is None else self.placed(rule))
 
     def placed(self, rule: Rule) -> Rule:
         """With the line of an indexed table's source."""

@@ -6,7 +6,7 @@ from postwarden.mail.decision import Origin, Rule
 
 _MOST = 200
 """Steps of one message that are kept: a list of 10,000 that are aliases each would fill the store of decisions."""
-_MOST_RESULTS = 100
+MOST_RESULTS = 100
 """Of one step."""
 _ROOM = 200_000
 """Characters of all steps of a message: a user's .forward file may list one address of a megabyte."""
@@ -39,7 +39,7 @@ class Remaking:
         """`copy`: the address stays, and these are beside it: the same once more is no change, but a copy."""
         if (not copy and after == (before,)) or len(self._steps) >= _MOST:
             return
-        before, after = _encodable(before), tuple(map(_encodable, after[:_MOST_RESULTS]))
+        before, after = _encodable(before), tuple(map(_encodable, after[:MOST_RESULTS]))
         room = self._room - len(before) - sum(map(len, after))
         if room >= 0 and (self.place, parameter, before) not in self._steps:
             self._room = room

@@ -3,7 +3,9 @@ make of them now."""
 
 import contextlib
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -79,6 +81,12 @@ class Desk:
             assert explain.main("explain", [str(self.base), "--offline", QUEUE_ID]) == 0
         return [line.strip() for line in out.getvalue().splitlines()]
 
+    def now(self) -> list[dict[str, Any] | None]:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert explain.main("explain", [str(self.base), "--offline", "-j", QUEUE_ID]) == 0
+        return [one["now"] for one in json.loads(out.getvalue())["records"] if one["kind"] == "mapped"]
+
     def why(self, says: str) -> list[str]:
         """What stands below the step."""
         lines = self.told()
@@ -124,6 +132,11 @@ def test_a_line_that_was_changed_since_is_said(desk: Desk) -> None:
         f"texthash:{base}/virtual has sales@here.example ({base}/virtual:1)",
         f"as the configuration is now: texthash:{base}/virtual has sales@here.example ({base}/virtual:3)",
     ]
+    assert desk.now()[0] == {
+        "after": ["other@here.example"],
+        "by": f"hash:{base}/canonical has ann@old.example ({base}/canonical:1)",
+        "fault": "",
+    }
     desk.write("virtual", "")
     assert desk.why(virtual)[1:] == ["as the configuration is now: nothing is done"]
 

@@ -64,6 +64,16 @@ class RecordText:
             else:
                 yield from self._line(record, history.queue_id, drawn=not known)
 
+    def values(self, history: History) -> dict[str, Any]:
+        """For -j."""
+        stored = history.stored
+        steps = StepText(self._settings, "" if stored is None else stored.sender)
+        found = values(history.records)
+        for record, value in zip(history.records, found, strict=True):
+            if isinstance(record, Mapped):
+                value["now"] = steps.value(record)
+        return {"queue_id": history.queue_id, "records": found}
+
     def _ends(self, history: History) -> Iterator[str]:
         """The last word on each recipient, the reason first."""
         last: dict[str, Attempted] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
@@ -44,21 +45,34 @@ class StepText:
         self._told: set[tuple[str, str, tuple[str, ...], str]] = set()
 
     def lines(self, when: str, mapped: Mapped) -> Iterator[str]:
-        step = Remade(
-            mapped.parameter, mapped.before, mapped.after,
-            Rule(mapped.because.name, mapped.because.argument, mapped.because.origin), mapped.place,
-        )  # fmt: skip
+        step = _step(mapped)
         key = (step.parameter, step.before, step.after, step.place)
         if key in self._told:
             return
         self._told.add(key)
         says = _SAYS.get(step.parameter, f"{_PLACES.get(step.place, '')} {{before}} became {{after}}".strip())
         yield f"  {when} {says.format(before=step.before or '<>', after=_listed(step.after))}, by {step.parameter}"
+        yield from _why(step, self._now(step))
+
+    def value(self, mapped: Mapped) -> dict[str, Any] | None:
+        """What would become of the address now, for programs; None: it can't be asked again."""
+        now = self._now(_step(mapped))
+        if now is None:
+            return None
+        by = None if now.rule is None else _written(now.rule)
+        return {"after": list(now.after), "by": by, "fault": now.fault}
+
+    def _now(self, step: Remade) -> Now | None:
         try:
-            now = self._today.of(step, self._sender)
+            return self._today.of(step, self._sender)
         except ConfigError as error:
-            now = Now((), None, str(error))
-        yield from _why(step, now)
+            return Now((), None, str(error))
+
+
+def _step(mapped: Mapped) -> Remade:
+    because = mapped.because
+    rule = Rule(because.name, because.argument, because.origin)
+    return Remade(mapped.parameter, mapped.before, mapped.after, rule, mapped.place)
 
 
 def _why(step: Remade, now: Now | None) -> Iterator[str]:
