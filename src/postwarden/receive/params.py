@@ -48,6 +48,7 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_junk_command_limit: int
     smtpd_forbidden_commands: tuple[str, ...]
     smtpd_noop_commands: tuple[str, ...]
+    smtpd_command_filter: tuple[str, ...]
     smtpd_forbid_unauth_pipelining: bool
     smtpd_forbid_bare_newline: str
     smtpd_forbid_bare_newline_exclusions: tuple[str, ...]

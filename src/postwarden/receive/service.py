@@ -114,6 +114,7 @@ class Service:
             Verbs(getattr(params, name), tables, settings.origin(name, key))
             for name in ("smtpd_forbidden_commands", "smtpd_noop_commands")
         )
+        self.filters = tables.maps(params.smtpd_command_filter, settings.origin("smtpd_command_filter", key))
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.footer = self._open_footer(params, tables)

@@ -34,6 +34,7 @@ from postwarden.receive.transaction import Transaction
 from postwarden.receive.trouble import cause
 from postwarden.receive.verdicts import judged
 from postwarden.receive.welcome import welcome
+from postwarden.tables.table import TableError
 from postwarden.wire.smtp_events import Event
 from postwarden.wire.smtp_server import Machine
 from postwarden.wire.smtp_states import IN_TRANSACTION, State
@@ -82,6 +83,8 @@ class Session:
     def _adopt(self, mode: Mode) -> None:
         self.mode, self.params = mode, mode.params
         self.machine, self.tally = Machine(mode.options), Tally(mode.params)
+        if self.service.filters:
+            self.machine.rewrite = self._rewritten
         self._patient = not mode.params.smtpd_per_request_deadline
 
     # net.stream.Handler
@@ -318,7 +321,14 @@ class Session:
     def _run(self) -> None:
         machine = self.machine
         while not (self._busy or self._over or self._congested):
-            event = machine.next()
+            try:
+                event = machine.next()
+            except Pending as pending:
+                self.wait(pending, self.resume)
+                break
+            except TableError as error:
+                self._unfiltered(error)
+                break
             if event is None:
                 break
             if self.facts.findings.known:
@@ -361,6 +371,31 @@ class Session:
             self.wait(pending, lambda: self._again(event))
         except Exception:
             self.broken()
+
+    def _rewritten(self, line: bytes) -> bytes:
+        """What smtpd_command_filter has in the place of a command. Raises Pending, TableError."""
+        text = line.lstrip(b" \t").decode("utf-8", "replace")
+        found = self.service.filters.find(text)
+        self._rounds = 0
+        if found is None:
+            return line
+        said, instead = line.decode("utf-8", "replace")[:100], found.value[:100]
+        self.service.emit(Notice(f'{self.facts.client}: replacing command "{said}" with "{instead}"'))
+        return found.value.encode("utf-8", "surrogateescape")
+
+    def _unfiltered(self, error: TableError) -> None:
+        """What was said might mean something else: nothing of it is obeyed."""
+        self.service.warn(f"{error}: lookup error in smtpd_command_filter")
+        self.give_up("Server local data error", Trouble.DATA)
+
+    def give_up(self, text: str, trouble: Trouble) -> None:
+        """421 for what is wrong here, logged as smtpd(8) does."""
+        heard = f"421 4.3.0 {self.service.hostname} {text}"
+        self.service.emit(
+            Notice(f"{self.queue_id or 'NOQUEUE'}: reject: {self.where} from {self.facts.client}: {heard}")
+        )
+        self.tally.trouble |= trouble
+        self.hang_up(("4.3.0", text))
 
     def _again(self, event: Event) -> None:
         self._busy = False

@@ -17,6 +17,8 @@ What arrived together with STARTTLS is dropped when STARTTLS is accepted: said i
 TLS (CVE-2011-0411). `early` tells of it, as of everything that was sent where a reply had to be awaited.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct, structs
 
 from postwarden.mail.reply import Reply
@@ -77,7 +79,7 @@ class Options(Struct, frozen=True):
 class Machine:
     __slots__ = (
         "_beginning", "_buffer", "_chunk", "_discarded", "_dots", "_event", "_left", "_lines", "_options", "_order",
-        "_pos", "early", "line", "secure", "state",
+        "_pos", "early", "line", "rewrite", "secure", "state",
     )  # fmt: skip
 
     def __init__(self, options: Options, *, secure: bool = False) -> None:
@@ -97,6 +99,9 @@ class Machine:
         """Under TLS."""
         self.line = b""
         """The last command, or its beginning. Whoever has used it may clear it."""
+        self.rewrite: Callable[[bytes], bytes] | None = None
+        """Gives what is to be read in the place of a command line. Where it raises, `next` does, and may be called
+        again: the line is still there."""
         self.early: tuple[str, bytes] | None = None
         """After which command the client sent what, though it should have waited for the reply. CONNECT: before the
         banner."""
@@ -135,15 +140,17 @@ class Machine:
         end = buffer.find(b"\n", pos) + 1
         if not end:
             return self._unfinished()
-        self._pos = end
         if self._discarded or end - pos > self._options.line_limit + 1:  # Postfix does not count the LF
+            self._pos = end
             return self._cut(self._too_long(buffer[pos:end]))
         line, bare = strip_line_end(buffer[pos:end])
+        command = line if self.rewrite is None else self.rewrite(line)
+        self._pos = end
         self.line = line
         if bare and self._options.line_ends is LineEnds.REJECT:
             self._event = ""
             return BareLf()
-        return self._command(line)
+        return self._command(command)
 
     def answered(self, code: int) -> None:
         """The event that `next` gave last was answered with `code`, or (at first) the banner was sent."""

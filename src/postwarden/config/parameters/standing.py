@@ -117,7 +117,7 @@ _WORKING = """
     smtpd_client_connection_rate_limit smtpd_client_event_limit_exceptions smtpd_client_ipv4_prefix_length
     smtpd_client_ipv6_prefix_length smtpd_client_message_rate_limit smtpd_client_new_tls_session_rate_limit
     smtpd_client_port_logging
-    smtpd_client_recipient_rate_limit smtpd_client_restrictions smtpd_data_restrictions
+    smtpd_client_recipient_rate_limit smtpd_client_restrictions smtpd_data_restrictions smtpd_command_filter
     smtpd_delay_open_until_valid_rcpt smtpd_delay_reject smtpd_discard_ehlo_keyword_address_maps
     smtpd_discard_ehlo_keywords smtpd_end_of_data_restrictions smtpd_enforce_tls smtpd_error_sleep_time
     smtpd_etrn_restrictions smtpd_expansion_filter smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions
