@@ -42,7 +42,9 @@ def loop(tmp_path: Path, role: str, seconds: float, least: int, pauses: Sequence
     try:
         load.start()
         begin = time.monotonic()
-        while time.monotonic() < begin + seconds or (kills < least and time.monotonic() < begin + 60):
+        while time.monotonic() < begin + seconds or (
+            (kills < least or len(load.book.accepted) < 40) and time.monotonic() < begin + 60
+        ):
             time.sleep(pauses[kills % len(pauses)])
             kills += kill(world.gateway, role)
         load.stop()

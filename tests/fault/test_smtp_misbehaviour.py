@@ -44,7 +44,7 @@ async def deliver(case: Case) -> Answers:
 
     server = await loop.create_server(accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    text = "".join(f"smtp_{stage}_timeout = 2s\n" for stage in TIMED_STAGES)
+    text = "".join(f"smtp_{stage}_timeout = 8s\n" for stage in TIMED_STAGES)
     text += "".join(f"{name} = {value}\n" for name, value in case.parameters)
     config = settings(text)
     deliverer = SmtpDeliverer(

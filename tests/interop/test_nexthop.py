@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import smtplib
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from postwarden.wire.dns import Kind
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-SERVER = "127.53.54.53"
+SERVER = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 ZONE = """
 empty.example TXT nothing
 null.example MX 0 .

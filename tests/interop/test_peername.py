@@ -1,6 +1,7 @@
 """What real Postfix's smtpd(8) makes of each client's address, and what we make of it, with the same name server."""
 
 import asyncio
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from postwarden.net.peername import PeerName, PeerNames
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-SERVER = "127.53.55.53"
+SERVER = f"127.54.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 ZONE = """
 1.0.77.127.in-addr.arpa PTR mail.example.com
 mail.example.com A 127.77.0.1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import Struct
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
 
 from postwarden.mail.address import external
@@ -23,7 +24,7 @@ from postwarden.testing.smtp_client import HOST, TIMED_STAGES, bench_for
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-PORT = 26025
+PORT = free_port()
 RECORDED = Path(__file__).parents[1] / "unit/deliver/smtp/misbehaviour.tsv"
 CONTENT = content_cases()
 CASES = (*cases(), *CONTENT)
@@ -131,7 +132,7 @@ class Real(Struct):
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     master, table, _ = transports()
     base = tmp_path_factory.mktemp("postfix")
-    timeouts = {f"smtp_{stage}_timeout": "2s" for stage in TIMED_STAGES}
+    timeouts = {f"smtp_{stage}_timeout": "8s" for stage in TIMED_STAGES}
     limits = {"default_process_limit": "600", "smtpd_client_message_rate_limit": "0"}
     postfix = RealPostfix(
         base, mydestination="", relay_domains="", transport_maps=f"texthash:{base}/transport", **limits, **timeouts
@@ -144,7 +145,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     try:
         submit(postfix.port)
         expected = sum(case.recipients for case in CASES)
-        end = time.monotonic() + 90
+        end = time.monotonic() + 110
         found: Answers = {}
         while sum(map(len, found.values())) < expected and time.monotonic() < end:
             time.sleep(0.5)
