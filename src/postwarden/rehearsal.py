@@ -68,7 +68,7 @@ def problems(settings: Settings) -> list[Problem]:
         if service.command in ("smtp", "lmtp") and service.type != "inet":
             attempt(partial(open_finder, settings, service, Names(nobody, nobody), tables, own=()))
             attempt(partial(open_quirks, settings, key, tables, command=service.command, say=nobody, warn=nobody))
-            attempt(partial(client_tls, settings, key, {}))
+            attempt(partial(client_tls, settings, key, {}, found.append))
             attempt(partial(check_words, settings, key, service.command))
             attempt(partial(tls_policies, settings, key, tables, nobody))
         if service.command in _FILTERED and service.type != "inet":

@@ -40,13 +40,17 @@ def test_a_certificate_and_daemons_that_are_not_there(tmp_path: Path) -> None:
         f"127.0.0.1:{must} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt\n"
         f"127.0.0.1:{nobody} inet n - n - - otherd\n"
         "gone unix - - n - - nonesuchd\n"
+        "must unix - - n - - smtp -o smtp_tls_security_level=encrypt\n"
     )
     pem = tmp_path / "tls.pem"
     settings = {
         "smtpd_tls_security_level": "may",
         "smtpd_tls_cert_file": str(pem),
-        "relay_domains": "sink.example gone.example",
-        "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink.port}, gone.example=gone:}}",
+        "smtp_tls_security_level": "may",
+        "smtp_tls_cert_file": "/nowhere.pem",
+        "relay_domains": "sink.example gone.example must.example",
+        "transport_maps": f"inline:{{sink.example=smtp:[127.0.0.1]:{sink.port}, gone.example=gone:, "
+        f"must.example=must:[127.0.0.1]:{sink.port}}}",
     }
     gateway = Gateway(tmp_path, 0, master, **settings)
     with running(gateway):
@@ -63,8 +67,11 @@ def test_a_certificate_and_daemons_that_are_not_there(tmp_path: Path) -> None:
             client.ehlo()
             assert client.mail("a@client.example")[0] == 530
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=20) as client:
-            client.sendmail("a@client.example", ["r@gone.example", "r@sink.example"], "Subject: x\r\n\r\nx\r\n")
-        until(lambda: len(sink.messages) == 1 and "status=deferred" in gateway.log(), 60)
+            recipients = [f"r@{name}.example" for name in ("gone", "sink", "must")]
+            client.sendmail("a@client.example", recipients, "Subject: x\r\n\r\nx\r\n")
+        until(lambda: len(sink.messages) == 1 and gateway.log().count("status=deferred") == 2, 60)
+        assert "status=deferred (TLS is required, but was not offered by host 127.0.0.1[127.0.0.1])" in gateway.log()
+        assert "TLS client: /nowhere.pem: No such file or directory: disabling TLS support" in gateway.log()
         assert "to=<r@gone.example>, relay=none" in gateway.log() and "(mail transport unavailable)" in gateway.log()
         # Root's alone, as a key is: it has to be handed over.
         write_certificate(tmp_path / "new.pem", "mx.example.com")

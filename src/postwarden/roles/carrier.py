@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from postwarden import pipeline
+from postwarden.config.errors import Problem
 from postwarden.config.settings import Settings
 from postwarden.deliver.body import FileBody
 from postwarden.deliver.smtp.tls import client_tls
@@ -37,7 +38,7 @@ class Carrier:
         carriage = pipeline.carrier(
             settings,
             around,
-            lambda service: client_tls(settings, service, life.files),
+            lambda service: client_tls(settings, service, life.files, self._without_tls),
             files=life.files,
             fetch=self._fetch,
         )
@@ -52,6 +53,9 @@ class Carrier:
         self._watch()
         if carriage.tables:
             self._look()
+
+    def _without_tls(self, problem: Problem) -> None:
+        self._life.log.emit("smtp", Warn(f"{problem.origin}: {problem.text}"))
 
     def link(self, link: Link, sock: socket.socket) -> None:
         """To the courier; after its restart to the new one. There may be two: who asks for a channel while one is on

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.ports import free_port
 
-from postwarden.config.errors import ConfigError
+from postwarden.config.errors import ConfigError, Problem
 from postwarden.ipc.channel import Channel
 from postwarden.ipc.records import Drain, FromDeliverer, Job, Link, Outcome, Ready, Start, ToMaster
 from postwarden.mail.envelope import Recipient
@@ -100,25 +100,39 @@ def test_jobs_on_their_way_to_a_drained_carrier_are_done(tmp_path: Path, closed_
 
 def test_tls_is_only_where_it_is_wanted() -> None:
     found = settings(master_cf_text=MASTER_CF)
-    assert client_tls(found, "smtp/unix", {}) is None
-    assert client_tls(found, "safe/unix", {}) is not None
-    assert client_tls(settings(smtp_tls_security_level="may"), "", {}) is not None
-    assert client_tls(settings(smtp_use_tls="yes"), "", {}) is not None
-    assert client_tls(settings(smtp_tls_security_level="none", smtp_use_tls="no"), "", {}) is None
+    faults: list[Problem] = []
+    assert client_tls(found, "smtp/unix", {}, faults.append) is None
+    assert client_tls(found, "safe/unix", {}, faults.append) is not None
+    assert client_tls(settings(smtp_tls_security_level="may"), "", {}, faults.append) is not None
+    assert client_tls(settings(smtp_use_tls="yes"), "", {}, faults.append) is not None
+    assert client_tls(settings(smtp_tls_security_level="none", smtp_use_tls="no"), "", {}, faults.append) is None
+    assert faults == []
 
 
 @pytest.mark.parametrize("level", ["dane-only", "nonsense"])
 def test_a_level_that_is_not_there_is_refused_and_never_less(level: str) -> None:
     with pytest.raises(ConfigError, match=rf"main\.cf:1: .*smtp_tls_security_level = {level}"):
-        client_tls(settings(f"smtp_tls_security_level = {level}\n"), "", {})
+        client_tls(settings(f"smtp_tls_security_level = {level}\n"), "", {}, print)
 
 
 def test_a_key_that_only_root_reads_comes_from_where_it_was_handed(tmp_path: Path) -> None:
     write_certificate(tmp_path / "handed", "mx.example.com")
     found = settings(smtp_tls_security_level="may", smtp_tls_cert_file="/etc/ssl/private/key.pem")
-    assert client_tls(found, "", {"/etc/ssl/private/key.pem": str(tmp_path / "handed")}) is not None
-    with pytest.raises(ConfigError, match=r"key\.pem"):
-        client_tls(found, "", {})
+    assert client_tls(found, "", {"/etc/ssl/private/key.pem": str(tmp_path / "handed")}, print) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cert_file", "TLS client: /nowhere.pem: No such file or directory: disabling TLS support"),
+        ("chain_files", "TLS certificate: /nowhere.pem: No such file or directory: disabling TLS support"),
+    ],
+)
+def test_a_certificate_that_is_not_there_leaves_mail_without_tls(name: str, text: str) -> None:
+    faults: list[Problem] = []
+    parameters = {f"smtp_tls_{name}": "/nowhere.pem", "smtp_tls_security_level": "may"}
+    assert client_tls(settings(**parameters), "", {}, faults.append) is None
+    assert [(fault.severity, fault.text) for fault in faults] == [("warning", text)]
 
 
 def test_each_job_is_answered_where_it_came_from(tmp_path: Path) -> None:

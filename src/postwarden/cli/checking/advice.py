@@ -40,6 +40,11 @@ _ADVICE = (
         "correct the last column, or remove the service",
     ),
     (
+        r"TLS client: .*disabling TLS support",
+        "mail that has to be encrypted waits, and other mail goes in clear text",
+        "mend the file or the setting",
+    ),
+    (
         r"disabling TLS support",
         "clients that need TLS are refused, and others talk in clear",
         "mend the file or the setting",

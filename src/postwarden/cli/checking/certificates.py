@@ -14,6 +14,7 @@ from postwarden.mail.decision import Origin
 _SOON = 14 * 86400
 """Seconds before its end in which a certificate that renews itself should have been renewed."""
 _NO_TLS = "TLS can't be used: clients that need it are refused, and others talk in clear"
+_NO_CLIENT_TLS = "TLS can't be used: mail that has to be encrypted waits, and other mail goes in clear text"
 _FIRST = "-----BEGIN CERTIFICATE-----"
 _LAST = "-----END CERTIFICATE-----"
 
@@ -71,7 +72,7 @@ def _file(name: str, file: str, origin: Origin, now: float) -> Iterator[Finding]
     except OSError as reason:
         yield error(
             origin, what=f"{name}: {file}: {reason.strerror}",
-            why=_NO_TLS if name.startswith("smtpd") else "TLS can't be used",
+            why=_NO_TLS if name.startswith("smtpd") else _NO_CLIENT_TLS,
             cure="correct the path, or have the certificate made",
         )  # fmt: skip
         return

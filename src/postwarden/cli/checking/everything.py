@@ -29,7 +29,7 @@ from postwarden.config.settings import Settings
 from postwarden.mail.decision import BUILT_IN
 from postwarden.tables.check import problems
 
-_DISABLED = re.compile(r"TLS (?:certificate|authorities): (.*): disabling TLS support", re.DOTALL)
+_DISABLED = re.compile(r"TLS (?:certificate|authorities|client): (.*): disabling TLS support", re.DOTALL)
 
 
 def check(settings: Settings, *, ask: bool = True) -> list[Finding]:

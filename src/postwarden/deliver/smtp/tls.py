@@ -73,9 +73,24 @@ def tls_warnings(settings: Settings) -> Iterator[Problem]:
             yield Problem(settings.origin(name), "warning", f"{name}: OpenSSL has no such option: {word}")
 
 
-def client_tls(settings: Settings, service: str, files: Mapping[str, str]) -> TlsClient | None:
-    """The client's side of TLS of one transport; None where it is not wanted. `files` tells what to open in place of a
+def client_tls(
+    settings: Settings, service: str, files: Mapping[str, str], fault: Callable[[Problem], None]
+) -> TlsClient | None:
+    """The client's side of TLS of one transport; None where it is not wanted, or can't be had, of which `fault` hears:
+    then what may go in clear does, and what must not waits, as with smtp(8). `files` tells what to open in place of a
     file that only root may read. Raises ConfigError."""
+    try:
+        return _client_tls(settings, service, files)
+    except _Unusable as error:
+        fault(Problem(error.origin, "warning", f"{error.text}: disabling TLS support"))
+        return None
+
+
+class _Unusable(ConfigError):
+    """A certificate, or a word for the library."""
+
+
+def _client_tls(settings: Settings, service: str, files: Mapping[str, str]) -> TlsClient | None:
     tls = _Tls(settings, service)
     level = tls.level()
     if level == "none" and not tls.words("tls_policy_maps"):
@@ -101,7 +116,7 @@ def client_tls(settings: Settings, service: str, files: Mapping[str, str]) -> Tl
     try:
         return TlsClient(base, must, tuple({_MAY, "encrypt", level} - {"none"}))
     except TlsSettingsError as error:
-        raise tls.error("tls_security_level", str(error)) from error
+        raise _Unusable(tls.error("tls_security_level", "").origin, str(error)) from error
 
 
 def _certificates(tls: _Tls, files: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -112,7 +127,7 @@ def _certificates(tls: _Tls, files: Mapping[str, str]) -> tuple[tuple[str, str],
             (tls.text(f"tls_{kind}cert_file"), tls.text(f"tls_{kind}key_file")) for kind in ("", "ec", "d")
         ]  # fmt: skip
     except TlsSettingsError as error:
-        raise tls.error("tls_chain_files", str(error)) from error
+        raise _Unusable(tls.error("tls_chain_files", "").origin, str(error)) from error
     return tuple((files.get(cert, cert), files.get(key, key)) for cert, key in pairs if cert not in ("", "none"))
 
 
