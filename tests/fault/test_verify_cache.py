@@ -83,6 +83,7 @@ def kept(cache: Path, *users: str) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_courier_that_is_killed_while_it_asks(tmp_path: Path) -> None:
     with contextlib.closing(Users("ann")) as inside, running(Gateway(tmp_path, inside.port, **CHECKED)) as gateway:
         inside.answer.clear()

@@ -98,7 +98,7 @@ class Both:
             "smtp_helo_timeout": "2s",
             "smtp_connection_cache_on_demand": "no",
             "unverified_recipient_reject_code": "550",
-            "address_verify_poll_delay": "10s",
+            "address_verify_poll_delay": "25s",
             "smtpd_recipient_restrictions": "reject_unverified_recipient",
             "smtpd_relay_restrictions": "permit_mynetworks, reject",
         } | {name: value.format(base=base, **ports) for name, value in parameters.items()}
