@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from postwarden.addressing.local import LocalDomains
 from postwarden.addressing.params import LocalParams, RewriteParams
-from postwarden.addressing.resolve import AddressResolver, cause, open_probe_resolver, open_resolver, where
+from postwarden.addressing.resolve import open_probe_resolver, open_resolver
 from postwarden.addressing.rewrite import Rewriter
 from postwarden.bounce.opening import open_reports
 from postwarden.bounce.params import BounceParams
@@ -28,8 +27,6 @@ from postwarden.content.generic import Generic
 from postwarden.content.locals import LocalClients
 from postwarden.content.prepare import Prepared, Preparer
 from postwarden.content.profiles import Profiles
-from postwarden.deliver.discard import discard
-from postwarden.deliver.error import error
 from postwarden.deliver.smtp.deliverer import SmtpDeliverer
 from postwarden.deliver.smtp.generic import GenericMaps
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, check_words, lmtp_profile, smtp_profile
@@ -37,14 +34,11 @@ from postwarden.deliver.smtp.protocols import ClientTls
 from postwarden.deliver.smtp.quirks import open_quirks
 from postwarden.deliver.smtp.tls import tls_policies
 from postwarden.deliver.status_filter import StatusFilter
-from postwarden.mail.date import mail_date
-from postwarden.mail.decision import Pending
-from postwarden.mail.envelope import Envelope, Recipient
+from postwarden.inside import Addressing, clerk_of, end_of_line, performed, pickup_filter, received, requeued
+from postwarden.mail.envelope import Envelope
 from postwarden.mail.events import Notice, Warn
 from postwarden.mail.probe_sender import ProbeSender
-from postwarden.mail.remade import Remade
 from postwarden.mail.reply import Reply
-from postwarden.mail.status import Status
 from postwarden.net.asking import Asker
 from postwarden.net.clock import Clock
 from postwarden.net.dial import Dial
@@ -66,14 +60,13 @@ from postwarden.schedule.message import Delivery
 from postwarden.schedule.params import CourierParams
 from postwarden.schedule.parts import Parts, Probing
 from postwarden.schedule.planning import Planner
-from postwarden.schedule.ports import Clerk, Inside, Ledger
+from postwarden.schedule.ports import Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
 from postwarden.tables.opening import Tables
 from postwarden.tables.source import NOTHING_HANDED
 from postwarden.tables.table import TableError
 
-_COPIES = ("always_bcc", "sender_bcc_maps", "recipient_bcc_maps")
 Fetch = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
 
 
@@ -118,13 +111,6 @@ class Reception(Struct, frozen=True):
     """Look at tables and files again; to be called once a second."""
 
 
-class Addressing(Struct, frozen=True):
-    """What content needs of addressing."""
-
-    rewrite: Callable[[str], str]
-    by_name_alone: Callable[[str], bool]
-
-
 def receiver(
     settings: Settings,
     around: Surroundings,
@@ -141,7 +127,7 @@ def receiver(
     resolver = open_resolver(settings, tables)
     addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, resolver.by_name_alone)
     profiles = Profiles(settings, tables, addressing, lambda event: around.log.emit("cleanup", event))
-    clerk = _clerk(settings, tables, resolver.by_name_alone, around.log)
+    clerk = clerk_of(settings, tables, resolver.by_name_alone, around.log)
     outside = open_outside(
         around.names,
         around.dial,
@@ -326,15 +312,15 @@ def courier(
         delimiter=params.recipient_delimiter,
         deferred_transports=params.defer_transports,
         filter_nexthop=params.default_filter_nexthop,
-        end_of_line=partial(_end_of_line, resolver, bounce.double_bounce_sender.lower()),
+        end_of_line=partial(end_of_line, resolver, bounce.double_bounce_sender.lower()),
     )
-    trace = _received(f"by {bounce.myhostname} ({bounce.mail_name})")
+    trace = received(f"by {bounce.myhostname} ({bounce.mail_name})")
     reports = open_reports(settings, clock.now, lambda text: log.emit("bounce", Warn(text)))
 
     def refresh() -> list[Problem]:
         return _looked(tables, (resolver.forget, probes_resolver.forget, reports.refresh))
 
-    clerk = _clerk(settings, tables, resolver.by_name_alone, log)
+    clerk = clerk_of(settings, tables, resolver.by_name_alone, log)
     spawner = Spawner(reports, clerk, new_queue_id=ledger.new_queue_id, now=clock.now, trace=trace, remade=clerk.remade)
     return Parts(
         ledger,
@@ -342,13 +328,13 @@ def courier(
         log,
         planner_of(resolver),
         spawner,
-        _inside(resolver),
+        performed(resolver),
         fetch,
         refresh,
         clerk,
         served(settings, params, tables),
         authorized(settings, params, tables),
-        _requeued(bounce, os.geteuid()),
+        requeued(bounce, os.geteuid()),
         os.geteuid(),
         pickup_filter(settings),
         Probing(
@@ -366,12 +352,6 @@ def probe_sender(settings: Settings, rewrite: Callable[[str], str]) -> ProbeSend
     return ProbeSender("" if address == "<>" else rewrite(address), settings.number("address_verify_sender_ttl"))
 
 
-def pickup_filter(settings: Settings) -> str:
-    """content_filter of what comes from this machine's users, requeued mail included. Raises ConfigError."""
-    service = settings.find_service("pickup")
-    return settings.text("content_filter", "" if service is None else service.key)
-
-
 def _looked(tables: Tables, looks: Iterable[Callable[[], None]]) -> list[Problem]:
     """What is wrong with files that have changed; who has one keeps what he had."""
     problems = tables.refresh()
@@ -381,79 +361,3 @@ def _looked(tables: Tables, looks: Iterable[Callable[[], None]]) -> list[Problem
         except ConfigError as error:
             problems.append(Problem(error.origin, "error", error.text))
     return problems
-
-
-def _end_of_line(resolver: AddressResolver, name: str, address: str) -> bool:
-    """Raises TableError."""
-    local, _, domain = address.rpartition("@")
-    return local.lower() == name and resolver.local_domain(domain)
-
-
-def _inside(resolver: AddressResolver) -> dict[str, Inside]:
-    """The transports that the courier performs itself."""
-    return {
-        "error": partial(_refused, resolver),
-        "discard": lambda name, nexthop, recipient, sender: discard(nexthop),
-    }
-
-
-def _refused(resolver: AddressResolver, transport: str, nexthop: str, recipient: Recipient, sender: str) -> Status:
-    """What the error transport says, and which setting sent the recipient there."""
-    status = error(nexthop, "retry" if transport == "retry" else "error")
-    try:
-        resolved = resolver.resolve(recipient.address, sender)
-        wordless = resolver.wordless(resolved)
-        if wordless is not None and resolved.transport == transport:
-            text = f"{status.text}: no mail is sent there, by {wordless.name} = {transport}"
-            return replace(status, text=text, cause=wordless.name, origin=where(wordless))
-        return replace(status, cause=cause(resolved), origin=where(resolved.rule))
-    except (TableError, Pending):
-        return status
-
-
-def requeuing(settings: Settings, uid: int, log: Log) -> tuple[Clerk, Callable[[str, float], bytes]]:
-    """`Parts.clerk` and `Parts.requeued`, for a command that requeues while no courier runs. Raises ConfigError."""
-    tables = Tables.of(settings)
-    clerk = _clerk(settings, tables, open_resolver(settings, tables).by_name_alone, log)
-    return clerk, _requeued(view(BounceParams, settings), uid)
-
-
-def _requeued(bounce: BounceParams, uid: int) -> Callable[[str, float], bytes]:
-    return _received(f"by {bounce.myhostname} ({bounce.mail_name}, from userid {uid})")
-
-
-def _received(by: str) -> Callable[[str, float], bytes]:
-    def field(queue_id: str, now: float) -> bytes:
-        return f"Received: {by}\r\n\tid {queue_id}; {mail_date(now)}\r\n".encode()
-
-    return field
-
-
-class _Clerk:
-    """`schedule.ports.Clerk`, and what it made of addresses."""
-
-    def __init__(self, prepare: Preparer) -> None:
-        self._prepare = prepare
-        self._remade: tuple[Remade, ...] = ()
-
-    def __call__(self, envelope: Envelope, head: bytes) -> tuple[Envelope, bytes] | Status:
-        self._remade = ()
-        prepared = self._prepare(envelope, head)
-        if isinstance(prepared, Reply):
-            return Status(prepared.status, prepared.text)
-        self._remade = prepared.remade
-        return prepared.envelope, prepared.head
-
-    def remade(self) -> tuple[Remade, ...]:
-        """Of the message that was prepared last."""
-        return self._remade
-
-
-def _clerk(settings: Settings, tables: Tables, by_name_alone: Callable[[str], bool], log: Log) -> _Clerk:
-    """content.prepare for mail from inside: everything but automatic copies, as cleanup(8) does it."""
-    entries = {name: entry for name, entry in settings.entries.items() if name not in _COPIES}
-    addressing = Addressing(Rewriter(view(RewriteParams, settings)).rewrite, by_name_alone)
-    prepare = Preparer(
-        replace(settings, entries=entries), "", tables, addressing, lambda event: log.emit("cleanup", event)
-    )
-    return _Clerk(prepare)

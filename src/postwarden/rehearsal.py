@@ -18,8 +18,9 @@ from postwarden.content.profiles import Profiles
 from postwarden.deliver.smtp.params import check_words
 from postwarden.deliver.smtp.quirks import open_quirks
 from postwarden.deliver.smtp.tls import client_tls, tls_policies, tls_warnings
+from postwarden.inside import Addressing
 from postwarden.net.names import Names
-from postwarden.pipeline import Addressing, LocalUsers, Surroundings, submission
+from postwarden.pipeline import LocalUsers, Surroundings, submission
 from postwarden.policy.judge import Judge
 from postwarden.receive.service import Neighbours, Service
 from postwarden.routing.opening import open_finder

@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[2] / "src" / "postwarden"
 STAGES = {"receive", "policy", "content", "spool", "schedule", "routing", "deliver", "bounce", "verify"}
 ORDER = [
     {"mail"}, {"wire"}, {"net", "ipc"}, {"config"}, {"tables"}, {"addressing"}, STAGES,
-    {"trace", "explain", "federation"}, {"pipeline"}, {"rehearsal"}, {"roles"}, {"cli"},
+    {"trace", "explain", "federation"}, {"inside"}, {"pipeline"}, {"rehearsal"}, {"roles"}, {"cli"},
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 EFFECTS = {"asyncio", "ssl", "socket", "subprocess", "threading"}

@@ -9,7 +9,7 @@ from itertools import islice
 
 from msgspec import MsgspecError
 
-from postwarden import pipeline
+from postwarden import inside
 from postwarden.cli.tool import Voice
 from postwarden.config.settings import Settings
 from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, PAGE, RELEASE, REQUEUE
@@ -90,7 +90,7 @@ class OfflineActs:
         """As if it came in now: content is prepared again, under a new queue id. A text: why not."""
         old, now = entry.envelope, time.time()
         clerk, received = self._requeuing
-        envelope = anew(entry, self._queue.new_queue_id(), now, pipeline.pickup_filter(self._settings))
+        envelope = anew(entry, self._queue.new_queue_id(), now, inside.pickup_filter(self._settings))
         try:
             with closing(self._queue.content(entry.key)) as content:
                 head = received(envelope.queue_id, now) + content.head
@@ -106,7 +106,7 @@ class OfflineActs:
 
     @cached_property
     def _requeuing(self) -> tuple[Clerk, Callable[[str, float], bytes]]:
-        return pipeline.requeuing(self._settings, self._uid, self._voice)
+        return inside.requeuing(self._settings, self._uid, self._voice)
 
     @cached_property
     def _uid(self) -> int:
