@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from postwarden.addressing.local import LocalDomains
 from postwarden.addressing.params import LocalParams, RewriteParams
@@ -48,7 +49,7 @@ from postwarden.net.peername import PeerNames
 from postwarden.net.waiting import Waiting
 from postwarden.policy.judge import Judge
 from postwarden.policy.lists import Watch
-from postwarden.policy.outside import AddressVerifier, Services, open_outside
+from postwarden.policy.outside import AddressVerifier, Outside, Services, open_outside
 from postwarden.policy.overrides import without_checks
 from postwarden.receive.counters import Counters
 from postwarden.receive.ports import Store
@@ -63,6 +64,7 @@ from postwarden.schedule.planning import Planner
 from postwarden.schedule.ports import Ledger
 from postwarden.schedule.scheduler import Scheduler
 from postwarden.schedule.spawning import Spawner
+from postwarden.tables.dns_replies import FilteredResolver
 from postwarden.tables.opening import Tables
 from postwarden.tables.source import NOTHING_HANDED
 from postwarden.tables.table import TableError
@@ -140,7 +142,8 @@ def receiver(
     locals_: dict[str, LocalClients] = {}
     services: dict[str, Service] = {}
     for key in keys:
-        judges[key] = Judge(without_checks(settings, key), key, tables, resolver, outside, watch=around.watch)
+        asked = _sifted(outside, settings, key, tables, around.log, waiting)
+        judges[key] = Judge(without_checks(settings, key), key, tables, resolver, asked, watch=around.watch)
         local = locals_[key] = LocalClients(settings, key, tables)
         prepare = partial(_prepared, profiles.of(key), local)
         enabled = bool(settings.value("smtpd_peername_lookup", key))
@@ -169,6 +172,23 @@ def receiver(
         )
 
     return Reception(services, submit, refresh)
+
+
+def _sifted(outside: Outside, settings: Settings, key: str, tables: Tables, log: Log, waiting: Waiting) -> Outside:
+    """`outside` as a service may believe it: smtpd_dns_reply_filter. Raises ConfigError."""
+    name, log_name = "smtpd_dns_reply_filter", settings.text("syslog_name", key)
+    maps = tables.maps(settings.items(name, key), settings.origin(name, key))
+    if not maps:
+        return outside
+    dns = FilteredResolver(
+        outside.dns,
+        maps,
+        name,
+        say=lambda text: log.emit("smtpd", Notice(text), log_name),
+        warn=lambda text: log.emit("smtpd", Warn(text), log_name),
+        fetch=lambda fetch, done: waiting.wait(fetch, lambda error: done()),
+    )
+    return replace(outside, dns=dns)
 
 
 class LocalUsers(Struct, frozen=True):

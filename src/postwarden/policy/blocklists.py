@@ -30,6 +30,12 @@ _NAMES = frozenset((
     "recipient", "recipient_domain", "recipient_name", "sender", "sender_domain", "sender_name",
 ))  # fmt: skip
 _RANGE = re.compile(r"([0-9]{1,3})(?:\.\.([0-9]{1,3}))?\Z")
+_FILTERED = MappingProxyType(
+    {
+        Outcome.WITHHELD: "DNS reply filter drops all results",
+        Outcome.UNFILTERED: "Invalid DNS reply filter syntax",
+    }
+)
 _ESCAPES = MappingProxyType({"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"})
 _CODE = re.compile(r"([45][0-9][0-9])(?:\s+|\Z)")
 
@@ -128,7 +134,10 @@ class _List:
             return (what, query) if counts else None
         if not answer.missing:
             text = "Host or domain name not found. Name service error for name"
-            question.marks.warn(self._rule, f"{query}: RBL lookup error: {text}={query} type=A: {dns_error(answer)}")
+            error = dns_error(answer)
+            if answer.outcome in _FILTERED:
+                text, error = "Error looking up name", _FILTERED[answer.outcome]
+            question.marks.warn(self._rule, f"{query}: RBL lookup error: {text}={query} type=A: {error}")
             raise _Failed
         return None
 
@@ -205,6 +214,8 @@ class _Reply:
         fact = Fact("DNS list", query, "listed")
         params = self._means.params
         answer = self._means.inquiries.ask(question, query, Kind.TXT)
+        if answer.outcome is Outcome.WITHHELD:
+            question.marks.warn(self._rule, f"{query}: TXT lookup error: {_FILTERED[answer.outcome]}")
         reason = _text(answer.records[0].data) if answer.records else ""
         values = _attributes(question, params) | {
             "rbl_code": str(params.maps_rbl_reject_code), "rbl_domain": self._domain, "rbl_what": what,

@@ -40,6 +40,9 @@ def unknown_domain(subject: Subject) -> Compiler:
             fact = Fact("DNS", domain, answer.outcome.value)
             if answer.outcome is Outcome.FOUND:
                 return _null_mx(about, rule, domain, fact) if is_null_mx(answer) else None
+            if answer.outcome is Outcome.WITHHELD:
+                _withheld(about, rule, f"{domain}: MX or address")
+                return None
             status = f"4{_DETAILS[subject]}"
             if answer.outcome is Outcome.TEMPFAIL:
                 return put_off(about, refused(about, rule, 450, status, "Domain not found", fact=fact))
@@ -54,6 +57,11 @@ def unknown_domain(subject: Subject) -> Compiler:
 def _null_mx(question: Question, rule: Rule, domain: str, fact: Fact) -> Decision:
     code, status = _NULL_MX[question.subject]
     return refused(question, rule, code, status, f"Domain {domain} does not accept mail (nullMX)", fact=fact)
+
+
+def _withheld(question: Question, rule: Rule, what: str) -> None:
+    """There are records, and smtpd_dns_reply_filter drops them: nothing speaks against the domain."""
+    question.marks.warn(rule, f"{what} lookup error: DNS reply filter drops all results")
 
 
 def unknown_helo(bad_literal: Callable[[Means, Rule, Question], Decision | None]) -> Compiler:
@@ -73,6 +81,9 @@ def unknown_helo(bad_literal: Callable[[Means, Rule, Question], Decision | None]
                 return bad_literal(means, rule, about)
             answer = inquiries.first(question, without_dot(helo), (*inquiries.families, Kind.MX))
             if answer.outcome is Outcome.FOUND:
+                return None
+            if answer.outcome is Outcome.WITHHELD:
+                _withheld(about, rule, f"{helo}: address or MX")
                 return None
             fact = Fact("DNS", helo, answer.outcome.value)
             if answer.outcome is Outcome.TEMPFAIL:

@@ -24,6 +24,7 @@ _ERRORS = {
     Outcome.TEMPFAIL: "Host not found, try again",
     Outcome.INVALID: "Malformed or unexpected name server reply",
     Outcome.FAILED: "Non-recoverable error",
+    Outcome.WITHHELD: "DNS reply filter policy",
 }
 _NATIVE_ERRORS = {
     Outcome.NODATA: "No address associated with hostname",
@@ -53,14 +54,18 @@ class Inquiries:
         return self._ask(question, self._dns, ((name, kind),))[0]
 
     def first(self, question: Question, name: str, kinds: Iterable[Kind]) -> Answer:
-        """The first answer that is found or malformed; else one that failed for now, if there is any; else the last."""
+        """The first answer that is found or malformed; else one that a filter keeps from us, else one that failed for
+        now, if there is any; else the last. An MX that a filter keeps from us ends the search."""
         last: Answer | None = None
         for kind in kinds:
             answer = self.ask(question, name, kind)
-            if answer.outcome in (Outcome.FOUND, Outcome.INVALID):
+            withheld = answer.outcome is Outcome.WITHHELD
+            if answer.outcome is Outcome.FOUND or (withheld and kind is Kind.MX):
                 return answer
-            if last is None or last.missing:
+            if last is None or last.missing or withheld:
                 last = answer
+            if answer.outcome is Outcome.INVALID:
+                return answer if last.outcome is not Outcome.WITHHELD else last
         assert last is not None
         return last
 

@@ -52,6 +52,8 @@ class FilteredResolver:
                 self._fetch(pending.fetch, lambda: self._pass(answer, done))
 
     def _filtered(self, answer: Answer) -> Answer:
+        if answer.kind == Kind.MX and not any(record.data for record in answer.records):
+            return answer  # RFC 7505: that a domain takes no mail is known before anything is filtered
         kept: list[Record] = []
         for record in answer.records:
             text = record_text(record)

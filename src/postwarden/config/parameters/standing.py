@@ -120,6 +120,7 @@ _WORKING = """
     smtpd_client_recipient_rate_limit smtpd_client_restrictions smtpd_data_restrictions smtpd_command_filter
     smtpd_delay_open_until_valid_rcpt smtpd_delay_reject smtpd_discard_ehlo_keyword_address_maps
     smtpd_discard_ehlo_keywords smtpd_end_of_data_restrictions smtpd_enforce_tls smtpd_error_sleep_time
+    smtpd_dns_reply_filter
     smtpd_etrn_restrictions smtpd_expansion_filter smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions
     smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
     smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions smtpd_hide_client_session
