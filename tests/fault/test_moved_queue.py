@@ -55,7 +55,7 @@ def fill(gateway: Gateway) -> set[str]:
     until(lambda: gateway.log().count("status=deferred (host") >= 6)
     with QueueClient(str(gateway.queue)) as queue:
         held = [one.queue_id for one in queue.listing() if one.envelope().recipients[0].address.startswith("held")]
-        assert sorted(queue.act(HOLD, held)) == sorted(held)
+        assert sorted(queue.act(HOLD, held)) == sorted(held), gateway.log()[-5000:]
     return {f"{who}-{size}" for who in ("ok", "held") for size in SIZES}
 
 
