@@ -103,7 +103,7 @@ def ask_postfix(server: NameServer, base: Path) -> list[str]:
             for domain in domains:
                 client.sendmail("", [f"user@{domain}"], b"Subject: x\r\n\r\nx\r\n")
         with contextlib.suppress(AssertionError):  # the comparison names what is missing
-            until(looked, 30)
+            until(looked, 90)
     finally:
         postfix.stop()
     return [found.get(domain, "nothing") for domain in domains]
