@@ -181,6 +181,8 @@ class Listener(Struct, frozen=True, array_like=True):
     """First column of the master.cf entry: `smtp`, `submission`, `127.0.0.1:10025`."""
     address: str
     port: int
+    patience: int = 0
+    """Seconds that a load balancer has to say whose connection it is (PROXY protocol); 0: clients come themselves."""
 
 
 class Start(Struct, frozen=True, array_like=True, tag=1):

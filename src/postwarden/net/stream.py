@@ -113,12 +113,18 @@ class SocketStream(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connected(transport)
+        self._begin()
+
+    def _connected(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
             self.peer = (peer[0], peer[1])
         if isinstance(local, tuple):
             self.local = (local[0], local[1])
+
+    def _begin(self) -> None:
         if self._implicit is None:
             self._opened = True
             self._handler.opened(self)

@@ -118,6 +118,9 @@ class Service:
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.footer = self._open_footer(params, tables)
+        both = {"ipv4", "ipv6"}
+        self.families = frozenset(both & set(params.inet_protocols) or both)
+        """Of the addresses that clients may have."""
         self.client = PortedClient if params.smtpd_client_port_logging else Client
         self._soft, self._refers = params.soft_bounce, params.postwarden_refusal_reference
         self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)

@@ -28,12 +28,13 @@ def listeners(settings: Settings) -> list[Listener]:
     """Every socket that the configuration asks for, in master.cf order. Raises ConfigError with the line at fault."""
     found: dict[tuple[str, int], tuple[Listener, Service]] = {}
     for service, rules in entrances(settings):
+        patience = _patience(settings, service)
         for address, port in _endpoints(settings, service):
             if (address, port) in found:
                 # The two may differ in what they let pass, and the kernel would choose.
                 other = found[address, port][1].origin
                 raise ConfigError(service.origin, f"{address} port {port} is already that of {other}")
-            found[address, port] = Listener(rules.key, address, port), service
+            found[address, port] = Listener(rules.key, address, port, patience), service
     return [listener for listener, _ in found.values()]
 
 
@@ -48,6 +49,17 @@ def _endpoints(settings: Settings, service: Service) -> Iterator[tuple[str, int]
             if address not in seen:
                 seen.add(address)
                 yield address, port
+
+
+def _patience(settings: Settings, service: Service) -> int:
+    """`Listener.patience`. Raises ConfigError."""
+    name = f"{service.command}_upstream_proxy_protocol"
+    protocol = settings.text(name, service.key)
+    if not protocol:
+        return 0
+    if protocol != "haproxy":
+        raise ConfigError(settings.origin(name, service.key), f"unsupported {name} value: {protocol}")
+    return settings.number(f"{service.command}_upstream_proxy_timeout", service.key)
 
 
 def _port(service: Service, name: str) -> int:

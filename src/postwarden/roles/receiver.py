@@ -24,6 +24,7 @@ from postwarden.ipc.records import (
     AddressKnown,
     Credit,
     Link,
+    Listener,
     SegmentSealed,
     SiteWanted,
     SlowDown,
@@ -34,10 +35,12 @@ from postwarden.mail.events import Event, Warn
 from postwarden.net.asking import Threads
 from postwarden.net.dial import SocketDial
 from postwarden.net.names import open_names
+from postwarden.net.proxied_stream import ProxiedStream
 from postwarden.net.stream import SocketStream
 from postwarden.net.waiting import LoopWaiting
 from postwarden.receive.counters import Counters
 from postwarden.receive.handshakes import Handshakes
+from postwarden.receive.proxies import Proxies
 from postwarden.receive.session import Session
 from postwarden.roles.life import Life, run
 from postwarden.roles.listeners import SUBMIT
@@ -147,6 +150,7 @@ class Receiver:
             users=pipeline.LocalUsers(login_name, os.geteuid(), hourly, life.log.relay),
         )
         self._gates = {key: Handshakes(service) for key, service in self._reception.services.items()}
+        self._proxies = {key: Proxies(service) for key, service in self._reception.services.items()}
         self._recorder = open_recorder(settings, f"receiver{start.instance}", life.clock, self._warn)
         self._reception.submit.recorder = self._recorder
         for service in self._reception.services.values():
@@ -203,7 +207,7 @@ class Receiver:
             if listener.service == SUBMIT:
                 self._doors.append(LocalDoor(sock, self._reception.submit, life.loop))
                 continue
-            accept = partial(self._accept, listener.service)
+            accept = partial(self._accept, listener)
             server = await life.loop.create_server(accept, sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
         if self._draining:
@@ -218,10 +222,15 @@ class Receiver:
         for door in self._doors:
             door.close()
 
-    def _accept(self, key: str) -> SocketStream:
+    def _accept(self, listener: Listener) -> SocketStream:
+        key, loop = listener.service, self._life.loop
         service = self._reception.services[key]
         tls = service.tls.context if service.tls is not None and service.wrapper else None
-        return SocketStream(Session(service), self._life.loop, tls, self._gates[key])
+        session, gate = Session(service), self._gates[key]
+        if not listener.patience:
+            return SocketStream(session, loop, tls, gate)
+        families, seconds = service.families, float(listener.patience)
+        return ProxiedStream(session, loop, tls, gate, self._proxies[key], families=families, seconds=seconds)
 
     def _look(self) -> None:
         if not self._draining:
@@ -253,7 +262,8 @@ class Receiver:
     def _end_if_idle(self) -> None:
         if self._closed:
             return
-        handshakes = not self._hurried and any(gate.open for gate in self._gates.values())
+        begun = sum(gate.open for gate in self._gates.values()) + sum(one.open for one in self._proxies.values())
+        handshakes = not self._hurried and begun
         sessions = self._reception.submit.sessions or any(s.sessions for s in self._reception.services.values())
         if handshakes or sessions:
             self._life.clock.call_later(_TURN, self._end_if_idle)

@@ -27,10 +27,6 @@ def test_nothing_to_say_of_what_works() -> None:
         ("smtpd_banner = ${x", "error: /etc/postfix/main.cf:1: parameter smtpd_banner: missing"),
         ("smtp_destination_recipient_limit = x", "error: /etc/postfix/main.cf:1: bad numerical"),
         ("nosuch = 1", "warning: /etc/postfix/main.cf:1: unused parameter: nosuch=1"),
-        (
-            "smtpd_upstream_proxy_protocol = haproxy",
-            "error: /etc/postfix/main.cf:1: parameter smtpd_upstream_proxy_protocol is refused",
-        ),
         ("smtpd_tls_req_ccert = yes", "error: /etc/postfix/main.cf:1: parameter smtpd_tls_req_ccert is refused"),
         (
             "smtp_tls_trust_anchor_file = /x",

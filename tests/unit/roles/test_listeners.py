@@ -98,3 +98,21 @@ def test_an_address_that_can_not_be_had_changes_nothing() -> None:
         assert [one in sockets for one in (old, new)] == [False, True]
     finally:
         sockets.close()
+
+
+def test_a_load_balancer_in_front_is_known_by_its_listener() -> None:
+    master_cf = (
+        "2525 inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n"
+        "2526 inet n - n - 1 postscreen\n -o postscreen_upstream_proxy_protocol=haproxy\n"
+        " -o postscreen_upstream_proxy_timeout=9s\nsmtpd pass - - n - - smtpd\n2527 inet n - n - - smtpd\n"
+    )
+    found = listeners(settings(master_cf_text=master_cf, inet_interfaces="127.0.0.1"))
+    assert [(one.service, one.port, one.patience) for one in found] == [
+        ("2525/inet", 2525, 5), ("smtpd/pass", 2526, 9), ("2527/inet", 2527, 0),
+    ]  # fmt: skip
+
+
+def test_a_protocol_that_nobody_speaks_is_an_error() -> None:
+    master_cf = "2525 inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=proxy2\n"
+    with pytest.raises(ConfigError, match=r"unsupported smtpd_upstream_proxy_protocol value: proxy2"):
+        listeners(settings(master_cf_text=master_cf, inet_interfaces="127.0.0.1"))

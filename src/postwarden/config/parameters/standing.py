@@ -75,7 +75,8 @@ _WORKING = """
     minimal_backoff_time multi_instance_name multi_recipient_bounce_reject_code mydestination mydomain myhostname
     mynetworks mynetworks_style myorigin non_fqdn_reject_code notify_classes owner_request_special
     parent_domain_matches_subdomains permit_mx_backup_networks
-    pipe_delivery_status_filter plaintext_reject_code postwarden_alias_sources
+    pipe_delivery_status_filter plaintext_reject_code postwarden_alias_sources postscreen_upstream_proxy_protocol
+    postscreen_upstream_proxy_timeout
     postwarden_bounce_reasons postwarden_dns_servers postwarden_recipient_expansion_limit
     postwarden_refusal_reference postwarden_session_limit postwarden_submit_limit postwarden_trace
     postwarden_trace_lifetime postwarden_trace_size_limit
@@ -137,6 +138,7 @@ _WORKING = """
     smtpd_tls_eckey_file smtpd_tls_exclude_ciphers smtpd_tls_key_file smtpd_tls_loglevel smtpd_tls_mandatory_ciphers
     smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols smtpd_tls_protocols smtpd_tls_received_header
     smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable
+    smtpd_upstream_proxy_protocol smtpd_upstream_proxy_timeout
     soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes
     sun_mailtool_compatibility swap_bangpath
     syslog_facility syslog_name tls_append_default_CA tls_disable_workarounds tls_export_cipherlist
@@ -310,8 +312,7 @@ REFUSED: Mapping[str, str] = MappingProxyType(
         "smtp_tls_trust_anchor_file": "not available in this version: use smtp_tls_CAfile",
         "lmtp_tls_trust_anchor_file": "not available in this version: use lmtp_tls_CAfile",
         "maps_rbl_domains": "use reject_rbl_client in smtpd_recipient_restrictions",
-        # Without these a stranger would pass for the proxy in front, which is often in mynetworks, or for a friend.
-        "smtpd_upstream_proxy_protocol": "not available in this version: let clients connect without a proxy",
+        # Without it a stranger would pass for a friend.
         "smtpd_tls_req_ccert": "not available in this version: client certificates are not asked for",
     }
 )
