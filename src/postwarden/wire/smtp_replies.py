@@ -15,6 +15,9 @@ LINE_LIMIT = 2048
 REPLY_LIMIT = 1 << 20
 """Bytes of one reply that are read at all. Postfix has no such limit, so that a server which never comes to the last
 line holds a connection as long as it likes to."""
+AHEAD_LIMIT = 64 << 10
+"""Bytes that may wait for a command that they could answer: an early verdict is not longer, and each more that comes
+while content is sent has all of them copied."""
 
 _ENHANCED = re.compile(r" *([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![^ ])")
 _CLASSES = "245"
@@ -38,7 +41,7 @@ class RemoteReply(Struct, frozen=True):
 
 
 class EndlessReply(Exception):
-    """More than REPLY_LIMIT bytes, and still no last line."""
+    """More than REPLY_LIMIT bytes, and still no last line; or more than AHEAD_LIMIT that nobody has asked for."""
 
 
 class ReplyReader:
@@ -79,6 +82,8 @@ class ReplyReader:
         self.filtered = filtered
 
     def feed(self, data: bytes) -> None:
+        if len(self._buffer) - self._at > AHEAD_LIMIT:
+            raise EndlessReply
         if self._skipping:
             end = data.find(b"\n")
             if end < 0:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postwarden.wire.smtp_replies import LINE_LIMIT, REPLY_LIMIT, EndlessReply, RemoteReply, ReplyReader
+from postwarden.wire.smtp_replies import AHEAD_LIMIT, LINE_LIMIT, REPLY_LIMIT, EndlessReply, RemoteReply, ReplyReader
 
 
 def read(data: bytes, chunk: int = 0) -> list[RemoteReply]:
@@ -69,6 +69,14 @@ def test_a_long_text_is_cut_and_its_last_line_counts() -> None:
 def test_a_reply_without_end_is_given_up(line: bytes) -> None:
     with pytest.raises(EndlessReply):
         read(line * (REPLY_LIMIT // len(line) + 10), 1 << 16)
+
+
+def test_what_nobody_has_asked_for_is_not_kept_without_end() -> None:
+    reader = ReplyReader()
+    with pytest.raises(EndlessReply):
+        for _ in range(100):
+            reader.feed(b"250 me too\r\n" * 100)
+    assert len(reader._buffer) < 2 * AHEAD_LIMIT
 
 
 def test_cleared_is_empty() -> None:

@@ -19,7 +19,7 @@ from postwarden.ipc.records import Job
 from postwarden.mail.session import TlsFacts
 from postwarden.mail.status import Status
 from postwarden.tables.table import TableError
-from postwarden.wire.smtp_replies import RemoteReply
+from postwarden.wire.smtp_replies import EndlessReply, RemoteReply
 from postwarden.wire.smtp_states import END
 
 _BURST = 4096
@@ -393,7 +393,7 @@ class Transaction:
     def _early_reply(self) -> RemoteReply | None:
         try:
             return self._session.client.early()
-        except TableError:
+        except (EndlessReply, TableError):
             return None
 
     def _why(self, status: Status) -> Status:

@@ -245,3 +245,19 @@ def test_any_server_at_all(scripts: list[Script], count: int, chunk: int) -> Non
             assert message.content in (b"", HEAD + b"message %c\r\n" % domains.pop()[1])
     bench.clock.advance(10)
     assert not bench.deliverer.busy
+
+
+def test_a_server_that_talks_instead_of_reading_is_not_listened_to_without_end(file: Path) -> None:
+    remote = Reluctant(Script())
+    bench = Bench(servers={(HOST.address, 25): lambda: remote})
+    outcomes = bench.begin(job(body=None), body_of(file))
+    assert remote.stream is not None
+    said = 0
+    while not outcomes:
+        said += 1
+        assert said < 1000
+        remote.stream.write(b"250 me too\r\n" * 100)
+        bench.clock.run()
+    (status,) = outcomes[0].results
+    assert (status.code, status.action) == ("4.5.0", Action.DEFERRED)
+    assert status.text.endswith("its reply has no end")
