@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from postwarden.mail.decision import Pending
 from postwarden.mail.envelope import Envelope, Recipient
-from postwarden.mail.events import Delivered, Removed
+from postwarden.mail.events import Delivered, Failure, Removed
 from postwarden.mail.queue import Entry
 from postwarden.mail.status import Status
 from postwarden.schedule.message import Delivery, Message
@@ -88,11 +88,16 @@ class Probes:
         parts, asked = self._rounds.parts, given.recipients[0].address
         try:
             prepared = parts.clerk(given, head)
+            if not isinstance(prepared, Status):
+                _check_text(prepared[0])
         except Pending as pending:
             if fetches < _FETCHES:
                 parts.fetch(pending.fetch, partial(self._prepare, given, head, done, fetches + 1))
                 return
             prepared = ENDLESS
+        except Exception as error:  # a bug of ours with one address would keep a place among the pending for ever
+            parts.log.emit("cleanup", Failure(f"{given.queue_id}: internal error: {error!r}"))
+            prepared = NOBODY
         if isinstance(prepared, Status):
             self._end(Probed(prepared, asked, lasting=False), done)
             return
@@ -121,6 +126,13 @@ class Probes:
     def _end(self, probed: Probed, done: Callable[[Probed], None]) -> None:
         self.pending -= 1
         done(probed)
+
+
+def _check_text(envelope: Envelope) -> None:
+    """Bytes that are no UTF-8, as a table of a data base may give them: no channel takes them. Raises UnicodeError;
+    mail finds the same where it is stored."""
+    for text in (envelope.sender, *[recipient.address for recipient in envelope.recipients]):
+        text.encode()
 
 
 def _outcome(envelope: Envelope, recipient: Recipient, status: Status, now: float) -> Delivered:

@@ -130,3 +130,7 @@ class Cache:
         for address in addresses:
             del table[address]
             self.changed[address] = None
+        if len(self.changed) > 2 * sum(self._most.values()):
+            # A disk has taken nothing for long, while a dictionary passed through. What it keeps of it harms nobody:
+            # the entries that count are newer.
+            self.changed = {address: known for address, known in self.changed.items() if known is not None}

@@ -11,7 +11,7 @@ from typing import Any
 from postwarden.mail.events import Event, Notice, Warn
 from postwarden.net.clock import Clock
 from postwarden.verify import file
-from postwarden.verify.cache import Cache
+from postwarden.verify.cache import Cache, Known
 
 Background = Callable[[Callable[[], Any], Callable[[Any, Exception | None], None]], None]
 """Do the first elsewhere, then call the second, here, with its value or its error."""
@@ -29,6 +29,8 @@ class Keeper:
         self._say = say
         self._armed = False
         self._suffering = False
+        self._underway: dict[str, Known | None] = {}
+        """What is being written."""
 
     def open(self, done: Callable[[tuple[int, int]], None]) -> None:
         """Take up what the file has: how many entries are kept, how many have expired. Without a file, at once."""
@@ -47,8 +49,8 @@ class Keeper:
         done(counts)
 
     def save(self) -> None:
-        """Write what has changed, and wait for it: this is the end."""
-        changes, self._cache.changed = self._cache.changed, {}
+        """Write what has changed, and wait for it: this is the end. What is under way may end with the process."""
+        changes, self._cache.changed = self._underway | self._cache.changed, {}
         if changes and self.path:
             try:
                 file.write(self.path, changes)
@@ -74,10 +76,12 @@ class Keeper:
         if not self.path:
             self._armed = False
             return
-        self._background(partial(file.write, self.path, changes), partial(self._written, changes))
+        self._underway = changes
+        self._background(partial(file.write, self.path, changes), self._written)
 
-    def _written(self, changes: dict[str, Any], _: Any, error: Exception | None) -> None:
+    def _written(self, _: Any, error: Exception | None) -> None:
         self._armed = False
+        changes, self._underway = self._underway, {}
         if error is None:
             if self._suffering:
                 self._suffering = False

@@ -165,6 +165,23 @@ def test_tables_that_are_asked_without_end() -> None:
     assert (found[0].status.code[0], found[0].lasting) == ("4", False)
 
 
+@pytest.mark.parametrize("address", ["ann@smtp.x.example", "never@smtp.x.example"])
+def test_what_no_channel_takes_and_a_bug_end_with_the_question(address: str) -> None:
+    world = Prober()
+
+    def clerk(envelope: Envelope, head: bytes) -> tuple[Envelope, bytes]:
+        if envelope.recipients[0].address.startswith("never"):
+            raise RuntimeError("a bug")
+        return _becomes("b\udcfc@smtp.x.example", envelope, head)
+
+    world.clerk = clerk
+    (found,) = world.probe(address)
+    assert (found.status.code[0], found.address, found.lasting) == ("4", address, False)
+    assert "error: " in world.lines()[-1]
+    assert not world.courier._probes.pending
+    assert not world.remote.jobs
+
+
 def test_what_content_refuses_is_no_verdict() -> None:
     world = Prober()
     world.clerk = lambda envelope, head: Status("4.6.0", "Alias expansion error")

@@ -98,7 +98,15 @@ def test_a_dictionary_attack_pushes_no_good_address_out() -> None:
     assert made.find("good@x", 1000.0) is not None
     assert made.find("bad999@x", 1000.0) is not None
     assert made.find("bad979@x", 1000.0) is None
-    assert made.changed["bad0@x"] is None
+
+
+def test_what_is_to_be_written_down_has_a_bound_although_nobody_writes() -> None:
+    made = Cache(view(VerifyParams, settings()), good=10, bad=20)
+    made.learn("good@x", GOOD, 0.0)
+    for n in range(1000):
+        made.learn(f"bad{n}@x", BAD, float(n))
+        assert len(made.changed) <= 61
+    assert dict(made.items()).items() <= made.changed.items()
 
 
 def test_what_is_pushed_out_is_what_was_updated_longest_ago() -> None:
@@ -106,6 +114,7 @@ def test_what_is_pushed_out_is_what_was_updated_longest_ago() -> None:
     for address in ("a@x", "b@x", "a@x", "c@x"):
         made.learn(address, GOOD, 0.0)
     assert [address for address, _ in made.items()] == ["a@x", "c@x"]
+    assert made.changed["b@x"] is None
 
 
 def test_long_texts_are_cut() -> None:

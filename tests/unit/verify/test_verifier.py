@@ -321,6 +321,20 @@ def test_the_end_writes_what_is_not_written_yet(tmp_path: Path) -> None:
     assert [address for address, _ in file.read(path)] == ["a@x"]
 
 
+def test_the_end_writes_what_is_being_written(tmp_path: Path) -> None:
+    name, path = path_of(tmp_path)
+    world = World(name)
+    world.ask("a@x")
+    world.background_waits = True
+    world.end(GOOD)
+    world.clock.advance(2)
+    assert world.later
+    world.ask("b@x")
+    world.end(BAD)
+    world.verifier.close()
+    assert sorted(address for address, _ in file.read(path)) == ["a@x", "b@x"]
+
+
 def test_the_end_comes_although_nothing_can_be_written(tmp_path: Path) -> None:
     world = World(f"btree:{tmp_path}/nowhere/cache")
     world.ask("a@x")
