@@ -118,18 +118,12 @@ class Service:
         self.banner = Reply(220, "", params.smtpd_banner)
         self.helo_reply = Reply(250, "", params.myhostname)
         self.footer = self._open_footer(params, tables)
-        both = {"ipv4", "ipv6"}
-        self.families = frozenset(both & set(params.inet_protocols) or both)
+        self.families = _families(params)
         """Of the addresses that clients may have."""
         self.client = PortedClient if params.smtpd_client_port_logging else Client
         self._soft, self._refers = params.soft_bounce, params.postwarden_refusal_reference
         self.network = Networks(params.smtpd_client_ipv4_prefix_length, params.smtpd_client_ipv6_prefix_length)
-        self.received_by = ReceivedBy(
-            params.myhostname,
-            params.mail_name,
-            show_tls=params.smtpd_tls_received_header,
-            hidden=params.smtpd_hide_client_session,
-        )
+        self.received_by = _received_by(params)
         self.dates = Dates()
         self.limit = session_limit(settings, key)
         self.sessions: set[Any] = set()
@@ -298,6 +292,20 @@ def server_tls(params: SmtpdParams, library: TlsLibrary, *, must: bool) -> TlsSe
         params.smtpd_tls_CApath,
         library,
     )
+
+
+def _received_by(params: SmtpdParams) -> ReceivedBy:
+    return ReceivedBy(
+        params.myhostname,
+        params.mail_name,
+        show_tls=params.smtpd_tls_received_header,
+        hidden=params.smtpd_hide_client_session,
+    )
+
+
+def _families(params: SmtpdParams) -> frozenset[str]:
+    both = frozenset(("ipv4", "ipv6"))
+    return both & set(params.inet_protocols) or both
 
 
 def _dh_file(params: SmtpdParams) -> str:
