@@ -183,6 +183,8 @@ class Listener(Struct, frozen=True, array_like=True):
     port: int
     patience: int = 0
     """Seconds that a load balancer has to say whose connection it is (PROXY protocol); 0: clients come themselves."""
+    window: int = 0
+    """Bytes of the kernel's buffers (tcp_windowsize); 0: as many as the kernel likes."""
 
 
 class Start(Struct, frozen=True, array_like=True, tag=1):

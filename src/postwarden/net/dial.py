@@ -28,13 +28,21 @@ class SocketDial:
     """Over the running asyncio loop. The connection is made by the socket itself and handed to the loop when it
     stands: one callback, where `create_connection` takes a task and two address look-ups."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, window: int = 0) -> None:
+        """`window`: bytes of the kernel's buffers for a connection (tcp_windowsize); 0: as many as it likes."""
         self._loop = loop
+        self._window = window
 
     def connect(
         self, host: Host, handler: Handler, failed: Callable[[OSError], None], *, timeout: float, source: str = ""
     ) -> None:
-        _Connecting(self._loop, host, handler, failed, timeout, source)
+        _Connecting(self._loop, host, handler, failed, timeout, source, window=self._window)
+
+
+def set_window(sock: socket.socket, octets: int) -> None:
+    """Before it is connected, or listens: later the kernel has told the other side already. Raises OSError."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, octets)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
 
 
 class _Connecting:
@@ -46,8 +54,11 @@ class _Connecting:
         failed: Callable[[OSError], None],
         timeout: float,
         source: str,
+        *,
+        window: int,
     ) -> None:
         self._loop = loop
+        self._window = window
         self._handler = handler
         self._failed = failed
         self._socket: socket.socket | None = None
@@ -65,6 +76,8 @@ class _Connecting:
     def _begin(self, host: Host, source: str) -> None:
         family = socket.AF_UNIX if host.path else socket.AF_INET6 if ":" in host.address else socket.AF_INET
         sock = self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        if self._window and not host.path:
+            set_window(sock, self._window)
         if source and not host.path:
             try:
                 sock.bind((source, 0))

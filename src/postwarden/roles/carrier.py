@@ -34,7 +34,8 @@ class Carrier:
         self._channels: list[Channel[Job]] = []
         settings = life.settings
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
-        around = pipeline.Surroundings(life.clock, life.log, names, SocketDial(life.loop), Threads(life.loop))
+        dial = SocketDial(life.loop, settings.number("tcp_windowsize"))
+        around = pipeline.Surroundings(life.clock, life.log, names, dial, Threads(life.loop))
         carriage = pipeline.carrier(
             settings,
             around,

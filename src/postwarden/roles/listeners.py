@@ -11,6 +11,7 @@ from postwarden.config.entries import Service
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.ipc.records import Listener
+from postwarden.net.dial import set_window
 from postwarden.spool.layout import spool_directory
 
 _BACKLOG = 1024
@@ -27,6 +28,7 @@ def submission(settings: Settings) -> Listener:
 def listeners(settings: Settings) -> list[Listener]:
     """Every socket that the configuration asks for, in master.cf order. Raises ConfigError with the line at fault."""
     found: dict[tuple[str, int], tuple[Listener, Service]] = {}
+    window = settings.number("tcp_windowsize")
     for service, rules in entrances(settings):
         patience = _patience(settings, service)
         for address, port in _endpoints(settings, service):
@@ -34,7 +36,7 @@ def listeners(settings: Settings) -> list[Listener]:
                 # The two may differ in what they let pass, and the kernel would choose.
                 other = found[address, port][1].origin
                 raise ConfigError(service.origin, f"{address} port {port} is already that of {other}")
-            found[address, port] = Listener(rules.key, address, port, patience), service
+            found[address, port] = Listener(rules.key, address, port, patience, window), service
     return [listener for listener, _ in found.values()]
 
 
@@ -130,6 +132,9 @@ class Sockets:
                 sock.close()
             raise
         self._open |= fresh
+        for listener in wanted:
+            if listener.window:
+                set_window(self._open[listener.address, listener.port], listener.window)
         for place in [place for place in self._open if place not in keep]:
             self._open.pop(place).close()
 
@@ -148,6 +153,8 @@ def bind(listener: Listener) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if listener.window:
+            set_window(sock, listener.window)
         sock.bind((listener.address, listener.port))
         sock.listen(_BACKLOG)
     except OSError as error:

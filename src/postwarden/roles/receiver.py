@@ -137,7 +137,7 @@ class Receiver:
         self._store.on_sealed = self._sealed
         names = open_names(life.loop, life.clock, tuple(settings.text("postwarden_dns_servers").split()))
         self._verifier = CourierVerifier(life.clock)
-        dial, asker = SocketDial(life.loop), Threads(life.loop)
+        dial, asker = SocketDial(life.loop, settings.number("tcp_windowsize")), Threads(life.loop)
         around = pipeline.Surroundings(life.clock, life.log, names, dial, asker, verifier=self._verifier)
         self._reception = pipeline.receiver(
             settings,

@@ -8,7 +8,7 @@ import pytest
 import uvloop
 
 from postwarden.mail.host import Host
-from postwarden.net.dial import SocketDial, SourceError
+from postwarden.net.dial import SocketDial, SourceError, set_window
 from postwarden.testing.stream import Recorder
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -105,3 +105,24 @@ def test_a_unix_socket(new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_pa
         assert dial(new_loop, Host("mx.example.com", "", 0, path=path)).stream is not None
     missing = dial(new_loop, Host("mx.example.com", "", 0, path=f"{path}.not")).error
     assert missing is not None and missing.errno == errno.ENOENT
+
+
+def test_the_kernels_buffers_are_as_large_as_the_operator_wants(listener: socket.socket) -> None:
+    with socket.socket() as sock:
+        set_window(sock, 8192)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 8192  # socket(7)
+    port = listener.getsockname()[1]
+
+    async def call() -> None:
+        caller = Caller()
+        host = Host("localhost", "127.0.0.1", port)
+        SocketDial(asyncio.get_running_loop(), 8192).connect(host, caller, caller.failed, timeout=60)
+        await asyncio.wait_for(caller.event.wait(), 60)
+        assert caller.stream is not None
+        sock = caller.stream._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 8192
+        caller.event.clear()
+        caller.stream.close()
+        await asyncio.wait_for(caller.event.wait(), 60)
+
+    asyncio.run(call())

@@ -116,3 +116,16 @@ def test_a_protocol_that_nobody_speaks_is_an_error() -> None:
     master_cf = "2525 inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=proxy2\n"
     with pytest.raises(ConfigError, match=r"unsupported smtpd_upstream_proxy_protocol value: proxy2"):
         listeners(settings(master_cf_text=master_cf, inet_interfaces="127.0.0.1"))
+
+
+def test_the_window_is_that_of_every_socket_that_listens() -> None:
+    (named,) = listeners(settings(master_cf_text="127.0.0.1:25 inet n - n - - smtpd\n", tcp_windowsize="8192"))
+    assert named.window == 8192
+    sockets = Sockets()
+    for size in (0, 8192, 16384):
+        listener = Listener("x", "127.0.0.1", 0, window=size)
+        sockets.rebind((listener,))
+        with socket.socket(fileno=sockets.descriptor(listener)) as sock:
+            found = [sock.getsockopt(socket.SOL_SOCKET, name) for name in (socket.SO_SNDBUF, socket.SO_RCVBUF)]
+        assert not size or found == [2 * size] * 2  # the kernel keeps as much again for itself: socket(7)
+    sockets.close()

@@ -141,7 +141,7 @@ _WORKING = """
     smtpd_upstream_proxy_protocol smtpd_upstream_proxy_timeout
     soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes
     sun_mailtool_compatibility swap_bangpath
-    syslog_facility syslog_name tls_append_default_CA tls_disable_workarounds tls_export_cipherlist
+    syslog_facility syslog_name tls_append_default_CA tls_disable_workarounds tls_export_cipherlist tcp_windowsize
     tls_high_cipherlist tls_low_cipherlist tls_medium_cipherlist tls_null_cipherlist tls_preempt_cipherlist
     tls_server_sni_maps tls_ssl_options tls_wildcard_matches_multiple_labels transport_maps transport_retry_time
     undisclosed_recipients_header unknown_address_reject_code unknown_address_tempfail_action
