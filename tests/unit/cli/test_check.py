@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 from postwarden.cli import check
 
@@ -18,7 +19,7 @@ queue_directory = {base}/queue
 data_directory = {base}/data
 mail_owner = mail
 """
-MASTER = "2526 inet n - n - - smtpd\n" + "".join(
+MASTER = f"{free_port()} inet n - n - - smtpd\n" + "".join(
     f"{name} unix - n n - - {command}\n"
     for name, command in (
         ("smtp", "smtp"), ("relay", "smtp"), ("local", "local"), ("virtual", "virtual"), ("error", "error"),

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 from postwarden.cli.checking.everything import check
 from postwarden.cli.checking.findings import rendered
@@ -92,8 +93,8 @@ def said(etc: Path, main_cf: str, master_cf: str, severities: tuple[str, ...] = 
     main_cf = main_cf.replace("hash:/etc/aliases", f"hash:{etc}/aliases")
     own = f"queue_directory = {etc}/queue\ndata_directory = {etc}/data\nmail_owner = mail\n"
     (etc / "main.cf").write_text(main_cf + own)
-    # Somebody may have port 25 here.
-    (etc / "master.cf").write_text(re.sub(r"(?m)^(?:smtp|127\.0\.0\.1:2525)(\s+inet)", r"2526\1", master_cf))
+    # Somebody may have port 25 here, and any other.
+    (etc / "master.cf").write_text(re.sub(r"(?m)^(?:smtp|127\.0\.0\.1:2525)(\s+inet)", rf"{free_port()}\1", master_cf))
     found = check(load(etc), ask=False)
     return [rendered(f) for f in found if f.severity in severities]
 
