@@ -26,7 +26,7 @@ from postwarden.mail.decision import BUILT_IN
 from postwarden.roles.listeners import listeners
 from postwarden.trace.records import Judged
 from postwarden.trace.reference import spelled
-from postwarden.trace.search import Wanted, told
+from postwarden.trace.search import MOST, Wanted, told
 
 USAGE = """\
 usage: postwarden [-c DIR] explain [-j] [--offline] ADDRESS [--from SENDER]
@@ -149,6 +149,8 @@ def _history(settings: Settings, given: Words, name: str) -> int:
     histories, refusals = told(name, open_store(settings).about(name))
     paint = Paint.of_stdout()
     text = RecordText(settings, paint, partial(_tree, settings))
+    if len(histories) >= MOST and "j" not in given.flags:
+        paint.show(f"the newest {MOST} messages with that id")
     for one in histories:
         if "j" in given.flags:
             print(json.dumps(text.values(one)))

@@ -3,7 +3,7 @@ have the courier do it, by the same code."""
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -11,6 +11,12 @@ from postwarden.trace.files import BEGIN, Place, scan
 from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
 from postwarden.trace.reference import spelled
 
+MOST = 1000
+"""Messages of one message id: a list may send each of its members one of his own, and a stranger any number."""
+_ROOM = 20_000
+"""Their recipients together."""
+_FEW = 20
+"""Words: to look for more takes longer than to decode each record."""
 _REFUSING = frozenset(("reject", "defer"))
 _JUDGED = b"\xa1j"
 """How the records begin that tell of a judgement, after the length of their array; the time comes next."""
@@ -32,8 +38,8 @@ class Wanted(Struct, frozen=True, array_like=True):
             judged.verdict in _REFUSING
             and judged.when >= self.since
             and (not self.client or self.client.lower() in (client.address, client.name.lower()))
-            and (not self.sender or (judged.facts.sender or "").lower() == self.sender.strip("<>").lower())
-            and (not self.recipient or self.recipient.lower() in _recipients(judged))
+            and (not self.sender or _folded(judged.facts.sender) == self.sender.strip("<>").lower())
+            and (not self.recipient or self.recipient.strip("<>").lower() in _recipients(judged))
         )
 
     def may_fit(self, data: bytes) -> bool:
@@ -49,6 +55,10 @@ class Wanted(Struct, frozen=True, array_like=True):
             return os.stat(file).st_mtime >= self.since
         except OSError:
             return False
+
+
+def _folded(address: str | None) -> str | None:
+    return None if address is None else address.lower()
 
 
 def _recipients(judged: Judged) -> Iterator[str]:
@@ -67,7 +77,8 @@ def refused(
 
 
 class Search:
-    """For a queue id, a message id or the reference of a refusal: which messages those are, then their records."""
+    """For a queue id, a message id or the reference of a refusal: which messages those are, then their records. Of
+    more than MOST messages with one id, it knows the newest."""
 
     def __init__(self, name: str) -> None:
         self.asked = name
@@ -75,6 +86,7 @@ class Search:
         self.reference = spelled(name)
         self.stored: dict[str, Stored | None] = {}
         """By queue id; None where it came before decisions were recorded."""
+        self._room = _ROOM
 
     def look(self, record: Record) -> bool:
         """Whether a record is about the one that is looked for; notes which message that is."""
@@ -82,7 +94,7 @@ class Search:
             case Stored():
                 if self.name not in (record.queue_id, record.message_id.strip("<>")):
                     return False
-                self.stored[record.queue_id] = record
+                self._keep(record)
             case Attempted() | Ended() | Mapped():
                 if record.queue_id != self.name:
                     return False
@@ -91,15 +103,20 @@ class Search:
                 return self._refuses(record)
         return True
 
+    def _keep(self, record: Stored) -> None:
+        self._forget(record.queue_id)
+        self.stored[record.queue_id] = record
+        self._room -= len(record.recipients)
+        while len(self.stored) > MOST or (self._room < 0 and len(self.stored) > 1):
+            self._forget(next(iter(self.stored)))
+
+    def _forget(self, queue_id: str) -> None:
+        known = self.stored.pop(queue_id, None)
+        self._room += 0 if known is None else len(known.recipients)
+
     def _refuses(self, record: Judged) -> bool:
         named = self.reference and record.reference == self.reference
         return record.verdict in _REFUSING and bool(named or record.queue_id == self.name)
-
-    def wants(self, record: Record) -> bool:
-        """Of the second pass: whether it belongs to a message that was found, or is the refusal itself."""
-        if isinstance(record, Judged):
-            return self._refuses(record) or any(brought(record, one) for one in self.stored.values())
-        return record.queue_id in self.stored or (isinstance(record, Stored) and record.parent in self.stored)
 
     def words(self) -> tuple[bytes, ...]:
         """One of them is in each record that is wanted."""
@@ -115,8 +132,9 @@ class Search:
         self, path: str, after: Place = BEGIN, pace: Callable[[], None] = lambda: None
     ) -> Iterator[tuple[Record, bytes, Place]]:
         """All that is known of them: each record, as it is written, and where to go on. Raises OSError."""
+        brought = Brought(self.stored)
         for record, data, place in self._scan(path, after, pace):
-            if self.wants(record):
+            if brought.by(record) or (isinstance(record, Judged) and self._refuses(record)):
                 yield record, data, place
 
     def _scan(self, path: str, after: Place, pace: Callable[[], None]) -> Iterator[tuple[Record, bytes, Place]]:
@@ -125,16 +143,29 @@ class Search:
         def wanted(data: bytes) -> bool:
             return any(word in data for word in words)
 
+        if len(words) > _FEW:
+            return scan(path, after=after, pace=pace)
         return scan(path, wanted, file_wanted=lambda file, data: wanted(data), after=after, pace=pace)
 
 
-def brought(judged: Judged, stored: Stored | None) -> bool:
-    """Whether a judgement was about that message. A session may have brought several."""
-    if stored is None or not stored.session or judged.session != stored.session:
-        return False
-    if judged.queue_id:
-        return judged.queue_id == stored.queue_id
-    return judged.recipient in {old or new for new, old in stored.recipients}
+class Brought:
+    """Which of some messages a record is about."""
+
+    def __init__(self, stored: Mapping[str, Stored | None]) -> None:
+        self._stored = stored
+        self._said: dict[tuple[str, str], list[str]] = {}
+        """Queue ids, by session and what was judged in it: that queue id, or a recipient of before there was one."""
+        for queue_id, one in stored.items():
+            if one is not None and one.session:
+                for about in {queue_id, *(old or new for new, old in one.recipients)}:
+                    self._said.setdefault((one.session, about), []).append(queue_id)
+
+    def by(self, record: Record) -> Sequence[str]:
+        """Their queue ids. A session may have brought several messages, so that a judgement may be about several."""
+        if isinstance(record, Judged):
+            return self._said.get((record.session, record.queue_id or record.recipient), ())
+        parent = record.parent if isinstance(record, Stored) else ""
+        return [one for one in (record.queue_id, parent) if one in self._stored]
 
 
 class History(Struct):
@@ -154,13 +185,9 @@ def told(name: str, records: Iterable[Record]) -> tuple[list[History], list[Judg
     search = Search(name)
     found = sorted(records, key=lambda record: record.when)
     refusals = [one for one in found if search.look(one) and isinstance(one, Judged)]
-    histories = [History(queue_id, _of(queue_id, stored, found)) for queue_id, stored in search.stored.items()]
-    return histories, [one for one in refusals if one.queue_id not in search.stored]
-
-
-def _of(queue_id: str, stored: Stored | None, records: list[Record]) -> list[Record]:
-    return [
-        one
-        for one in records
-        if (brought(one, stored) if isinstance(one, Judged) else queue_id in (one.queue_id, getattr(one, "parent", "")))
-    ]
+    histories = {queue_id: History(queue_id, []) for queue_id in search.stored}
+    brought = Brought(search.stored)
+    for record in found:
+        for queue_id in brought.by(record):
+            histories[queue_id].records.append(record)
+    return list(histories.values()), [one for one in refusals if one.queue_id not in histories]

@@ -11,7 +11,7 @@ from postwarden.mail.status import Status
 from postwarden.trace import reference
 from postwarden.trace.files import Place, Writer, scan
 from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Mapped, Record, Stored
-from postwarden.trace.search import Search, Wanted, refused, told
+from postwarden.trace.search import MOST, Search, Wanted, refused, told
 
 CLIENT = Client("mx.example", "192.0.2.1", 4711, "mx.example", "helo.example", "ESMTP")
 FACTS = Facts(CLIENT, 2, 2, "127.0.0.1", 25, None, "a@b.example", 0, 0, "", False, None)
@@ -63,6 +63,30 @@ def test_a_refusal_by_the_queue_id_that_the_log_has(path: str) -> None:
     assert told("Q9", found(path, "Q9")) == ([], [WHOLE])
 
 
+@pytest.mark.parametrize(("count", "recipients", "kept"), [(MOST + 5, 1, MOST), (30, 5000, 4), (2, 30_000, 1)])
+def test_of_many_messages_with_one_id_the_newest_are_told(
+    tmp_path: Path, count: int, recipients: int, kept: int
+) -> None:
+    """A stranger may send any number, and each user may have the courier look for them."""
+    path = str(tmp_path / "trace")
+    writer = Writer(path, "receiver0", lambda: 1.7e9, print)
+    for n in range(count):
+        addresses = tuple((f"{m}@d.example", "") for m in range(recipients))
+        writer.add(replace(LET_IN, session=f"s{n}", recipient="0@d.example", when=float(n)))
+        writer.add(replace(STORED, queue_id=f"Q{n}", session=f"s{n}", recipients=addresses, when=float(n)))
+        writer.add(Ended(float(n), f"Q{n}"))
+    writer.close()
+    search = Search("<m@x>")
+    search.first_pass(path)
+    newest = [f"Q{n}" for n in range(count - kept, count)]
+    assert list(search.stored) == newest
+    records = [record for record, _, _ in search.second_pass(path)]
+    histories, _ = told("<m@x>", records)
+    assert [one.queue_id for one in histories] == newest
+    assert all([type(record) for record in one.records] == [Judged, Stored, Ended] for one in histories)
+    assert all(one.records[0].when == one.records[2].when for one in histories)
+
+
 def test_a_message_of_before(path: str) -> None:
     ((history,), _) = told("Q3", found(path, "Q3"))
     assert (history.stored, history.records) == (None, [Ended(17.0, "Q3")])
@@ -80,11 +104,18 @@ def test_a_part_of_a_record_is_no_name(path: str, name: str) -> None:
         (Wanted(), [GONE, WHOLE]), (Wanted("192.0.2.1"), [GONE, WHOLE]), (Wanted("MX.example"), [GONE, WHOLE]),
         (Wanted("192.0.2.2"), []), (Wanted(sender="<A@b.example>"), [GONE, WHOLE]), (Wanted(sender="x@b.example"), []),
         (Wanted(recipient="NO@d.example"), [GONE]), (Wanted(recipient="x@y.example"), [WHOLE]),
-        (Wanted(recipient="c@d.example"), []), (Wanted(since=12.5), [WHOLE]), (Wanted(since=13.5), []),
+        (Wanted(recipient="<no@D.example>"), [GONE]), (Wanted(recipient="c@d.example"), []),
+        (Wanted(since=12.5), [WHOLE]), (Wanted(since=13.5), []),
     ],
 )  # fmt: skip
 def test_who_was_refused(path: str, wanted: Wanted, expected: list[Judged]) -> None:
     assert [record for record, _, _ in refused(path, wanted)] == expected
+
+
+def test_the_null_sender_is_not_no_sender_yet() -> None:
+    null = replace(GONE, facts=replace(FACTS, sender=""))
+    early = replace(GONE, facts=replace(FACTS, sender=None), stage="CONNECT")
+    assert [Wanted(sender="<>").fits(one) for one in (null, early, GONE)] == [True, False, False]
 
 
 def test_a_file_of_before_that_time_is_not_looked_into(path: str) -> None:
