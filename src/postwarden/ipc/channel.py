@@ -23,6 +23,8 @@ from postwarden.ipc.records import VERSION
 R = TypeVar("R")
 
 MAX_FRAME = 64 << 20
+_LOOK = 1.0
+"""Seconds."""
 _READ = 256 << 10
 _MAX_FDS = 250  # the kernel's SCM_MAX_FD is 253
 _ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * 4)
@@ -139,6 +141,7 @@ class Channel(Generic[R]):
         """Bytes written and not yet taken by the kernel: what a sender looks at to hold back."""
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
+        self._look = self._loop.call_later(_LOOK, self._look_again)
         self._schedule()
 
     def send(self, record: Any, fds: Sequence[int] = ()) -> None:
@@ -226,6 +229,12 @@ class Channel(Generic[R]):
         self._loop.remove_writer(self._sock.fileno())
         self._flush()
 
+    def _look_again(self) -> None:
+        """An end that dies with bytes of ours unread leaves an error on the socket (POLLERR), and libuv stops to watch
+        such a socket without a word to us: the loop alone would never tell that our master, or the courier, is gone."""
+        self._look = self._loop.call_later(_LOOK, self._look_again)
+        self._readable()
+
     def _readable(self) -> None:
         try:
             size, ancillary, _, _ = self._sock.recvmsg_into([self._room_to_read], _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
@@ -263,6 +272,7 @@ class Channel(Generic[R]):
         if not self._open:
             return
         self._open = False
+        self._look.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,3 +255,22 @@ def test_nothing_keeps_the_buffer_that_is_read_into(body: bytes, step: int) -> N
         got += [record.body for record, _ in decoder.feed(memoryview(buffer)[: len(piece)])]
         buffer[:] = bytes(step)
     assert got == [body, body * 2]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_end_of_one_who_has_not_read_all_is_heard(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The socket then has an error, and libuv watches it no more."""
+
+    async def main() -> Exception | None:
+        ours, theirs = socket.socketpair()
+        over = asyncio.get_running_loop().create_future()
+        channel: Channel[ToReceiver] = Channel(ours, ToReceiver, lambda record, fds: None, over.set_result)
+        channel.send(stored(b"never read"))
+        while channel.waiting:
+            await asyncio.sleep(0)
+        theirs.close()
+        error: Exception | None = await asyncio.wait_for(over, 60)
+        return error
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert isinstance(runner.run(main()), ConnectionResetError)
