@@ -266,7 +266,7 @@ def test_the_end_of_one_who_has_not_read_all_is_heard(new_loop: Callable[[], asy
         over = asyncio.get_running_loop().create_future()
         channel: Channel[ToReceiver] = Channel(ours, ToReceiver, lambda record, fds: None, over.set_result)
         channel.send(stored(b"never read"))
-        while channel.waiting:
+        while channel.waiting:  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(0)
         theirs.close()
         error: Exception | None = await asyncio.wait_for(over, 60)
