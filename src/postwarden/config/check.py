@@ -5,14 +5,13 @@ import re
 from collections.abc import Iterator
 
 from postwarden.config import absent
-from postwarden.config.entries import Entry, Service
+from postwarden.config.entries import TRANSPORTS, Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import references
 from postwarden.config.parameters import TABLE, Standing, find, standing
 from postwarden.config.settings import Settings
 from postwarden.config.values import split
 
-TRANSPORTS = frozenset(("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard"))
 BUILT_IN_SERVICES = frozenset(
     (
         "pickup", "cleanup", "qmgr", "oqmgr", "nqmgr", "tlsmgr", "trivial-rewrite", "bounce", "verify", "flush",

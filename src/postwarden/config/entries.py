@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from postwarden.mail.decision import Origin
 
+TRANSPORTS = frozenset(("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard"))
+"""Commands that deliver."""
+
 
 class Entry(Struct, frozen=True, array_like=True):
     """A value as written, and where."""

@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from postwarden.config import system as names
+from postwarden.config.disabled import NAME as DISABLE
+from postwarden.config.disabled import without_disabled
 from postwarden.config.embedded import COMPATIBILITY_LEVEL, MASTER_CF
 from postwarden.config.entries import Entry, Service
 from postwarden.config.errors import ConfigError, Problem
@@ -165,7 +167,7 @@ def load(
         entries[name] = Entry(value, Origin("command line", 1, f"{name} = {value}"))
     services, warnings = _services(master_file)
     settings = Settings(directory, entries, services, system or this_system(), (*problems, *warnings))
-    return _with_origin_file(settings)
+    return _without_disabled(_with_origin_file(settings))
 
 
 def read(file: str) -> bytes:
@@ -187,6 +189,14 @@ def _services(file: str) -> tuple[tuple[Service, ...], list[Problem]]:
     if not services:
         services, problems = parse_master_cf(MASTER_CF, "")
     return services, problems
+
+
+def _without_disabled(settings: Settings) -> Settings:
+    patterns, origin = settings.items(DISABLE), settings.origin(DISABLE)
+    if not patterns:
+        return settings
+    services, problems = without_disabled(settings.services, patterns, origin)
+    return structs.replace(settings, services=services, problems=(*settings.problems, *problems))
 
 
 def _with_origin_file(settings: Settings) -> Settings:

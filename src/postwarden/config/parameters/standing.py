@@ -70,6 +70,7 @@ _WORKING = """
     mail_owner mail_spool_directory mail_version mailbox_command mailbox_command_maps mailbox_delivery_lock
     mailbox_size_limit mailbox_transport mailbox_transport_maps maillog_file maillog_file_compressor
     maillog_file_rotate_suffix maps_rbl_reject_code masquerade_classes masquerade_domains masquerade_exceptions
+    master_service_disable
     maximal_backoff_time maximal_queue_lifetime message_drop_headers message_size_limit
     mime_boundary_length_limit mime_nesting_limit
     minimal_backoff_time multi_instance_name multi_recipient_bounce_reject_code mydestination mydomain myhostname
