@@ -4,7 +4,6 @@ nothing is sent, and nobody on the network is asked."""
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
 
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.store import store_directory
@@ -63,10 +62,12 @@ def _replay(directory: str, other: str, *, json: bool) -> int:
     if not found.judged:
         print(f"postwarden: fatal: check: {path}: no session is recorded", file=sys.stderr)
         return 2
-    report = Report(found, running, candidate, Paint.of_stdout())
-    lines: Iterator[str] = report.values() if json else report.lines()
-    for line in lines:
-        print(line)
+    paint = Paint.of_stdout()
+    report = Report(found, running, candidate, paint)
+    for value in report.values() if json else ():
+        print(value)
+    for line in () if json else report.lines():
+        paint.show(line)
     return int(bool(found.changed))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from postwarden.cli import explain
 from postwarden.cli.explaining import session
+from postwarden.cli.explaining.paint import Paint
 from postwarden.mail.decision import Decision, Origin, Rule, Verdict
 from postwarden.mail.envelope import Client, Envelope, Recipient
 from postwarden.mail.reply import Reply
@@ -276,17 +278,21 @@ def test_what_strangers_chose_does_not_command_the_terminal(asker: Asker, monkey
     asker.configure((asker.etc / "main.cf").read_text() + f"queue_directory = {asker.etc / 'spool'}\n")
     recorder = Recorder(files.directory(str(spool)), "receiver1", VirtualClock(), lambda text: None)
     client = Client("mx.far.example", "192.0.2.7", 1, "mx.far.example", "x", "ESMTP")
-    sender = "\x9b2J\x1b]0;owned\x07\x1b[31mred@far.example"
+    sender = "\x9b2J\x1b]0;owned\x07\x1b[8mred@far.example"
     decision = Decision(Verdict.REJECT, Rule("reject", "", Origin("", 0, "")), (), Reply(554, "5.7.1", sender))
     recorder.judged(("s1", "smtp/inet"), "RCPT", SessionFacts(client, sender=sender), decision, decision.reply)
     recorder.stored(Envelope("4XyZbC1234z", 0.0, sender, (Recipient("a@b.example"),), 1, message_id=f"<{sender}>"))
     recorder.close()
-    monkeypatch.setattr(explain.Paint, "of_stdout", lambda: explain.Paint(coloured=True))
-    for words in (("--refused",), ("4XyZbC1234z",)):
-        _, said = asker.ask(*words)
-        shown = re.sub("\x1b\\[[0-9]{1,2}m", "", "".join(said))
-        assert "red@far.example" in shown
-        assert shown.isprintable()
+    for coloured in (True, False):
+        monkeypatch.setattr(Paint, "of_stdout", partial(Paint, coloured=coloured))
+        for words in (("--refused",), ("4XyZbC1234z",)):
+            _, said = asker.ask(*words)
+            ours = re.findall("\x1b\\[[0-9]{1,2}m", "".join(said))
+            shown = re.sub("\x1b\\[[0-9]{1,2}m", "", "".join(said))
+            assert "?[8mred@far.example" in shown
+            assert shown.isprintable()
+            assert bool(ours) == coloured
+            assert set(ours) <= {"\x1b[1m", "\x1b[31m", "\x1b[0m"}
 
 
 # What cannot be found out, and what nobody named

@@ -6,12 +6,15 @@ import sys
 
 from postwarden.mail.events import printable
 
-_COLOUR = re.compile("(\x1b\\[[0-9]m|\x1b\\[3[12]m)")
-
 
 class Paint:
+    """Its colours are marks that nobody else can write until `show` prints them: a sender's own, in an address, would
+    hide a line (`ESC [8m`)."""
+
     def __init__(self, *, coloured: bool) -> None:
         self._coloured = coloured
+        self._mark = f"\x1b{os.urandom(8).hex()}"
+        self._marks = re.compile(rf"{self._mark}\[([0-9]+)m")
 
     @classmethod
     def of_stdout(cls) -> "Paint":
@@ -31,7 +34,11 @@ class Paint:
 
     def show(self, line: str) -> None:
         """Print it. Senders and servers choose much of what is in it, and must not command the terminal."""
-        print("".join([part if _COLOUR.fullmatch(part) else printable(part) for part in _COLOUR.split(line)]))
+        texts_and_codes = self._marks.split(line)
+        out = [printable(texts_and_codes[0])]
+        for code, text in zip(texts_and_codes[1::2], texts_and_codes[2::2], strict=True):
+            out.append(f"\x1b[{code}m{printable(text)}")
+        print("".join(out))
 
     def _wrap(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._coloured else text
+        return f"{self._mark}[{code}m{text}{self._mark}[0m" if self._coloured else text
