@@ -27,6 +27,7 @@ class SmtpdParams(Struct, frozen=True):
     strict_rfc821_envelopes: bool
     allow_min_user: bool
     smtputf8_enable: bool
+    strict_smtputf8: bool
     soft_bounce: bool
     fast_flush_domains: tuple[str, ...]
     parent_domain_matches_subdomains: tuple[str, ...]

@@ -160,7 +160,8 @@ def parse_bdat(line: bytes) -> Event:
 
 def parse_verify(line: bytes) -> Event:
     words = line.decode("utf-8").split()
-    if len(words) > 2 and words[-1].upper() == "SMTPUTF8":
+    declared = len(words) > 2 and words[-1].upper() == "SMTPUTF8"
+    if declared:
         words.pop()
     if len(words) < 2:
         return Refused("VRFY", Reply(501, "5.5.4", "Syntax: VRFY address [SMTPUTF8]"))
@@ -168,7 +169,7 @@ def parse_verify(line: bytes) -> Event:
     address = parse_path(given)
     if not address:
         return Refused("VRFY", _BAD_RECIPIENT, ("Illegal address syntax from ", f" in VRFY command: {given}"))
-    return Verify(address, given)
+    return Verify(address, given, declared)
 
 
 def parse_alone(line: bytes) -> Event:

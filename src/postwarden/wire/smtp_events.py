@@ -67,6 +67,7 @@ class Verify(Struct, frozen=True):
     address: str
     given: str
     """As it stands in the command, for the reply."""
+    smtputf8: bool = False
 
 
 class Word(Struct, frozen=True):

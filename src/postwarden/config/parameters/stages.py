@@ -12,7 +12,7 @@ _EXCEPTIONS = (
         empty_address_local_login_sender_maps_lookup_key error_notice_recipient ipc_timeout line_length_limit
         local_login_sender_maps mail_name message_size_limit notify_classes postwarden_refusal_reference
         postwarden_session_limit postwarden_submit_limit smtputf8_autodetect_classes smtputf8_enable
-        smtpd_peername_lookup strict_rfc821_envelopes
+        smtpd_peername_lookup strict_rfc821_envelopes strict_smtputf8
         """,
     ),
     (

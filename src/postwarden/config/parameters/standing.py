@@ -140,7 +140,7 @@ _WORKING = """
     smtpd_tls_mandatory_exclude_ciphers smtpd_tls_mandatory_protocols smtpd_tls_protocols smtpd_tls_received_header
     smtpd_tls_security_level smtpd_tls_wrappermode smtpd_use_tls smtputf8_autodetect_classes smtputf8_enable
     smtpd_upstream_proxy_protocol smtpd_upstream_proxy_timeout
-    soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes
+    soft_bounce stale_lock_time stress strict_mailbox_ownership strict_rfc821_envelopes strict_smtputf8
     sun_mailtool_compatibility swap_bangpath
     syslog_facility syslog_name tls_append_default_CA tls_disable_workarounds tls_export_cipherlist tcp_windowsize
     tls_high_cipherlist tls_low_cipherlist tls_medium_cipherlist tls_null_cipherlist tls_preempt_cipherlist

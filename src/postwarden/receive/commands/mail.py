@@ -19,6 +19,8 @@ OK = Reply(250, "2.1.0", "Ok")
 _TOO_BIG = Reply(552, "5.3.4", "Message size exceeds fixed limit")
 NO_DSN = Reply(501, "5.7.1", "DSN support is disabled")
 _NO_UTF8 = Reply(555, "5.5.4", "Unsupported option: SMTPUTF8")
+UNDECLARED = Reply(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address")
+"""With strict_smtputf8 (RFC 6531 3.4)."""
 
 
 def apply_mail(session: "Session", mail: Mail) -> None:
@@ -26,6 +28,9 @@ def apply_mail(session: "Session", mail: Mail) -> None:
     session.where = "MAIL"
     if mail.smtputf8 and not session.offers("smtputf8"):
         session.answer(_NO_UTF8, "MAIL")
+        return
+    if params.strict_smtputf8 and not mail.smtputf8 and not sender.isascii():
+        session.answer(UNDECLARED, "MAIL")
         return
     if (mail.ret or mail.envid) and not session.offers("dsn"):
         session.answer(NO_DSN, "MAIL")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from postwarden.mail.decision import BUILT_IN, Decision, Rule, Verdict
 from postwarden.mail.envelope import Recipient
 from postwarden.mail.reply import Reply
-from postwarden.receive.commands.mail import NO_DSN, open_transaction
+from postwarden.receive.commands.mail import NO_DSN, UNDECLARED, open_transaction
 from postwarden.receive.counters import RECIPIENTS
 from postwarden.receive.rates import too_many
 from postwarden.receive.refusals import refused
@@ -35,6 +35,9 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         session.answer(reply, "" if forgiven else "RCPT")
         if forgiven:
             session.tally.count("RCPT", accepted=True)
+        return
+    if session.params.strict_smtputf8 and not transaction.mail.smtputf8 and not rcpt.address.isascii():
+        session.answer(UNDECLARED, "RCPT")
         return
     if (rcpt.orcpt or rcpt.notify) and not session.offers("dsn"):
         session.answer(NO_DSN, "RCPT")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
+from postwarden.receive.commands.mail import UNDECLARED
 from postwarden.wire.smtp_events import Verify
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ def apply_verify(session: "Session", verify: Verify) -> None:
     session.where = "VRFY"
     if session.params.disable_vrfy_command:
         session.answer(_DISABLED, "VRFY")
+        return
+    if session.params.strict_smtputf8 and not verify.smtputf8 and not verify.address.isascii():
+        session.answer(UNDECLARED, "VRFY")
         return
     decision = session.service.judge.verify(session.facts, verify.address)
     if session.allows(decision, "VRFY", "VRFY", verify.address):
