@@ -76,6 +76,8 @@ class Carrier:
         self._draining = True
         for deliverer in self._deliverers.values():
             deliverer.close()
+            if at_once:
+                deliverer.drop_probes()
         self._life.clock.call_later(_LINGER, self._end_if_idle)
 
     def flush(self) -> None:

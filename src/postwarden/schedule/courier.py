@@ -107,7 +107,8 @@ class Courier:
         self._look()
 
     def drain(self, finished: Callable[[], None]) -> None:
-        """Begin no more deliveries; `finished` once those in progress have ended and are settled."""
+        """Begin no more deliveries; `finished` once those in progress have ended and are settled. Probes are not waited
+        for: who wants to know asks again."""
         self._draining = finished
         self._soon()
 
@@ -344,7 +345,8 @@ class Courier:
         if self._more:
             self._refill()
         if self._draining is not None:
-            if not (self._jobs or self._rounds.settler.busy or self._rounds.unsettled):
+            deliveries = self._jobs - self._probes.running
+            if not (deliveries or self._rounds.settler.busy or self._rounds.unsettled):
                 self._draining()
         elif self._scheduler.waiting and not self._ledger.failing:
             self._hand_out()

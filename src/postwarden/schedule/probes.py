@@ -4,6 +4,7 @@ and are nowhere but in memory: no spool, no report, no second try. Below all mai
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import islice, takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,6 +26,12 @@ ENDLESS = Status("4.3.5", "an address that is looked up without end")
 _FETCHES = 200
 _PROCESSES = 100
 """What a transport without a limit is counted as."""
+_PATIENCE = 300.0
+"""Seconds until one that has not begun is given up. The address is asked for again when its mail comes again; a burst
+of addresses whose servers hang, each at a destination of its own, would keep all others waiting for hours."""
+_SWEEP = 10.0
+_A_TURN = 500
+"""Given up before others have their turn."""
 _OURS = "4.3.0"
 """The code of faults of our own: no transport, no answer of a table, a deliverer that died."""
 
@@ -45,14 +52,23 @@ class Probes:
         """Those that have no outcome yet."""
         self._running: Counter[str] = Counter()
         """Deliveries that have begun, by transport."""
+        self._waiting: dict[str, tuple[float, Message]] = {}
+        """By queue id, in order: since when those wait that have not begun."""
+        self._sweeping = False
 
     def may(self, limits: TransportLimits) -> bool:
         """A quarter of a transport's deliveries may be probes: those of a dictionary attack on slow servers must not
         be all that it does."""
         return self._running[limits.name] < max(1, (limits.processes or _PROCESSES) // 4)
 
+    @property
+    def running(self) -> int:
+        """Deliveries that have begun."""
+        return self._running.total()
+
     def begun(self, delivery: Delivery) -> None:
         self._running[delivery.transport] += 1
+        self._waiting.pop(delivery.message.entry.envelope.queue_id, None)
 
     def over(self, delivery: Delivery) -> None:
         """It ended, or who had it in hand did."""
@@ -112,15 +128,35 @@ class Probes:
         entry = Entry((0, 0), envelope, (0,), len(head), 0, head=head, body=b"")
         message = Message(entry, parts.clock.now())
         message.probe = partial(self._ended, message, done)
+        self._waiting[envelope.queue_id] = parts.clock.monotonic(), message
+        self._sweep_later(_SWEEP)
         self._rounds.probe(message)
+
+    def _sweep_later(self, seconds: float) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self._rounds.parts.clock.call_later(seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = False
+        latest = self._rounds.parts.clock.monotonic() - _PATIENCE
+        waiting = takewhile(lambda one: one[0] <= latest, self._waiting.values())
+        late = [message for _, message in islice(waiting, _A_TURN)]
+        for message in late:
+            self._waiting.pop(message.entry.envelope.queue_id, None)
+            for delivery in message.deliveries:
+                self._rounds.withdraw(delivery, TOO_MANY)
+        if self._waiting:
+            self._sweep_later(_SWEEP if len(late) < _A_TURN else 0.0)
 
     def _ended(self, message: Message, done: Callable[[Probed], None]) -> None:
         envelope = message.entry.envelope
+        self._waiting.pop(envelope.queue_id, None)
         self._rounds.parts.log.emit("qmgr", Removed(envelope.queue_id))
         status = message.sent[-1][1] if message.sent else NOBODY
         if status.soft:
             status = replace(status, code=f"5{status.code[1:]}")  # soft_bounce is for mail that would be lost
-        lasting = status.code != _OURS or status.relay != "none"
+        lasting = (status.code != _OURS or status.relay != "none") and status != TOO_MANY.foretold()
         self._end(Probed(status, envelope.recipients[0].address, lasting), done)
 
     def _end(self, probed: Probed, done: Callable[[Probed], None]) -> None:

@@ -216,6 +216,11 @@ class Rounds:
         self.unqueue(delivery.message)
         self.part_done(delivery.message)
 
+    def withdraw(self, delivery: Delivery, status: Status) -> None:
+        """One that has not begun does not take place."""
+        if delivery.destination is not None and self._scheduler.remove(delivery.destination, delivery):
+            self.drop(delivery, status)
+
     def fail(self, message: Message, indices: tuple[int, ...], status: Status) -> None:
         for index in indices:
             self._log_here(message, index, status, "error")

@@ -253,6 +253,46 @@ def test_a_dictionary_attack_leaves_room_for_mail() -> None:
     ]
 
 
+def test_who_waits_too_long_for_servers_that_hang_is_told_so() -> None:
+    world = Prober(address_verify_pending_request_limit="700", default_process_limit="4")
+    slow = [world.probe(f"a{n}@smtp.slow{n}.example") for n in range(700)]
+    world.clock.advance(290.0)
+    assert world.probe("good@smtp.x.example")[0].status.text.startswith("Too many")
+    assert not any(slow)
+    world.clock.advance(20.0)
+    assert [len(found) for found in slow] == [0] + [1] * 699
+    assert {(one.status.text, one.lasting) for found in slow for one in found} == {
+        ("Too many address verification requests", False)
+    }
+    later = world.probe("good@smtp.x.example")
+    world.answer(world.remote.jobs[0], foretold(DEFERRED))
+    assert world.remote.jobs[1].recipients[0].address == "good@smtp.x.example"
+    assert slow[0] and not later
+    assert world.scheduler.waiting == 0
+
+
+def test_one_that_has_begun_may_take_its_time() -> None:
+    world = Prober()
+    found = world.probe("ann@smtp.x.example")
+    world.clock.advance(5000.0)
+    assert not found
+    world.answer(world.remote.jobs[0], foretold(SENT))
+    assert found[0].lasting
+
+
+def test_the_end_waits_for_mail_alone() -> None:
+    world = Prober()
+    ended: list[bool] = []
+    world.probe("ann@smtp.x.example")
+    world.store("bob@smtp.y.example")
+    world.clock.run()
+    world.courier.drain(lambda: ended.append(True))
+    world.clock.run()
+    assert not ended
+    world.answer(next(job for job in world.remote.jobs if not job.probe))
+    assert ended
+
+
 def test_mail_goes_first() -> None:
     world = Prober()
     world.courier.worker_left("carrier", world.crew)

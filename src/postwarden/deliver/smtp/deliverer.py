@@ -24,6 +24,7 @@ from postwarden.net.dial import Dial, SourceError
 _STUCK = 3600.0
 """Seconds without any sign of life. Each step has a time-out of its own, and the longest is a sixth of this: only a
 bug of ours, in whatever should have called back, gets this far."""
+_STOPPING = Status("4.3.0", "mail system is stopping")
 _INTERNAL = Status("4.3.0", "internal error in the mail transport")
 
 
@@ -104,6 +105,11 @@ class SmtpDeliverer:
     def close(self) -> None:
         """Keep no more connections than deliveries need, which go on."""
         self._cache.close()
+
+    def drop_probes(self) -> None:
+        """The end must not wait for servers of which only an address was asked."""
+        for delivery in [one for one in self._running if one.job.probe]:
+            delivery.abandon(_STOPPING)
 
     # delivery.Desk
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from postwarden.config.view import view
 from postwarden.deliver.body import FileBody
@@ -261,3 +262,17 @@ def test_a_server_that_talks_instead_of_reading_is_not_listened_to_without_end(f
     (status,) = outcomes[0].results
     assert (status.code, status.action) == ("4.5.0", Action.DEFERRED)
     assert status.text.endswith("its reply has no end")
+
+
+def test_probes_are_dropped_and_mail_goes_on() -> None:
+    remote = Reluctant(Script({"RCPT": Act(b"", then="stall")}))
+    bench = Bench(servers={(HOST.address, 25): lambda: remote})
+    mail = bench.begin(job())
+    probe = bench.begin(replace(job(trace="verify"), probe=True))
+    bench.deliverer.drop_probes()
+    bench.clock.run()
+    assert not mail
+    (status,) = probe[0].results
+    assert (status.code, status.text, status.relay) == ("4.3.0", "mail system is stopping", "none")
+    assert bench.log.lines[-1].endswith("status=undeliverable (mail system is stopping)")
+    assert bench.deliverer.busy == 1
