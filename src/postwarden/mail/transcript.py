@@ -12,6 +12,8 @@ from postwarden.mail.reply import Reply
 LONGEST = 500
 """Bytes of a command that are kept."""
 _BEGINNING, _MOST = 16, 64
+_REPLY_LINES = 16
+"""More than an entry usually has: where it is few entries nobody counts."""
 _WIDTH = 78
 _NOTICES, _PER = 100, 60.0
 
@@ -58,6 +60,13 @@ class Transcript:
             self._left_out += cut - _BEGINNING
             del self.entries[_BEGINNING:cut]
 
+    def longer_than(self, lines: int, command: bytes = b"") -> bool:
+        """With `command` as its last line. What was left out counts as two lines each."""
+        if (len(self.entries) + self._left_out) * _REPLY_LINES < lines:
+            return False
+        count = sum(bool(said) + _lines(reply) for said, reply in self.entries) + bool(command)
+        return count + 2 * self._left_out > lines
+
     def lines(self, commands: str, replies: str) -> list[str]:
         """As they stand in the message; `commands` and `replies` name who said it, `In` or `Out`."""
         found: list[str] = []
@@ -70,6 +79,12 @@ class Transcript:
             for line in text.splitlines():
                 found += wrapped(f"{replies}: ".ljust(5) + line)
         return found
+
+
+def _lines(reply: Reply | str) -> int:
+    if isinstance(reply, str):
+        return bool(reply)
+    return reply.encode().count(b"\n")
 
 
 def _discreet(command: bytes) -> str:

@@ -47,6 +47,7 @@ class SmtpdParams(Struct, frozen=True):
     smtpd_soft_error_limit: int
     smtpd_hard_error_limit: int
     smtpd_junk_command_limit: int
+    smtpd_history_flush_threshold: int
     smtpd_forbidden_commands: tuple[str, ...]
     smtpd_noop_commands: tuple[str, ...]
     smtpd_command_filter: tuple[str, ...]

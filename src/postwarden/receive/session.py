@@ -23,6 +23,7 @@ from postwarden.net.clock import Deadline
 from postwarden.net.peername import client_address
 from postwarden.net.stream import Stream
 from postwarden.receive.attributes import Forwarded
+from postwarden.receive.chapters import begin_anew
 from postwarden.receive.clients import Standing
 from postwarden.receive.commands import apply
 from postwarden.receive.commands.refused import notice_early
@@ -167,6 +168,8 @@ class Session:
             self.tally.count(verb, accepted=code < 400)
         if self.transaction is not None and machine.state not in IN_TRANSACTION:
             self._settle()
+            if self.where == "END-OF-MESSAGE":
+                begin_anew(self)
 
     def say(self, reply: Reply) -> None:
         """Send it, and no more; `answer` is for commands."""

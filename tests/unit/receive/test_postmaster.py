@@ -214,3 +214,18 @@ def test_what_a_client_says_forges_no_line() -> None:
     made = Reception(MAIN_CF, notify_classes="protocol")
     play(made, ("FOO a\rSubject: forged\x00\x1b[31m \u00e9",))
     assert " In:  FOO a?Subject: forged??[31m \u00e9\r\n".encode() in notices(made)[0]
+
+
+def test_the_end_of_a_message_ends_a_long_transcript() -> None:
+    made = Reception(
+        notify_classes="protocol", relay_domains="relay.example", smtpd_error_sleep_time="0",
+        smtpd_history_flush_threshold="5", local_recipient_maps="",
+    )  # fmt: skip
+    peer = made.connect()
+    peer.say("HELO x", "FOO", "MAIL FROM:<a@b.example>", "RCPT TO:<x@relay.example>")
+    peer.say("DATA")
+    peer.say("a: b", ".")
+    told = [body.decode() for _, head, body in made.store.messages if b"Transcript" in body]
+    assert len(told) == 1 and "queued as" in told[0].splitlines()[-4]
+    peer.say("NOOP", "QUIT")
+    assert sum(b"Transcript" in body for _, _, body in made.store.messages) == 1

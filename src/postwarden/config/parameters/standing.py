@@ -126,6 +126,7 @@ _WORKING = """
     smtpd_etrn_restrictions smtpd_expansion_filter smtpd_forbid_bare_newline smtpd_forbid_bare_newline_exclusions
     smtpd_forbid_bare_newline_reject_code smtpd_forbid_unauth_pipelining smtpd_forbidden_commands
     smtpd_hard_error_limit smtpd_helo_required smtpd_helo_restrictions smtpd_hide_client_session
+    smtpd_history_flush_threshold
     smtpd_junk_command_limit smtpd_min_data_rate smtpd_noop_commands smtpd_null_access_lookup_key
     smtpd_peername_lookup smtpd_per_request_deadline smtpd_policy_service_default_action
     smtpd_policy_service_max_idle smtpd_policy_service_max_ttl smtpd_policy_service_policy_context

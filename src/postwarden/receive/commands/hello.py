@@ -6,6 +6,7 @@ from msgspec import structs
 
 from postwarden.mail.events import Notice
 from postwarden.mail.reply import Reply
+from postwarden.receive.chapters import begin_anew
 from postwarden.receive.received import safe_name
 from postwarden.receive.refusals import refused
 from postwarden.wire.smtp_events import Hello
@@ -20,6 +21,7 @@ def apply_hello(session: "Session", hello: Hello) -> None:
     session.where = verb
     if hello.warning is not None:
         session.warn(*hello.warning)
+    begin_anew(session)
     extended = verb == "EHLO"
     client = structs.replace(facts.client, helo=safe_name(hello.name), protocol="ESMTP" if extended else "SMTP")
     facts = structs.replace(facts, client=client)

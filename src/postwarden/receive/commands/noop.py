@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from postwarden.mail.reply import Reply
+from postwarden.receive.chapters import begin_anew
 from postwarden.wire.smtp_events import Word
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ _NO_AUTH = Reply(503, "5.5.1", "Error: authentication not enabled")
 def apply_reset(session: "Session", _: Word) -> None:
     session.where = "RSET"
     session.forwarded = None
+    begin_anew(session)
     session.answer(OK, "RSET")
 
 
