@@ -123,7 +123,7 @@ class ReplyReader:
 
     def _line(self, raw: bytes) -> RemoteReply | None:
         if self.filtered is not None:
-            raw = self.filtered(raw)
+            raw = self.filtered(raw[:LINE_LIMIT])  # in however many pieces it came
         line = _printable(raw)
         if raw[3:4] == b" " and not self._kept and raw[:3].isdigit():
             return self._reply(line, line)

@@ -79,6 +79,26 @@ def test_what_nobody_has_asked_for_is_not_kept_without_end() -> None:
     assert len(reader._buffer) < 2 * AHEAD_LIMIT
 
 
+@pytest.mark.parametrize("chunk", [1 << 20, 700])
+def test_a_filter_sees_no_more_of_a_line_than_counts(chunk: int) -> None:
+    seen: list[bytes] = []
+
+    def filtered(line: bytes) -> bytes:
+        seen.append(line)
+        return b"450" + line[3:]
+
+    reader = ReplyReader()
+    reader.filtered = filtered
+    data = b"550 " + b"x" * 300_000 + b"\r\n"
+    replies = []
+    for at in range(0, len(data), chunk):
+        reader.feed(data[at : at + chunk])
+        if (reply := reader.next()) is not None:
+            replies.append(reply)
+    assert [len(line) for line in seen] == [LINE_LIMIT]
+    assert [(reply.code, len(reply.text)) for reply in replies] == [(450, LINE_LIMIT)]
+
+
 def test_cleared_is_empty() -> None:
     reader = ReplyReader()
     reader.feed(b"250-a\r\n250 b\r\n22")
