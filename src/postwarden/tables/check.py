@@ -21,6 +21,8 @@ MATCH_LISTS = ("mynetworks", "mydestination", "relay_domains", "virtual_alias_do
 _NOT_ASKED = frozenset(("address_verify_map", "postscreen_cache_map", "proxy_read_maps", "proxy_write_maps"))
 """Memories of what was found out, which have no file before their first use, and lists of tables that others name."""
 
+_FATAL = "daemon_table_open_error_is_fatal"
+_PUT_OFF = ": what needs it will be put off"
 _TYPED = re.compile(
     r"(?:proxy:)?(?:hash|btree|dbm|lmdb|cdb|texthash|regexp|pcre|cidr|unix|inline|static|sqlite|unionmap|pipemap|randmap|environ|fail|debug"
     r"|tcp|socketmap|memcache|mysql|pgsql|ldap)"
@@ -69,7 +71,15 @@ def _parameter(
             continue  # unix:private/policy is a socket there
         if (kind is Kind.MAPS or _TYPED.fullmatch(item)) and (item, name) not in seen:
             seen.add((item, name))
-            yield from _table(name, item, origin, tables, works=works, sensitive=_sensitive(settings, name))
+            found = _table(name, item, origin, tables, works=works, sensitive=_sensitive(settings, name))
+            yield from _fatal(found) if works and settings.value(_FATAL, service) else found
+
+
+def _fatal(found: Iterator[Problem]) -> Iterator[Problem]:
+    """daemon_table_open_error_is_fatal: a table that can't be opened stops the start, and nothing is put off."""
+    for problem in found:
+        text = problem.text.removesuffix(_PUT_OFF)
+        yield problem if text == problem.text else Problem(problem.origin, "error", f"{text} ({_FATAL} = yes)")
 
 
 def _copied(default: str) -> bool:
@@ -102,10 +112,10 @@ def _table(name: str, item: str, origin: Origin, tables: Tables, *, works: bool,
     yield from warnings(table)
     for leaf in leaves(table):
         if isinstance(leaf, SourceTable) and leaf.fault:
-            put_off = ": what needs it will be put off" if works else ""
+            put_off = _PUT_OFF if works else ""
             yield Problem(origin, "warning", f"parameter {name}: {leaf.fault}{put_off}")
         if isinstance(leaf, UnusableTable):
-            yield Problem(origin, "warning", f"parameter {name}: {leaf.why}: what needs it will be put off")
+            yield Problem(origin, "warning", f"parameter {name}: {leaf.why}{_PUT_OFF}")
         if isinstance(leaf, CompiledTable) and leaf.outdated():
             yield Problem(
                 origin, "warning", f"{leaf.name}: the index is older than its source: run postmap or postalias"

@@ -81,3 +81,12 @@ def test_a_list_of_aliases_that_is_none_is_named_by_its_line(tmp_path: Path) -> 
     (tmp_path / "main.cf").write_text("alias_maps = {\n")
     (only,) = problems(load(tmp_path))
     assert (only.severity, only.origin.line) == ("error", 1)
+
+
+def test_a_table_that_cannot_be_opened_stops_the_start_where_that_is_wanted(tmp_path: Path) -> None:
+    fatal = "daemon_table_open_error_is_fatal = yes\n"
+    (only,) = said(tmp_path, f"{fatal}transport_maps = hash:{tmp_path}/nosuch\n")
+    assert only.startswith("error: main.cf:5: parameter transport_maps: nosuch: can't be read")
+    assert only.endswith(" (daemon_table_open_error_is_fatal = yes)")
+    (only,) = said(tmp_path, f"{fatal}smtpd_client_restrictions = check_client_access hash:{tmp_path}/nosuch\n")
+    assert only.startswith("error: main.cf:5: ")

@@ -25,6 +25,7 @@ _WORKING = """
     bounce_queue_lifetime bounce_size_limit bounce_template_file canonical_classes canonical_maps
     cleanup_service_name command_execution_directory command_expansion_filter command_time_limit compatibility_level
     config_directory confirm_delay_cleared connection_cache_ttl_limit content_filter data_directory
+    daemon_table_open_error_is_fatal
     default_database_type default_delivery_status_filter
     default_filter_nexthop default_privs default_process_limit default_rbl_reply
     default_transport default_verp_delimiters defer_code defer_transports
@@ -301,6 +302,8 @@ _REASONS = (
     ("OpenSSL's own groups are used", "tls_ffdhe_auto_groups"),
     ("lines about deliveries are those of Postfix 3.7", "smtp_log_tls_feature_status"),
     ("the file is pid/master.pid", "process_id_directory"),
+    ("advice on a configuration is given by the check command, and not in the log", "helpful_warnings"),
+    ("only lines of postscreen differ by it, and clients come to smtpd unscreened", "respectful_logging"),
     ("OpenSSL no longer has it", "smtpd_tls_dh512_param_file"),
 )
 
