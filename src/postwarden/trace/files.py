@@ -19,7 +19,7 @@ _NAME = re.compile(r"([0-9]{13})-([a-z]+[0-9]*)\.trace")
 _LARGEST = 1 << 20
 """Bytes of a record; a size beyond it is damage."""
 _PAUSE = 60.0
-_PACE = 2000
+_PACE = 500
 Place = tuple[str, int]
 """Between two records: the file's name, and the byte in it."""
 BEGIN: Place = ("", 0)
@@ -106,8 +106,8 @@ class Writer:
 
 def read(path: str, wanted: Callable[[bytes], bool] = lambda data: True) -> Iterator[Record]:
     """All records, file by file, the oldest first. `wanted` sees the encoded record: what it does not want is not
-    decoded. Damage ends a file; a file that goes away meanwhile is passed over. Raises OSError for a directory that
-    can't be read."""
+    decoded. A record that can't be decoded is passed over, and a file that goes away meanwhile; a size that can't be ends
+    a file. Raises OSError for a directory that can't be read."""
     for record, _, _ in scan(path, wanted):
         yield record
 
@@ -121,7 +121,7 @@ def scan(
     pace: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Record, bytes, Place]]:
     """The same with each record as it is written, and where the next one is: from there `after` goes on. `file_wanted`
-    is asked for whole files. `pace` is called often: between a few thousand records, and between files."""
+    is asked for whole files. `pace` is called often: between some hundred records, and between files."""
     decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)
     for name in _names(path):
         if name < after[0]:
@@ -147,8 +147,9 @@ def scan(
                 try:
                     record = decoder.decode(part)
                 except (msgspec.DecodeError, UnicodeDecodeError):
-                    break
-                yield record, part, (name, at)
+                    pass  # damaged, or of another version; the next begins where this one's size says
+                else:
+                    yield record, part, (name, at)
             looked += 1
             if looked % _PACE == 0:
                 pace()

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +89,32 @@ def test_damage_ends_a_file_and_no_more(cut: int, rubbish: bytes) -> None:
         found = list(read(path))
         assert found[-1] == RECORDS[-1]
         assert len(found) <= len(RECORDS) + 1 + len(rubbish) // 6
+
+
+@pytest.mark.parametrize("other", [["zz", 1.0, "of another version"], ["e", "no time", "Q"], ["s", 1.0], {}, "\udcff"])
+def test_a_record_that_nobody_can_read_costs_no_other_one(writer: Writer, tmp_path: Path, other: object) -> None:
+    writer.add(RECORDS[0])
+    writer.flush()
+    data = msgspec.msgpack.encode(other) if other != "\udcff" else b"\xa2e\xff"
+    (file,) = (tmp_path / "trace").iterdir()
+    with file.open("ab") as stream:
+        stream.write(len(data).to_bytes(4) + data)
+    writer.add(RECORDS[-1])
+    writer.flush()
+    assert list(read(str(tmp_path / "trace"))) == [RECORDS[0], RECORDS[-1]]
+
+
+def test_records_of_before_are_read(tmp_path: Path) -> None:
+    """They have fewer fields: new ones go to the end, and have a default."""
+    record = next(one for one in RECORDS if isinstance(one, Judged))
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
+    (tmp_path / "1700000000000-receiver0.trace").write_bytes(
+        b"".join(len(data).to_bytes(4) + data for data in map(msgspec.msgpack.encode, (fields[:11], fields[:15])))
+    )
+    first, second = read(str(tmp_path))
+    assert isinstance(first, Judged) and isinstance(second, Judged)
+    assert (first.because, first.policy, first.recipients) == (record.because, True, ())
+    assert second.asked == record.asked and second.policy
 
 
 def test_a_large_file_is_followed_by_another(writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
