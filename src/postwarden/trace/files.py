@@ -106,8 +106,8 @@ class Writer:
 
 def read(path: str, wanted: Callable[[bytes], bool] = lambda data: True) -> Iterator[Record]:
     """All records, file by file, the oldest first. `wanted` sees the encoded record: what it does not want is not
-    decoded. A record that can't be decoded is passed over, and a file that goes away meanwhile; a size that can't be ends
-    a file. Raises OSError for a directory that can't be read."""
+    decoded. Passed over: a record that can't be decoded, a file that goes away meanwhile; a size that can't be ends a
+    file. Raises OSError for a directory that can't be read."""
     for record, _, _ in scan(path, wanted):
         yield record
 
