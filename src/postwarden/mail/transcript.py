@@ -12,8 +12,6 @@ from postwarden.mail.reply import Reply
 LONGEST = 500
 """Bytes of a command that are kept."""
 _BEGINNING, _MOST = 16, 64
-_REPLY_LINES = 16
-"""More than an entry usually has: where it is few entries nobody counts."""
 _WIDTH = 78
 _NOTICES, _PER = 100, 60.0
 
@@ -42,15 +40,19 @@ class Transcript:
     """What was said so far. The beginning and the end are kept: a session may last for days, and there are thousands of
     them."""
 
-    __slots__ = ("_left_out", "entries")
+    __slots__ = ("_left_out", "_lines", "entries")
 
     def __init__(self) -> None:
         self.entries: list[tuple[bytes, Reply | str]] = []
         """(command, reply), either of which may be empty."""
         self._left_out = 0
+        self._lines = 0
 
     def add(self, command: bytes, reply: Reply | str) -> None:
         self.entries.append((command if len(command) <= LONGEST else command[:LONGEST], reply))
+        self._lines += 2 if command else 1
+        if isinstance(reply, Reply) and "\n" in reply.text:
+            self._lines += reply.text.count("\n")
         if len(self.entries) > _MOST:
             self._shorten()
 
@@ -61,11 +63,8 @@ class Transcript:
             del self.entries[_BEGINNING:cut]
 
     def longer_than(self, lines: int, command: bytes = b"") -> bool:
-        """With `command` as its last line. What was left out counts as two lines each."""
-        if (len(self.entries) + self._left_out) * _REPLY_LINES < lines:
-            return False
-        count = sum(bool(said) + _lines(reply) for said, reply in self.entries) + bool(command)
-        return count + 2 * self._left_out > lines
+        """With `command` as its last line."""
+        return self._lines + bool(command) > lines
 
     def lines(self, commands: str, replies: str) -> list[str]:
         """As they stand in the message; `commands` and `replies` name who said it, `In` or `Out`."""
@@ -79,12 +78,6 @@ class Transcript:
             for line in text.splitlines():
                 found += wrapped(f"{replies}: ".ljust(5) + line)
         return found
-
-
-def _lines(reply: Reply | str) -> int:
-    if isinstance(reply, str):
-        return bool(reply)
-    return reply.encode().count(b"\n")
 
 
 def _discreet(command: bytes) -> str:
