@@ -175,6 +175,18 @@ def test_who_is_not_answered_hears_why(
     assert err.startswith("postwarden: fatal: explain: ") and said in err
 
 
+@pytest.mark.parametrize("words", [["--refused"], ["4XyZbC1234z"], ["7K3-Q9D-2MX"]])
+def test_a_store_that_can_not_be_read_is_not_one_that_has_nothing(
+    etc: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    trace = etc / "postwarden" / "trace"
+    trace.rename(etc / "away")
+    trace.write_text("no directory")
+    code, out, err = ask(etc, capsys, *words)
+    assert (code, out) == (2, [])
+    assert err.startswith("postwarden: fatal: explain: ") and str(trace) in err
+
+
 def test_what_he_asks_is_what_he_named(
     closed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,10 +27,10 @@ class Unavailable(Exception):
 
 class Store(Protocol):
     def about(self, name: str) -> Iterator[Record]:
-        """All that `trace.search.told` needs for that name. Raises Unavailable, OSError."""
+        """All that `trace.search.told` needs for that name. Raises Unavailable."""
 
     def refused(self, wanted: Wanted) -> Iterator[Judged]:
-        """Raises Unavailable, OSError."""
+        """Raises Unavailable."""
 
 
 def open_store(settings: Settings) -> Store:
@@ -65,13 +65,19 @@ class _Files:
 
     def about(self, name: str) -> Iterator[Record]:
         search = Search(name)
-        search.first_pass(self._path)
-        for record, _, _ in search.second_pass(self._path):
-            yield record
+        try:
+            search.first_pass(self._path)
+            for record, _, _ in search.second_pass(self._path):
+                yield record
+        except OSError as error:
+            raise Unavailable(str(error)) from None
 
     def refused(self, wanted: Wanted) -> Iterator[Judged]:
-        for record, _, _ in refused(self._path, wanted):
-            yield record
+        try:
+            for record, _, _ in refused(self._path, wanted):
+                yield record
+        except OSError as error:
+            raise Unavailable(str(error)) from None
 
 
 class _Courier:
