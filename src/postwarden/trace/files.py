@@ -60,8 +60,8 @@ class Writer:
         for record in records:
             try:
                 data = self._encoder.encode(record)
-            except UnicodeEncodeError:
-                continue  # a full name of passwd(5) may be any bytes; those that are with it here are not lost
+            except UnicodeEncodeError:  # a table, or a full name of passwd(5), may have any bytes
+                data = self._encoder.encode(_encodable(record))
             if len(data) <= _LARGEST:
                 out += len(data).to_bytes(4) + data
         try:
@@ -153,6 +153,18 @@ def scan(
             looked += 1
             if looked % _PACE == 0:
                 pace()
+
+
+def _encodable(value: Any) -> Any:
+    """With `?` for what is no text."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case tuple():
+            return tuple(map(_encodable, value))
+        case msgspec.Struct():
+            return type(value)(*[_encodable(getattr(value, name)) for name in value.__struct_fields__])
+    return value
 
 
 def sweep(path: str, now: float, *, seconds: float, size: int) -> None:
