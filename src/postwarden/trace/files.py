@@ -60,7 +60,7 @@ class Writer:
         for record in records:
             try:
                 data = self._encoder.encode(record)
-            except UnicodeEncodeError:  # a table, or a full name of passwd(5), may have any bytes
+            except UnicodeEncodeError:  # a database, or a full name of passwd(5), may have any bytes
                 data = self._encoder.encode(_encodable(record))
             if len(data) <= _LARGEST:
                 out += len(data).to_bytes(4) + data

@@ -161,7 +161,7 @@ def test_a_disk_that_takes_nothing_is_said_once_and_stops_nothing(tmp_path: Path
 
 
 def test_a_record_that_is_no_text_is_kept_as_far_as_it_is(writer: Writer, tmp_path: Path) -> None:
-    """A table may say a refusal's text in any encoding."""
+    """A database may have a refusal's text in any encoding."""
 
     def records(name: str) -> list[Record]:
         status = Status("2.0.0", name, parts=(Part("a", "b", "2.0.0", name),))
