@@ -3,6 +3,11 @@ refuse the other's probe (address_verify_sender, address_verify_sender_ttl)."""
 
 from msgspec import Struct
 
+from postwarden.mail.decision import BUILT_IN, Rule
+
+HEARD = Rule("the sender of address probes is always heard", "", BUILT_IN)
+"""A recipient that it decides on is stored as the answer of the decision's first fact says: of the address that is one
+for an hour there is no mailbox, and what is sent there must not become a report to whoever it pretends to come from."""
 _DIGITS = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
 """Base 31, without vowels, so that no word comes about."""
 

@@ -15,7 +15,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.mail.decision import BUILT_IN, Decision, Effect, Fact, Rule, Verdict
-from postwarden.mail.probe_sender import ProbeSender
+from postwarden.mail.probe_sender import HEARD, ProbeSender
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
 from postwarden.policy.actions import Style
@@ -33,7 +33,6 @@ from postwarden.tables.table import TableError
 
 _DUNNO = Decision(Verdict.DUNNO, Rule("no restriction decided", "", BUILT_IN))
 _POSTMASTER = Decision(Verdict.PERMIT, Rule("postmaster is always heard", "", BUILT_IN))
-_PROBER = Decision(Verdict.PERMIT, Rule("the sender of address probes is always heard", "", BUILT_IN))
 _RELAY = "smtpd_relay_restrictions"
 _RECIPIENT = "smtpd_recipient_restrictions"
 
@@ -96,6 +95,7 @@ class Judge:
         self._no_sender = not params.smtpd_sender_restrictions and not params.smtpd_reject_unlisted_sender
         self._unasked = _unasked(settings, service)
         self._prober = _prober(params, resolver)
+        self._heard = Decision(Verdict.PERMIT, HEARD, (Fact("sender of probes", "", self._prober.address),))
         self._probing = self._prober.address.rpartition("@")[0].lower() or "\0"
         self._now = outside.now
 
@@ -144,7 +144,7 @@ class Judge:
             # RFC 5321 4.5.1
             return _POSTMASTER
         if lowered.startswith(self._probing) and self._prober.fits(recipient, self._now()):
-            return _PROBER
+            return self._heard
         marks = Marks(stage)
         return self._judge(lambda: self._judge_recipient(facts, recipient, marks), recipient, marks)
 

@@ -1,5 +1,6 @@
 """A session that waits for an address to be verified, and how long it does."""
 
+from postwarden.mail.probe_sender import ProbeSender
 from postwarden.mail.verified import BOUNCE, OK, Verified
 from postwarden.testing.reception import Reception
 from postwarden.testing.verifier import FakeVerifier
@@ -46,3 +47,13 @@ def test_under_stress_a_client_waits_for_less() -> None:
     for peer in (calm, stressed):
         peer.say("HELO there", "MAIL FROM:<>", f"RCPT TO:<{ANN}>")
     assert [seconds for _, seconds in verifier.asked] == [6.0, 0.0]
+
+
+def test_mail_to_the_sender_of_probes_is_for_the_address_without_the_time() -> None:
+    gateway = Reception(**LISTS, address_verify_sender="prober@far.example", address_verify_sender_ttl="1h")
+    sender = ProbeSender("prober@far.example", 3600).at(gateway.clock.now())
+    assert sender != "prober@far.example"
+    peer = gateway.connect()
+    peer.say("HELO there", "MAIL FROM:<eve@far.example>", f"RCPT TO:<{sender}>", "DATA", "Subject: x", "", ".")
+    ((envelope, _, _),) = gateway.store.messages
+    assert [recipient.address for recipient in envelope.recipients] == ["prober@far.example"]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from postwarden.mail.decision import BUILT_IN, Decision, Rule, Verdict
 from postwarden.mail.envelope import Recipient
+from postwarden.mail.probe_sender import HEARD
 from postwarden.mail.reply import Reply
 from postwarden.receive.commands.mail import NO_DSN, UNDECLARED, open_transaction
 from postwarden.receive.counters import RECIPIENTS
@@ -54,5 +55,6 @@ def apply_rcpt(session: "Session", rcpt: Rcpt) -> None:
         return
     if not transaction.queue_id:
         open_transaction(session, transaction)
-    recipients.append(Recipient(rcpt.address, "", rcpt.orcpt, rcpt.notify))
+    address = decision.facts[0].answer if decision.rule is HEARD else rcpt.address
+    recipients.append(Recipient(address, "", rcpt.orcpt, rcpt.notify))
     session.answer(OK, "RCPT")
