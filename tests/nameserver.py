@@ -2,6 +2,7 @@
 sees; that needs root."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import threading
@@ -11,6 +12,11 @@ from tests.realpostfix import RealPostfix
 
 from postwarden.testing.dns_server import serve_forever
 from postwarden.testing.resolver import Zone
+
+
+def own_address() -> str:
+    """A loopback address that no other process's tests have for a name server."""
+    return f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
 
 
 class NameServer:

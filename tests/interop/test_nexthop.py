@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.nameserver import NameServer
+from tests.nameserver import NameServer, own_address
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import until
 
@@ -22,7 +21,7 @@ from postwarden.wire.dns import Kind
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-SERVER = f"127.53.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+SERVER = own_address()
 ZONE = """
 empty.example TXT nothing
 null.example MX 0 .

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.nameserver import NameServer
+from tests.nameserver import NameServer, own_address
+from tests.ports import free_port
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import MASTER_CF, Gateway, Server, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.postfix, needs_postfix]
 
-DNS = "127.78.3.1"
+DNS = own_address()
 BY_SERVICE = "u@srv.example"
 """Postfix 3.7 knows no SRV records."""
 ZONE = """
@@ -108,14 +109,15 @@ class World:
         self.refusing = Scripted(RCPT="550-5.1.1 one\r\n550 5.1.1 two")
         self.garbage = Scripted(MAIL="this is garbage\r\n250 2.1.0 fine")
         self.servers = (self.plain, self.stars, self.refusing, self.garbage)
-        plain, stars = self.plain.at, self.stars.at
+        plain, stars, nobody = self.plain.at, self.stars.at, free_port()
         self.ways = {
             "refused.example": f"replies:{self.refusing.at}", "garbage.example": f"replies:{self.garbage.at}",
             "noreplies.example": f"noreplies:{plain}", "keywords.example": f"keywords:{plain}",
             "silent.example": f"silent:{plain}", "nokeywords.example": f"nokeywords:{plain}",
             "general.example": f"general:{plain}", "wall.example": f"smtp:{stars}", "wall2.example": f"wall:{stars}",
             "wallmap.example": f"wallmap:{stars}", "wallodd.example": f"wallodd:{stars}",
-            "two.example": "records:", "none.example": "records:", "odd.example": "records:",
+            "two.example": f"records:two.example:{nobody}", "none.example": f"records:none.example:{nobody}",
+            "odd.example": f"records:odd.example:{nobody}",
             "best.example": "best:", "best2.example": "bestlocal:best.example", "best3.example": "smtp:best.example",
             "alias.example": f"smtp:[alias.example]:{self.plain.port}",
             "names.example": f"names:[alias.example]:{self.plain.port}", "prog.example": "prog:",

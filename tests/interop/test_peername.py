@@ -1,14 +1,13 @@
 """What real Postfix's smtpd(8) makes of each client's address, and what we make of it, with the same name server."""
 
 import asyncio
-import os
 import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.nameserver import NameServer
+from tests.nameserver import NameServer, own_address
 from tests.realpostfix import RealPostfix, needs_postfix
 from tests.whole import until
 
@@ -18,7 +17,7 @@ from postwarden.net.peername import PeerName, PeerNames
 
 pytestmark = [pytest.mark.postfix, pytest.mark.slow, needs_postfix]
 
-SERVER = f"127.54.{os.getpid() // 250 % 250}.{os.getpid() % 250 + 1}"
+SERVER = own_address()
 ZONE = """
 1.0.77.127.in-addr.arpa PTR mail.example.com
 mail.example.com A 127.77.0.1

@@ -34,6 +34,10 @@ class Stop(Exception):
 
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. Exit code 0, or 1 with the reason on standard error and in the log."""
+    if len(words) > 1 and words[1].startswith("-"):
+        # Postfix passes over it, and `postfix start -c DIR` acts on the system that /etc/postfix describes.
+        print(f"postfix: fatal: {words[1]} comes before the command: postfix [-c config_dir] {name}", file=sys.stderr)
+        return 1
     if not os.path.isdir(words[0]) and words[0] != "/etc/postfix":
         # Without a file the built-in defaults are meant; without its directory a name was mistyped.
         print(f"postfix: fatal: open {words[0]}/main.cf: No such file or directory", file=sys.stderr)

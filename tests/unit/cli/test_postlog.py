@@ -12,7 +12,9 @@ from postwarden.cli import postlog
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "main.cf").write_text(f"myhostname = mx.example.com\nmaillog_file = {tmp_path}/log\n")
+    (tmp_path / "main.cf").write_text(
+        f"myhostname = mx.example.com\nmaillog_file = {tmp_path}/log\nqueue_directory = {tmp_path}\n"
+    )
     monkeypatch.setenv("MAIL_CONFIG", str(tmp_path))
     return tmp_path / "log"
 

@@ -192,3 +192,10 @@ def test_an_import_that_was_interrupted_is_told_of_at_start(tmp_path: Path, wher
 def test_a_directory_that_is_not_there_is_a_mistyped_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert service.main("start", [str(tmp_path / "typo")]) == 1
     assert capsys.readouterr().err == f"postfix: fatal: open {tmp_path}/typo/main.cf: No such file or directory\n"
+
+
+def test_an_option_after_the_command_is_not_passed_over(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert service.main("start", [str(etc), "-c", "/elsewhere"]) == 1
+    said = "postfix: fatal: -c comes before the command: postfix [-c config_dir] start\n"
+    assert capsys.readouterr().err == said
+    assert not log(etc)
