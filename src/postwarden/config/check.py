@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from postwarden.config import absent
+from postwarden.config import absent, entrances
 from postwarden.config.entries import TRANSPORTS, Entry, Service
 from postwarden.config.errors import ConfigError, Problem
 from postwarden.config.expand import references
@@ -31,8 +31,11 @@ def problems(settings: Settings) -> list[Problem]:
     used = _used(settings)
     for name, entry in settings.entries.items():
         found += _entry(settings, name, entry, used)
+    closed: dict[str, Problem] = {}
+    with contextlib.suppress(ConfigError):
+        closed = dict(entrances.closed(settings))
     for service in settings.services:
-        found += _service(service)
+        found += [closed[service.key]] if service.key in closed else _service(service)
         for name, entry in service.overrides.items():
             found += _entry(settings, name, entry, used, service.key)
     return found

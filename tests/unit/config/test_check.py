@@ -57,7 +57,8 @@ def test_names_that_others_define_are_no_errors() -> None:
 @pytest.mark.parametrize(
     ("entry", "severity", "word"),
     [
-        ("x inet n - n - - postscreen", "warning", "postscreen"),
+        ("x inet n - n - - postscreen", "warning", 'no service "smtpd pass ... smtpd" behind it: x is closed'),
+        ("x inet n - n - - postscreen\nsmtpd pass - - n - - smtpd", "warning", "come to smtpd unscreened"),
         ("x unix n - n - - spawn user=nobody", "warning", "spawn"),
         ("x unix n - n - - frobnicate", "warning", "unknown command frobnicate: this service is down"),
         ("x unix n - n - - smtpd", "error", "inet"),

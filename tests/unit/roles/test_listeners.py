@@ -82,8 +82,12 @@ def test_clients_of_a_postscreen_come_to_the_smtpd_behind_it() -> None:
     master_cf = "2525 inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd\n  -o smtpd_helo_required=yes\n"
     found = listeners(settings(master_cf_text=master_cf, inet_interfaces="127.0.0.1"))
     assert found == [Listener("smtpd/pass", "127.0.0.1", 2525)]
-    with pytest.raises(ConfigError, match=r"master\.cf:1: postscreen: master\.cf has no service"):
-        listeners(settings(master_cf_text="2525 inet n - n - 1 postscreen\nother pass - - n - - smtpd\n"))
+
+
+def test_a_postscreen_with_nobody_behind_it_keeps_no_other_service_down() -> None:
+    master_cf = "2525 inet n - n - 1 postscreen\nother pass - - n - - smtpd\n2526 inet n - n - - smtpd\n"
+    found = listeners(settings(master_cf_text=master_cf, inet_interfaces="127.0.0.1"))
+    assert found == [Listener("2526/inet", "127.0.0.1", 2526)]
 
 
 def test_an_address_that_can_not_be_had_changes_nothing() -> None:

@@ -57,6 +57,11 @@ _ADVICE = (
     (r"smtpd_tls_dh1024_param_file: .* no such file", "", "set it to auto, or remove it"),
     (r"index is older than its source", "look-ups answer what the source said before", ""),
     (r"continues nothing", "what it says does not hold", "remove the white space before it"),
+    (
+        r"postscreen: master\.cf has no service",
+        "the gateway starts without this port: its clients can't connect",
+        "add the service, for example `smtpd pass - - n - - smtpd`, or let this one be smtpd",
+    ),
     (r"master\.cf has no service", "that mail waits and is then returned", "add the service, or name another one"),
     (r"(?:not available|not supported) in this version|not yet[;:]", "", "do without it until a later version"),
     (
@@ -77,7 +82,7 @@ _ADVICE = (
 )
 _PUT_OFF = re.compile(
     r": can't be read: |what needs it will be put off|bad address pattern|bad network/mask pattern"
-    r"|non-null host address bits|disabling TLS support|this service is down"
+    r"|non-null host address bits|disabling TLS support|this service is down|behind it: \S+ is closed"
     r"|mail is answered with|mail that gets to it is put off"
 )
 """The gateway starts with it, and mail waits. Where only a default names the table, as /etc/aliases, perhaps nobody

@@ -40,6 +40,11 @@ def test_an_error_of_any_kind_says_that_nothing_starts() -> None:
     assert "the gateway does not start" in of("something that nobody thought of", "error").why
 
 
+def test_a_port_that_is_closed_is_an_error_though_the_gateway_starts() -> None:
+    found = of('postscreen: master.cf has no service "smtpd pass ... smtpd" behind it: 25 is closed')
+    assert found.severity == "error" and "starts without this port" in found.why and "smtpd pass" in found.cure
+
+
 def test_a_table_that_can_not_be_read_is_an_error_where_somebody_named_it() -> None:
     text = "parameter alias_maps: /etc/aliases: can't be read: No such file or directory"
     assert of(text).severity == "error"
