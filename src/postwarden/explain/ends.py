@@ -9,8 +9,10 @@ from postwarden.addressing.resolve import AddressClass, Resolved, cause
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
 from postwarden.config.values import split
+from postwarden.deliver.pipe.attributes import BadAttribute
 from postwarden.deliver.smtp.security import Security
 from postwarden.explain.gateway import Gateway
+from postwarden.explain.programs import unusable_command, unusable_pipe
 from postwarden.explain.protection import protection, unknown_host
 from postwarden.tables.opening import Tables
 
@@ -72,7 +74,7 @@ class Ends:
             case "virtual":
                 return self._virtual(recipient)
             case "pipe":
-                return End(COMMAND, f"program of transport {name}")
+                return _program(service)
             case "smtp" | "lmtp":
                 level = self._level(service, nexthop)
                 clear = level not in _MANDATORY and not _private(nexthop)
@@ -99,6 +101,21 @@ class Ends:
         except ConfigError:
             return ""
         return found.level if isinstance(found, Security) else ""
+
+
+def command(text: str, shell: str, line: str) -> End:
+    """Of a command line of local(8); `text` says what it is. `shell` is local_command_shell."""
+    why = unusable_command(line, shell)
+    return End(NOWHERE, f"{text}: {why}") if why else End(COMMAND, text)
+
+
+def _program(service: Service) -> End:
+    text = f"program of transport {service.name}"
+    try:
+        why = unusable_pipe(service)
+    except BadAttribute as error:
+        why = str(error)
+    return End(NOWHERE, f"{text}: {why}") if why else End(COMMAND, text)
 
 
 def _private(nexthop: str) -> bool:

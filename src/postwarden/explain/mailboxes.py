@@ -16,7 +16,7 @@ from postwarden.deliver.local.params import LocalParams
 from postwarden.deliver.local.ports import Account, Accounts, Identity, Surroundings
 from postwarden.deliver.local.tables import LocalMaps
 from postwarden.deliver.programs.ports import Program, Ran
-from postwarden.explain.ends import COMMAND, MAILBOX, NOWHERE, End, Ends
+from postwarden.explain.ends import MAILBOX, NOWHERE, End, Ends, command
 from postwarden.explain.lists import ListError, numbered
 from postwarden.mail.events import Event
 from postwarden.tables.maps import Maps
@@ -114,9 +114,9 @@ class Mailboxes:
             if user in ("mailer-daemon", "postmaster"):
                 return End(NOWHERE, f"thrown away: the required alias {user} is missing")
             return End(NOWHERE, "unknown user: the mail bounces")
-        command = self._chosen(self._maps.mailbox_command, p.mailbox_command, user)
-        if command:
-            return End(COMMAND, f"mailbox command {command}")
+        line = self._chosen(self._maps.mailbox_command, p.mailbox_command, user)
+        if line:
+            return command(f"mailbox command {line}", p.local_command_shell, line)
         unseen = self.unseen(user)
         return End(MAILBOX, f"mailbox {self._path(account)}" + (f" ({unseen})" if unseen else ""))
 

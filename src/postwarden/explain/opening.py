@@ -53,6 +53,7 @@ def open_walker(
         params.propagate_unmatched_extensions,
         params.owner_request_special,
         params.reset_owner_alias,
+        params.local_command_shell,
     )
     return Walker(
         gateway,

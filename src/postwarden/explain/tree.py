@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from postwarden.addressing.aliases import Destination, Kind, destinations
 from postwarden.addressing.resolve import where
 from postwarden.content.mapping import Mapper, Unreasonable
-from postwarden.explain.ends import COMMAND, FILE, NOWHERE, REFUSED, End, Ends
+from postwarden.explain.ends import FILE, NOWHERE, REFUSED, End, Ends, command
 from postwarden.explain.gateway import Gateway
 from postwarden.explain.lists import ListError, list_lines
 from postwarden.explain.mailboxes import Mailboxes
@@ -83,6 +83,8 @@ class Limits(Struct, frozen=True):
     owners: bool
     """owner_request_special."""
     reset_owner: bool
+    shell: str
+    """local_command_shell."""
 
 
 class _Step(Struct, frozen=True):
@@ -283,7 +285,8 @@ class Walker:
                     child.end = End(FILE, "file") if fine else End(REFUSED, "refused by allow_mail_to_files")
                 case Kind.COMMAND:
                     fine = step.source in self._limits.commands
-                    child.end = End(COMMAND, "command") if fine else End(REFUSED, "refused by allow_mail_to_commands")
+                    refused = End(REFUSED, "refused by allow_mail_to_commands")
+                    child.end = command("command", self._limits.shell, one.value) if fine else refused
 
     def _address(self, node: Node, address: str, extension: str, step: _Step) -> None:
         bare = address.removeprefix("\\")

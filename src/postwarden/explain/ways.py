@@ -7,6 +7,7 @@ from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Service, Settings
 from postwarden.deliver.pipe.attributes import BadAttribute, parse
 from postwarden.deliver.smtp.reasons import is_loop
+from postwarden.explain.programs import unusable_pipe
 from postwarden.explain.protection import protection, unknown_host
 from postwarden.explain.route import Fate, Reason, Way
 from postwarden.mail.host import Host
@@ -97,6 +98,10 @@ class Ways:
 def _program(service: Service) -> Fate:
     try:
         attributes = parse(service.arguments)
+        why = unusable_pipe(service)
     except BadAttribute as error:
         return Fate("deferred", Reason(f"{error}: mail waits", service.origin), f"correct {service.name} in master.cf")
+    if why:
+        cure = f"see to what is missing, or correct {service.name} in master.cf"
+        return Fate("deferred", Reason(f"{why}: mail waits, and is then returned", service.origin), cure)
     return Fate("delivered", Reason(f"to {' '.join(attributes.argv)}, run as {attributes.user}", service.origin))

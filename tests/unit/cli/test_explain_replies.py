@@ -5,6 +5,7 @@ import pytest
 from postwarden.cli.explaining.local_replies import meaning_of
 from postwarden.mail.status import Status
 
+NOT_RUN = "pipe: fatal: pipe_command: execvp /no/such/prog: No such file or directory"
 NO_USER = "user unknown. Command output: no such user"
 
 
@@ -40,6 +41,11 @@ NO_USER = "user unknown. Command output: no such user"
             "the mailbox on this machine",
         ),
         (Status("5.4.6", "mail forwarding loop for bob@here", "local"), "aliases or .forward files lead back"),
+        (
+            Status("4.3.0", f"temporary failure. Command output: {NOT_RUN}", "fax", program_said=NOT_RUN),
+            "the program that is to deliver the mail could not be started",
+        ),
+        (Status("4.3.0", "unknown mail transport error", "fax", cause="fax in master.cf"), "the transport that"),
         (Status("4.3.0", "mail transport unavailable"), "master.cf has no such transport"),
         (
             Status("5.4.4", "Host or domain name not found. Name service error for name=x type=A: Host not found"),

@@ -87,13 +87,13 @@ def test_what_an_address_routes_to_by_itself(asker: Asker) -> None:
     assert "ann%far.example@here.example is ann@far.example, by allow_percent_hack" in said
 
 
-PIPE = "fax unix - n n - 1 pipe\n  flags=R user=nobody argv=/usr/bin/fax -t ${recipient}\n"
+PIPE = "fax unix - n n - 1 pipe\n  flags=R user=nobody argv=/bin/echo -t ${recipient}\n"
 
 
 def test_a_program_is_shown_with_its_line_and_its_class(asker: Asker) -> None:
     said = ask(asker, "transport_maps = inline:{fax.example=fax:}\n", "1@fax.example", master_cf=PIPE)
     line = f"{asker.etc}/master.cf:{MASTER_CF.count(chr(10)) + 1}"
-    assert said.startswith(f"1@fax.example: delivered: to /usr/bin/fax -t ${{recipient}}, run as nobody ({line})")
+    assert said.startswith(f"1@fax.example: delivered: to /bin/echo -t ${{recipient}}, run as nobody ({line})")
     assert "class default: fax.example is in none of" in said
     assert f"service fax/unix: pipe ({line})" in said
 
@@ -103,6 +103,51 @@ def test_a_program_that_can_not_run_is_said(asker: Asker) -> None:
     said = ask(asker, "transport_maps = inline:{fax.example=fax:}\n", "1@fax.example", master_cf=broken)
     assert said.startswith("1@fax.example: deferred: missing user= command-line attribute: mail waits")
     assert "to change it: correct fax in master.cf" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("user=nobody", "user=no-user-here", "there is no user no-user-here"),
+        ("user=nobody", "user=nobody:no-group-here", "there is no group no-group-here"),
+        ("/bin/echo", "/no/such/prog", "/no/such/prog is not there"),
+        ("/bin/echo", "/etc/passwd", "/etc/passwd is no program, or not executable"),
+        ("/bin/echo", "/etc", "/etc is no program, or not executable"),
+    ],
+)
+def test_a_program_that_is_not_there(asker: Asker, old: str, new: str, why: str) -> None:
+    asker.configure(f"{MAIN_CF}transport_maps = inline:{{fax.example=fax:}}\n")
+    (asker.etc / "master.cf").write_text(MASTER_CF + PIPE.replace(old, new))
+    code, said = asker.ask("1@fax.example")
+    assert code == 1
+    assert said[0].startswith(f"1@fax.example: deferred: {why}: mail waits, and is then returned ({asker.etc}/master")
+    assert said[1] == "  to change it: see to what is missing, or correct fax in master.cf"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("/no/such/prog -x", "/no/such/prog is not there"),
+        ("/no/such/prog $USER", "/no/such/prog is not there"),
+        ("/etc/passwd", "/etc/passwd is no program, or not executable"),
+        ("/bin/true -x", ""),
+        ("/no/such/prog || exit 75", ""),
+        ("exec /no/such/prog", ""),
+        ("vacation joe", ""),
+    ],
+)
+def test_an_alias_that_is_a_command(asker: Asker, line: str, why: str) -> None:
+    (asker.etc / "aliases").write_text(f'x "|{line}"\n')
+    asker.configure(f"{MAIN_CF}alias_maps = texthash:{asker.etc}/aliases\n")
+    code, said = asker.ask("x@here.example")
+    assert code == int(bool(why))
+    assert said[0] == (f"|{line}: command: {why}: mail does not get there" if why else f"|{line}: command")
+
+
+def test_a_shell_of_local_commands_that_is_not_there(asker: Asker) -> None:
+    (asker.etc / "aliases").write_text('x "|/no/such/prog"\n')
+    text = f"alias_maps = texthash:{asker.etc}/aliases\nlocal_command_shell = /no/such/shell -c\n"
+    assert ask(asker, text, "x@here.example").startswith("|/no/such/prog: command: /no/such/shell is not there")
 
 
 def test_local_and_virtual_mailboxes_have_their_class(asker: Asker) -> None:

@@ -12,7 +12,7 @@ MASTER_CF = """\
 smtp unix - - n - - smtp
 discard unix - - n - - discard
 local unix - n n - - local
-prog unix - n n - - pipe user=x argv=/bin/y
+prog unix - n n - - pipe user=nobody argv=/bin/true
 down unix - - n - - nonesuchd
 """
 
@@ -22,7 +22,7 @@ down unix - - n - - nonesuchd
     [
         ("", "bounced", "loops back to myself (5.4.6)"),
         ("local", "delivered", "best_mx_transport = local: on this machine, by local"),
-        ("prog:", "delivered", "best_mx_transport = prog:: to /bin/y, run as x"),
+        ("prog:", "delivered", "best_mx_transport = prog:: to /bin/true, run as nobody"),
         ("smtp:[inside.example]", "sent", "goes on by best_mx_transport = smtp:[inside.example]"),
         ("discard:x", "discarded", "best_mx_transport = discard:x"),
         ("smtp", "deferred", "goes on by best_mx_transport = smtp"),

@@ -1,7 +1,6 @@
 """Transports that somebody names: whether master.cf has them, and whether what they run or talk to is there."""
 
 import os
-import pwd
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,6 +13,7 @@ from postwarden.config.entries import Service
 from postwarden.config.parameters import TABLE
 from postwarden.config.settings import Settings
 from postwarden.deliver.pipe.deliverer import problem
+from postwarden.explain.programs import known_user
 from postwarden.mail.decision import Origin
 
 _PARAMETERS = (
@@ -108,19 +108,11 @@ def _program(settings: Settings, use: Use, service: Service) -> Iterator[Finding
             service.origin, what=f"service {service.key}: {program} is not there, or no program", why=why,
             cure="install it, or use another transport",
         )  # fmt: skip
-    if user and not _account(user):
+    if user and not known_user(user):
         yield error(
             service.origin, what=f"service {service.key}: there is no user {user}", why=why,
             cure=f"make it: useradd --system {user}",
         )  # fmt: skip
-
-
-def _account(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 def _policy_servers(settings: Settings, known: dict[str, Service]) -> Iterator[Finding]:

@@ -7,6 +7,13 @@ from postwarden.mail.status import Status
 
 _PROGRAM: tuple[tuple[str, Meaning], ...] = (
     (
+        r"fatal: (?:pipe_command: )?execvp ",
+        Meaning(
+            "the program that is to deliver the mail could not be started, and has seen nothing of it",
+            "see that the file named there exists, and that the user whom it runs as may execute it; it is tried again",
+        ),
+    ),
+    (
         r"time limit exceeded",
         Meaning(
             "the program took longer than it may, and was killed",
@@ -93,6 +100,13 @@ _LOCAL: tuple[tuple[str, Meaning], ...] = (
     (
         r"system configuration error|cannot run command|command execution",
         Meaning("something in the configuration of this machine can't be followed", "the mail log says what"),
+    ),
+    (
+        r"unknown mail transport error",
+        Meaning(
+            "the transport that delivers it can't be used as master.cf has it, or what ran it broke off",
+            "correct its entry in master.cf; the mail log of that second says more. It is tried again",
+        ),
     ),
     (
         r"deferred transport",

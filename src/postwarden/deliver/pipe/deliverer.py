@@ -6,6 +6,8 @@ entries for programs and users that few machines have.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from postwarden.config.settings import Service, Settings
 from postwarden.config.view import view
 from postwarden.deliver.body import Body
@@ -66,8 +68,7 @@ class PipeDeliverer:
     def _run(self, job: Job, letter: Letter, recipients: Sequence[Recipient]) -> Status:
         attributes, template = self._attributes, self._template
         if attributes is None:
-            self._around.emit(Failure(f"{self._origin}: {self._fault}"))
-            return _UNUSABLE
+            return self._unusable(self._fault)
         if template is None:
             self._around.emit(Warn(f"{self._origin}: {self._fault}"))
             return _MISCONFIGURED
@@ -88,8 +89,7 @@ class PipeDeliverer:
                 self._program(attributes, argv, uid, gid), self._pieces(job, letter, recipients)
             )
         except BadAttribute as error:
-            self._around.emit(Failure(f"{self._origin}: {error}"))
-            return _UNUSABLE
+            return self._unusable(str(error))
         except NotPermitted as error:
             return Status("4.3.5", f"cannot run {argv[0]}: {error}")
         except OSError as error:
@@ -100,6 +100,10 @@ class PipeDeliverer:
         if ran.trouble:
             self._around.emit(Failure(ran.trouble))
         return failure(ran, argv[0]) or self._delivered(ran)
+
+    def _unusable(self, why: str) -> Status:
+        self._around.emit(Failure(f"{self._origin}: {why}"))
+        return replace(_UNUSABLE, cause=f"{self._name} in master.cf", origin=f"{self._origin}: {why}")
 
     def _delivered(self, ran: Ran) -> Status:
         said = text_of(ran.output).strip()[:_SHOWN]
