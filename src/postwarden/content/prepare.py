@@ -64,7 +64,7 @@ class Preparer:
         self._say = say
         self._drop = frozenset(name.lower().encode() for name in params.message_drop_headers)
         self._scanner = Scanner(_NAMES | self._drop)
-        remaking = self._remaking = Remaking()
+        remaking = self._remaking = Remaking(kept=bool(settings.value("postwarden_trace")))
 
         def maps(name: str) -> Maps:
             return tables.maps(getattr(params, name), settings.origin(name, service))

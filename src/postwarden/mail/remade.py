@@ -30,14 +30,16 @@ class Remade(Struct, frozen=True, array_like=True):
 class Remaking:
     """Steps of one message, each once. Who changes an address calls `note`: one that nothing changes costs nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, kept: bool = True) -> None:
+        """`kept`: somebody will ask; else nothing is noted."""
         self.place = ""
+        self._most = _MOST if kept else 0
         self._steps: dict[tuple[str, str, str], Remade] = {}
         self._room = _ROOM
 
     def note(self, parameter: str, before: str, after: tuple[str, ...], rule: Rule, *, copy: bool = False) -> None:
         """`copy`: the address stays, and these are beside it: the same once more is no change, but a copy."""
-        if (not copy and after == (before,)) or len(self._steps) >= _MOST:
+        if len(self._steps) >= self._most or (not copy and after == (before,)):
             return
         before, after = _encodable(before), tuple(map(_encodable, after[:MOST_RESULTS]))
         room = self._room - len(before) - sum(map(len, after))

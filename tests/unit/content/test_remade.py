@@ -52,6 +52,13 @@ def test_nothing_is_noted_where_nothing_changes() -> None:
     assert prepared(("joe@mx.example.com",), canonical_maps=maps, virtual_alias_maps=maps).remade == ()
 
 
+@pytest.mark.parametrize(("trace", "count"), [("yes", 2), ("no", 0)])
+def test_nothing_is_noted_where_nobody_keeps_it(trace: str, count: int) -> None:
+    maps = "inline:{joe@mx.example.com=ann@x.example}"
+    made = prepared(("joe@mx.example.com",), virtual_alias_maps=maps, always_bcc="b@x.example", postwarden_trace=trace)
+    assert len(made.remade) == count
+
+
 def test_each_step_names_what_made_it() -> None:
     assert steps(
         "team", sender="Joe@host.lan",
