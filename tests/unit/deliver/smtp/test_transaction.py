@@ -276,3 +276,13 @@ def test_probes_are_dropped_and_mail_goes_on() -> None:
     assert (status.code, status.text, status.relay) == ("4.3.0", "mail system is stopping", "none")
     assert bench.log.lines[-1].endswith("status=undeliverable (mail system is stopping)")
     assert bench.deliverer.busy == 1
+
+
+@pytest.mark.parametrize("reply", [b"250 2.1.5 Fine\r\n", b"550 5.1.1 No\r\n"])
+def test_the_connection_of_a_probe_ends_with_it(reply: bytes) -> None:
+    bench = Bench(Script({"RCPT": reply}))
+    for _ in range(2):
+        bench.deliver(replace(job(trace="verify"), probe=True))
+    assert [[line[:4] for line in remote.commands] for remote in bench.remotes] == [
+        [b"EHLO", b"MAIL", b"RCPT", b"QUIT"]
+    ] * 2
