@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 
+from postwarden.cli import listing
 from postwarden.cli.acts import Acts
 from postwarden.cli.listing import Message, Unreadable
 from postwarden.config.settings import Settings
@@ -16,6 +18,7 @@ from postwarden.wire.submission import Malformed, Reader, Submission
 
 QUEUE = "maildrop"
 _BLOCK = 64 << 10
+_END = re.compile("|".join(f"[0-9a-f]{{{width}}}" for width in listing.WIDTHS))
 
 
 def waiting(settings: Settings) -> Iterator[Message | Unreadable]:
@@ -36,16 +39,18 @@ def waiting(settings: Settings) -> Iterator[Message | Unreadable]:
 
 
 def opened(settings: Settings, name: str) -> tuple[Message, Iterator[bytes]] | None:
-    """One message, and its content in pieces with CRLF line ends; None where it is not, or this user can't see it.
+    """One message, by its name or what a listing shows of it, and its content in pieces with CRLF line ends; None where
+    it is not, or this user can't see it.
     Raises OSError and Malformed, the iterator too."""
     maildrop = _open(settings)
     if maildrop is None:
         return None
     with closing(maildrop):
-        if not maildrop.has(name):
+        file = _Names(maildrop).of(name)
+        if file is None:
             return None
         try:
-            fd, dropped = maildrop.open(name)
+            fd, dropped = maildrop.open(file)
         except FileNotFoundError:
             return None
     events = _events(fd)
@@ -101,12 +106,38 @@ class WithMaildrop:
         if maildrop is None:
             return gone
         with closing(maildrop):
-            for name in (one.name for one in maildrop.complete()) if names is None else filter(maildrop.has, names):
+            files = _Names(maildrop)
+            for name in [one.name for one in maildrop.complete()] if names is None else names:
+                file = files.of(name)
+                if file is None:
+                    continue
                 # One that is taken up at this moment is no longer here, and not deleted.
                 with contextlib.suppress(FileNotFoundError):
-                    maildrop.remove(name)
+                    maildrop.remove(file)
                     gone.add(name)
         return gone
+
+
+class _Names:
+    """Files by what a user types: the name, or the end of it that a listing shows (`listing.shown`)."""
+
+    def __init__(self, maildrop: Maildrop) -> None:
+        self._maildrop = maildrop
+        self._by_end: dict[str, list[str]] | None = None
+
+    def of(self, typed: str) -> str | None:
+        """None: there is none, or more than one."""
+        if self._maildrop.has(typed):
+            return typed
+        if not _END.fullmatch(typed):
+            return None
+        if self._by_end is None:
+            self._by_end = {}
+            for one in self._maildrop.complete():
+                for width in listing.WIDTHS:
+                    self._by_end.setdefault(one.name[-width:], []).append(one.name)
+        found = self._by_end.get(typed, [])
+        return found[0] if len(found) == 1 else None
 
 
 def _concerned(operation: str, queues: Sequence[str]) -> bool:

@@ -32,6 +32,8 @@ class Columns(Struct, frozen=True):
 
 SHORT = Columns("-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n", 11, 7, "  ", 41)
 LONG = Columns("----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n", 17, 8, " ", 47)
+WIDTHS = (SHORT.queue_id - 1, LONG.queue_id - 1)
+"""Of a queue id, in characters, without its mark."""
 
 
 class Message(Struct, frozen=True):
@@ -87,7 +89,7 @@ def traditional(message: Message, columns: Columns) -> str:
     envelope = message.envelope
     mark = _MARKS.get(message.queue, "") + ("#" if message.state.expired else "")
     lines = [
-        f"{envelope.queue_id + mark:<{columns.queue_id}} {envelope.size:>{columns.size}}"
+        f"{shown(message, columns.queue_id - 1) + mark:<{columns.queue_id}} {envelope.size:>{columns.size}}"
         f" {moment(envelope.arrival)}{columns.time_end}{message.sender()}"
     ]
     said = ""
@@ -99,6 +101,12 @@ def traditional(message: Message, columns: Columns) -> str:
         lines.append(f"{' ' * columns.recipient}{address}")
     lines.append("\n")
     return "\n".join(lines)
+
+
+def shown(message: Message, width: int) -> str:
+    """The queue id, or what fits of the name of a file in maildrop: its end, by which postcat and postsuper find it."""
+    queue_id = message.envelope.queue_id
+    return queue_id[-width:] if message.queue == "maildrop" else queue_id
 
 
 def footer(count: int, size: int) -> str:

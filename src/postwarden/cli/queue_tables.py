@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from postwarden.cli.listing import Message, moment
+from postwarden.cli.listing import Message, moment, shown
 from postwarden.cli.shape import BUCKETS, Group, Summary, addresses
 from postwarden.ipc.queue_records import QUEUES, DestinationFigures, Figures
 from postwarden.mail.events import printable
@@ -92,7 +92,7 @@ def oldest(messages: Sequence[Message], now: float, width: int) -> Iterator[str]
         more = len(message.state.open) - 1
         text = f"{message.sender()} -> {''.join(some)}{f' and {more} more' if more else ''}"
         head = (
-            f"{span(now - message.envelope.arrival):>6} {message.envelope.queue_id:<16} {message.queue:<8}"
+            f"{span(now - message.envelope.arrival):>6} {shown(message, 16):<16} {message.queue:<8}"
             f" {message.state.attempts:>5} {_next(message, now):>6} "
         )
         if len(head) + len(text) <= width:

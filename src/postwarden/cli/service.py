@@ -12,7 +12,7 @@ from postwarden import rehearsal
 from postwarden.cli.unsent import unsent
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings, load
-from postwarden.mail.events import Event, Fatal, Notice, Warn
+from postwarden.mail.events import Event, Failure, Fatal, Notice, Warn
 from postwarden.net.log import FileSink, MailLog, Sink, SyslogSink
 from postwarden.roles import lock
 from postwarden.roles.handover import LogTarget
@@ -215,7 +215,7 @@ def complain(settings: Settings, voice: Voice) -> None:
         else:
             voice.say(Warn(f"{problem.origin}: {problem.text}"))
     for problem in errors[:-1]:
-        print(f"postfix/{_PROGRAM}: error: {problem.origin}: {problem.text}", file=sys.stderr)
+        voice.say(Failure(f"{problem.origin}: {problem.text}"))
     if errors:
         raise Stop(f"{errors[-1].origin}: {errors[-1].text}")
 

@@ -53,9 +53,38 @@ def test_it_is_listed_without_a_mark(configured: Settings) -> None:
     (found,) = waiting(configured)
     assert isinstance(found, Message)
     text = listing.traditional(found, listing.SHORT)
-    assert text.startswith(f"{name} ") and text.split("\n")[0].endswith("  me@example.org")
+    assert text.startswith(f"{name[-10:]}  ") and text.split("\n")[0].endswith("  me@example.org")
     assert text.split("\n")[1:3] == [" " * 41 + "x@dead.example", " " * 41 + '"y z"@dead.example']
     assert '"queue_name": "maildrop"' in listing.json(found)
+
+
+@pytest.mark.parametrize("columns", [listing.SHORT, listing.LONG])
+def test_what_is_listed_fits_its_column_and_names_the_file(
+    configured: Settings, columns: listing.Columns, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name, other = (dropped(configured, whole(MAIL, [b"\n"])) for _ in range(2))
+    found = [one for one in waiting(configured) if isinstance(one, Message)]
+    texts = {one.envelope.queue_id: listing.traditional(one, columns) for one in found}
+    typed = texts[name].split()[0]
+    for one in found:
+        left, right = (one.envelope.queue_id[-len(typed) :], str(one.envelope.size))
+        head = f"{left:<{columns.queue_id}} {right:>{columns.size}} {listing.moment(one.envelope.arrival)}"
+        assert texts[one.envelope.queue_id].startswith(head)
+    assert postcat.main("postcat", ["-c", configured.config_directory, "-q", typed]) == 0
+    assert f"maildrop/{typed}" in capfd.readouterr().out
+    queue = Nothing()
+    assert list(WithMaildrop(queue, configured).act(DELETE, [typed, "0" * 10])) == [typed]
+    assert queue.asked == [(DELETE, ["0" * 10], ())]
+    assert [one.envelope.queue_id for one in waiting(configured) if isinstance(one, Message)] == [other]
+
+
+def test_an_end_of_two_names_is_none(configured: Settings) -> None:
+    directory = maildrop_directory(configured.text("queue_directory"))
+    name = dropped(configured, whole(MAIL, [b"\n"]))
+    os.rename(os.path.join(directory, dropped(configured, whole(MAIL, [b"\n"]))), f"{directory}/{'0' * 22}{name[-10:]}")
+    both = WithMaildrop(Nothing(), configured)
+    assert list(both.act(DELETE, [name[-10:]])) == []
+    assert list(both.act(DELETE, [name[-16:]])) == [name[-16:]]
 
 
 def test_postcat_shows_it(configured: Settings, capfd: pytest.CaptureFixture[str]) -> None:

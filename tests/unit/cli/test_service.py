@@ -93,6 +93,7 @@ def test_all_that_is_wrong_is_named_by_line(etc: Path, command: str, capsys: pyt
     said = capsys.readouterr().err
     assert f"{etc}/main.cf:8: " in said and "permit_mynetworx" in said
     assert f"{etc}/main.cf:9: " in said and "soon" in said
+    assert all(line.removeprefix(f"postfix/{service._PROGRAM}: ") in log(etc) for line in said.splitlines())
 
 
 def test_a_reload_with_a_fault_sends_nothing(etc: Path, signals: list[object]) -> None:
