@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from postwarden.cli import explain
+from postwarden.cli.explaining.advice import cure
+from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.verify import file
 from postwarden.verify.cache import Known
 
@@ -81,7 +83,8 @@ def test_an_address_that_was_refused(place: Place) -> None:
 def test_what_is_not_known_depends_on_a_server_that_is_not_asked(place: Place) -> None:
     place.keep(old=("ok", "250 2.1.5 Ok", 32 * DAY))
     for user, knows in (("new", "nothing yet"), ("old", "nothing any more")):
-        _, _, depends, _, fact, *_ = place.ask(user).splitlines()
+        _, _, depends, *facts = place.ask(user).splitlines()
+        fact = next(line for line in facts if "knows of" in line)
         assert depends == "  it depends: the gateway asks the address's own server, which explain does not"
         assert knows in fact and fact.endswith("the gateway sends a probe, and waits 6 s for it at most")
     place.configure("address_verify_poll_count = 1\n")
@@ -92,6 +95,42 @@ def test_a_server_that_could_not_be_asked(place: Place) -> None:
     place.keep(ann=("defer", "connect to mx.inside.example[192.0.2.9]:25: Connection refused", 100))
     _, _, unknown, *_ = place.ask("ann").splitlines()
     assert unknown.startswith("  it could not be found out")
+
+
+def test_what_decided_is_named_as_it_was_known(place: Place) -> None:
+    place.configure("unverified_recipient_tempfail_action = defer\n")
+    place.keep(
+        off=("defer", "connect to mx.inside.example[192.0.2.9]:25: Connection refused", 100),
+        grey=("defer", "host mx.inside.example[192.0.2.9] said: 450 4.2.0 Greylisted, see x", 100),
+        local=("bounce", 'unknown user: "local"', 100),
+        nobody=("bounce", NOBODY, 100),
+    )
+    for user in ("off", "grey", "new"):
+        said = place.ask(user)
+        assert f"  unverified_recipient_tempfail_action = defer ({place.etc}/main.cf:9)" in said
+        assert "  unverified_recipient_defer_code = 450 (its default)" in said and "reject_code" not in said
+    assert "address_verify_poll_count = 3 (its default)" in place.ask("new")
+    assert "  it could not be found out: the other server can't be reached: " in place.ask("off")
+    assert "(greylisting): nothing: it is tried again" in place.ask("grey")
+    said = place.ask("local")
+    assert "  to change it: no user, alias or mailbox of this machine has that name: correct the address" in said
+    assert "unverified_recipient_reject_code = 550" in said and "defer_code" not in said
+    assert "has to take the address" in place.ask("nobody") and "has to take the address" not in said
+
+
+@pytest.mark.parametrize(
+    ("known", "helps"),
+    [
+        ("todo Address verification in progress", "raise address_verify_poll_count or address_verify_poll_delay"),
+        ("fail", "says why nobody could be asked"),
+        ("defer host x[192.0.2.1] said: 450 odd", "has to take the address"),
+        ('bounce unknown user: "ann"', "add the user or an alias"),
+        ("", "has to take the address"),
+    ],
+)
+def test_what_helps_those_who_were_refused(known: str, helps: str) -> None:
+    rule = Rule("reject_unverified_recipient", "", BUILT_IN)
+    assert helps in cure(rule, "192.0.2.7", "its default", "here.example", known)
 
 
 def test_without_a_file_and_with_one_that_is_damaged(place: Place) -> None:

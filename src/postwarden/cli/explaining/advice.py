@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from postwarden.cli.explaining.local_replies import meaning_of
+from postwarden.cli.explaining.replies import meaning
 from postwarden.mail.decision import Rule
+from postwarden.mail.status import Status
+from postwarden.mail.verified import BOUNCE, DEFER, FAIL, TODO
 
 _DESTINATIONS = ("mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains")
 
-READS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+_READS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "permit_mynetworks": ("mynetworks",),
     "permit_sasl_authenticated": ("smtpd_sasl_auth_enable",),
     "permit_auth_destination": _DESTINATIONS,
@@ -17,10 +21,21 @@ READS: Mapping[str, tuple[str, ...]] = MappingProxyType({
                                   "virtual_alias_maps"),
     "reject_sender_login_mismatch": ("smtpd_sender_login_maps",),
     "reject_rbl_client": (),
-    "reject_unverified_recipient": ("unverified_recipient_reject_code", "unverified_recipient_reject_reason"),
-    "reject_unverified_sender": ("unverified_sender_reject_code", "unverified_sender_reject_reason"),
 })  # fmt: skip
-"""Parameters that a restriction looks at, by its name."""
+_UNVERIFIED: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    BOUNCE: ("{}_reject_code", "{}_reject_reason"),
+    DEFER: ("{}_defer_code", "{}_tempfail_action", "{}_reject_reason"),
+    TODO: ("{}_defer_code", "{}_tempfail_action", "address_verify_poll_count", "address_verify_poll_delay"),
+    FAIL: ("{}_tempfail_action",),
+})  # fmt: skip
+"""Of reject_unverified_sender and reject_unverified_recipient, by what is known of the address."""
+
+
+def reads(name: str, verified: str = "") -> tuple[str, ...]:
+    """Parameters that a restriction looks at. `verified`: what is known of the address, as facts have it."""
+    found = _UNVERIFIED.get(verified.partition(" ")[0], ())
+    return _READS.get(name) or tuple(one.format(name.removeprefix("reject_")) for one in found)
+
 
 _NAMES = "the owner of the client's address has to give it a name in DNS that leads back to the address"
 _CURES: Mapping[str, str] = MappingProxyType({
@@ -93,12 +108,31 @@ def cure_without_policy(rule: Rule) -> str:
     return f"{text}; {rule.name} is set at {rule.origin}" if rule.origin.file else text
 
 
-def cure(rule: Rule, client: str, networks: str, domain: str) -> str:
-    """What to change where `rule` has refused. `networks`: where mynetworks is written."""
+def cure_unverified(verified: str) -> str:
+    """What helps where an address could not be verified; empty: its server has to take it, and nothing more is known.
+    `verified`: what was known of it, as facts have it."""
+    status, _, text = verified.partition(" ")
+    if status == TODO:
+        return (
+            "nothing: the client comes again, and by then the answer is there; to wait longer for it, raise"
+            " address_verify_poll_count or address_verify_poll_delay"
+        )
+    if status == FAIL:
+        return "nothing in the configuration: the mail log of that second says why nobody could be asked"
+    if " said: " in text:
+        known = meaning("", text) if status == DEFER else None
+    else:
+        known = meaning_of(Status("4.0.0", text)) if text else None
+    return f"{known.means}: {known.cure}" if known is not None else ""
+
+
+def cure(rule: Rule, client: str, networks: str, domain: str, verified: str = "") -> str:
+    """What to change where `rule` has refused. `networks`: where mynetworks is written. `verified`: what was known of
+    an address that had to be verified, as facts have it."""
     name = rule.name
     if name.startswith(("reject_rbl", "reject_rhsbl")):
         name = "reject_rbl_client"
-    text = _CURES.get(name, "change the list that names it")
+    text = (cure_unverified(verified) if verified else "") or _CURES.get(name, "change the list that names it")
     if name.startswith("check_"):
         text = "change the entry in the table that decided"
     elif text == "{relay}":

@@ -14,6 +14,7 @@ from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.steps import StepText
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Rule
+from postwarden.mail.verified import SUBJECT
 from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
 from postwarden.trace.search import History
 
@@ -136,8 +137,9 @@ class RecordText:
         if not judged.policy:
             yield f"  to change it: {cure_without_policy(rule)}"
             return
-        networks = str(self._settings.origin("mynetworks"))
-        yield f"  to change it: {cure(rule, client.address, networks, judged.recipient.rpartition('@')[2])}"
+        networks, domain = str(self._settings.origin("mynetworks")), judged.recipient.rpartition("@")[2]
+        verified = next((fact.answer for fact in judged.known if fact.subject == SUBJECT), "")
+        yield f"  to change it: {cure(rule, client.address, networks, domain, verified)}"
 
     def _rule(self, judged: Judged) -> str:
         because = judged.because

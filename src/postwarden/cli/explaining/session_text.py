@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from postwarden.cli.explaining.advice import READS, cure
+from postwarden.cli.explaining.advice import cure, cure_unverified, reads
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.session import Asked, Client, Exchange, Played
 from postwarden.config.parameters import find
@@ -97,14 +97,17 @@ class SessionText:
         networks = _at(str(self._settings.origin("mynetworks", self._service)))
         unknown = asked.later is not None and asked.rule.name.startswith(("reject_unknown_", "permit_"))
         verified = _verified(asked)
-        if verified == TODO:
+        status = verified.partition(" ")[0]
+        if status == TODO:
             yield "  it depends: the gateway asks the address's own server, which explain does not"
-        elif unknown or verified in (DEFER, FAIL):
+        elif status == DEFER and (why := cure_unverified(verified)):
+            yield f"  it could not be found out: {why}"
+        elif unknown or status in (DEFER, FAIL):
             yield "  it could not be found out: the client may come again, and whoever was asked has to answer"
         elif asked.said is not None and asked.said.reply is not None and asked.said.reply.status in _FAULTS:
             yield "  it could not be found out: until that is mended, mail that needs it is put off"
         else:
-            yield f"  to change it: {cure(asked.rule, self._client.address, networks, domain)}"
+            yield f"  to change it: {cure(asked.rule, self._client.address, networks, domain, verified)}"
         for line in (*self._missed(exchange, asked), *self._facts(asked)):
             yield f"  {line}"
 
@@ -118,7 +121,7 @@ class SessionText:
                     yield f"{asked.rule.name} did not fit: {line}"
 
     def _facts(self, asked: Asked) -> Iterator[str]:
-        for name in READS.get(asked.rule.name, ()):
+        for name in reads(asked.rule.name, _verified(asked)):
             if find(name) is not None and (self._settings.text(name) or self._settings.entry(name, self._service)):
                 value = self._settings.text(name, self._service)
                 yield f"{name} = {value} ({_at(str(self._settings.origin(name, self._service)))})"
@@ -188,9 +191,9 @@ def _named(asked: Asked) -> str:
 
 
 def _verified(asked: Asked) -> str:
-    """Whether the address takes mail, as a word of `mail.verified`; empty: that is not what was asked."""
+    """Whether the address takes mail, as facts have it; empty: that is not what was asked."""
     facts = asked.said.facts if asked.said is not None else ()
-    return next((fact.answer.partition(" ")[0] for fact in facts if fact.subject == SUBJECT), "")
+    return next((fact.answer for fact in facts if fact.subject == SUBJECT), "")
 
 
 def _verdict(asked: Asked) -> str:
