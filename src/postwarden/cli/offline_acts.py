@@ -16,7 +16,7 @@ from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, PAGE, RELEASE, RE
 from postwarden.mail import queue as mail_queue
 from postwarden.mail.address import external
 from postwarden.mail.decision import settle
-from postwarden.mail.events import Failure, Notice, printable
+from postwarden.mail.events import Failure, Notice, Warn, printable
 from postwarden.mail.queue import Change, Damaged, Entry, Listed, NewMessage
 from postwarden.mail.status import Status
 from postwarden.schedule.ports import Clerk
@@ -24,6 +24,8 @@ from postwarden.schedule.requeueing import anew, requeued
 from postwarden.schedule.settling import closing
 from postwarden.spool.layout import spool_directory
 from postwarden.spool.offline import OfflineQueue
+from postwarden.trace.files import Writer, directory
+from postwarden.trace.records import Operated
 
 _DELETED = Status("2.0.0", "deleted")
 
@@ -66,7 +68,18 @@ class OfflineActs:
             done.append(entry.envelope.queue_id)
         if changes:
             self._queue.settle(changes)
+            self._record(operation, done)
         return done
+
+    def _record(self, operation: str, queue_ids: list[str]) -> None:
+        """For `explain`, beside what the courier records."""
+        recorder = self._recorder
+        if recorder is not None:
+            now = time.time()
+            for queue_id in queue_ids:
+                recorder.add(Operated(now, queue_id, operation))
+            with self._queue.as_owner():
+                recorder.flush()
 
     def _change(self, operation: str, entry: Entry) -> Change | None:
         """None: there is nothing to do."""
@@ -103,6 +116,13 @@ class OfflineActs:
         said = f"{prepared[0].queue_id}: uid={self._uid} from=<{sender}> orig_id={old.queue_id}"
         self._voice.emit("pickup", Notice(said))
         return requeued(entry, *prepared, now)
+
+    @cached_property
+    def _recorder(self) -> Writer | None:
+        if not self._settings.value("postwarden_trace"):
+            return None
+        path = directory(spool_directory(self._settings.text("queue_directory")))
+        return Writer(path, "postsuper", time.time, lambda text: self._voice.say(Warn(text)))
 
     @cached_property
     def _requeuing(self) -> tuple[Clerk, Callable[[str, float], bytes]]:

@@ -19,6 +19,7 @@ from postwarden.mail.queue import HOLD, Change, Content, Cursor, Damaged, Entry,
 from postwarden.mail.remade import Remade
 from postwarden.mail.status import Status
 from postwarden.schedule.message import Delivery
+from postwarden.schedule.ports import Recorder
 from postwarden.schedule.requeueing import anew, requeued
 from postwarden.schedule.rounds import Rounds
 from postwarden.schedule.scheduler import Scheduler
@@ -37,7 +38,9 @@ _ROUNDS = 200
 class Acting:
     """One operation on some messages, under way."""
 
-    def __init__(self, operation: str, queues: Collection[str], finished: Callable[[], None]) -> None:
+    def __init__(
+        self, operation: str, queues: Collection[str], finished: Callable[[], None], recorder: Recorder | None = None
+    ) -> None:
         self.operation = operation
         self.queues = frozenset(queues)
         self.done: list[str] = []
@@ -45,6 +48,7 @@ class Acting:
         self.waiting: set[str] = set()
         """Of those that are still being delivered: it will be done."""
         self._finished = finished
+        self._recorder = recorder
         self._open = 1
 
     def begin(self) -> None:
@@ -54,6 +58,8 @@ class Acting:
         """One is through; `queue_id`: it was done."""
         if queue_id:
             self.done.append(queue_id)
+            if self._recorder is not None:
+                self._recorder.operated(queue_id, self.operation)
         self._open -= 1
         if not self._open:
             self._finished()
@@ -78,7 +84,7 @@ class Operations:
 
     def act(self, operation: str, queue_ids: Iterable[str], queues: Sequence[str], over: Callable[[], None]) -> Acting:
         """Do it with these; `over` is called when all is durable, perhaps before this returns."""
-        acting = Acting(operation, queues, over)
+        acting = Acting(operation, queues, over, self._rounds.recorder)
         away = [queue_id for queue_id in dict.fromkeys(queue_ids) if not self._in_hand(acting, queue_id)]
         if away:
             self._take(acting, self._rounds.parts.ledger.find(away))
@@ -87,7 +93,7 @@ class Operations:
 
     def act_on(self, operation: str, page: Sequence[Listed], queues: Sequence[str], over: Callable[[], None]) -> Acting:
         """The same for what was just listed."""
-        acting = Acting(operation, queues, over)
+        acting = Acting(operation, queues, over, self._rounds.recorder)
         away = [listed.key for listed in page if not self._in_hand(acting, listed.queue_id)]
         if away:
             self._take(acting, self._rounds.parts.ledger.pick(away))

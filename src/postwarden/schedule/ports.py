@@ -126,6 +126,9 @@ class Recorder(Protocol):
     def remade(self, queue_id: str, steps: tuple[Remade, ...]) -> None:
         """What became of the message's addresses."""
 
+    def operated(self, queue_id: str, operation: str) -> None:
+        """An operator had that done, one of `ipc.queue_records.OPERATIONS`."""
+
     def ended(self, queue_id: str) -> None: ...
 
 

@@ -48,7 +48,7 @@ class OfflineQueue:
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = queue.SimpleQueue()
         self._fault = ""
         params = SpoolParams(queue_directory, 0, 0, long_queue_ids)
-        with self._as_owner():
+        with self.as_owner():
             self._lock = _lock(os.path.join(self._spool, "courier.lock"))
             self._ledger = Ledger(params, _Clock(), self._post, self._told, grown=0)
             try:
@@ -72,7 +72,7 @@ class OfflineQueue:
     def _pages(self) -> Iterator[Listed]:
         cursor: Cursor | None = None
         while True:
-            with self._as_owner():
+            with self.as_owner():
                 try:
                     page, cursor = self._ledger.page(cursor)
                 except Damaged:
@@ -85,32 +85,32 @@ class OfflineQueue:
 
     def find(self, queue_ids: Collection[str]) -> list[Entry]:
         """As `Ledger.find`. What is neither settled nor put back stays as it was, but is not found a second time."""
-        with self._as_owner():
+        with self.as_owner():
             return self._ledger.find(queue_ids)
 
     def pick(self, keys: Collection[Key]) -> list[Entry]:
         """As `Ledger.pick`."""
-        with self._as_owner():
+        with self.as_owner():
             return self._ledger.pick(keys)
 
     def put_back(self, entry: Entry) -> None:
-        with self._as_owner():
+        with self.as_owner():
             self._ledger.put_back(entry)
             self._wait()
 
     def peek(self, queue_id: str) -> tuple[Listed, Content] | None:
         """As `Ledger.peek`. Raises Damaged, OSError."""
-        with self._as_owner():
+        with self.as_owner():
             return self._ledger.peek(queue_id)
 
     def content(self, key: Key) -> Content:
         """Of a message that was found. Raises Damaged, OSError."""
-        with self._as_owner():
+        with self.as_owner():
             return self._ledger.content(key)
 
     def settle(self, changes: Sequence[Change]) -> None:
         """Make them durable. Raises OSError when the disk refuses; then it is not known which of them are."""
-        with self._as_owner():
+        with self.as_owner():
             for change in changes:
                 self._ledger.settle(change, _nothing)
             self._wait()
@@ -118,14 +118,14 @@ class OfflineQueue:
     def import_(self, messages: Sequence[NewMessage]) -> None:
         """As `Ledger.import_`. Raises OSError when the disk refuses; then it is not known whether they are stored, but
         all are or none."""
-        with self._as_owner():
+        with self.as_owner():
             self._ledger.import_(messages, _nothing)
             self._wait()
 
     def close(self) -> None:
         """Without effect the second time."""
         if self._lock >= 0:
-            with self._as_owner():
+            with self.as_owner():
                 self._ledger.close()
                 self._rest()
             os.close(self._lock)
@@ -134,7 +134,8 @@ class OfflineQueue:
     # driving
 
     @contextmanager
-    def _as_owner(self) -> Iterator[None]:
+    def as_owner(self) -> Iterator[None]:
+        """What is done meanwhile is done by the owner of the queue, also where root calls."""
         if os.geteuid() or not self._owner[0]:
             yield
             return

@@ -13,7 +13,7 @@ from postwarden.net.clock import Clock
 from postwarden.trace import reference
 from postwarden.trace.answers import answers
 from postwarden.trace.files import Writer
-from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Mapped, Record, Stored
+from postwarden.trace.records import Attempted, Because, Ended, Facts, Judged, Mapped, Operated, Record, Stored
 
 _LAG = 0.25
 """Seconds for which records gather: one write then has those of many messages."""
@@ -73,7 +73,10 @@ class Recorder:
             self.remade(envelope.queue_id, remade)
         recipients = tuple([(one.address, one.original) for one in envelope.recipients])
         known = envelope.client
-        client = "" if known is None else f"{known.name}[{known.address}]"
+        if known is not None:
+            client = f"{known.name}[{known.address}]"
+        else:
+            client = f"local uid {envelope.user}" if envelope.user else ""
         self._add(
             Stored(
                 self._clock.now(), envelope.queue_id, session, envelope.sender, envelope.message_id, envelope.size,
@@ -95,6 +98,10 @@ class Recorder:
 
     def ended(self, queue_id: str) -> None:
         self._add(Ended(self._clock.now(), queue_id))
+
+    def operated(self, queue_id: str, operation: str) -> None:
+        """An operator had it done."""
+        self._add(Operated(self._clock.now(), queue_id, operation))
 
     def _add(self, record: Record) -> None:
         self._writer.add(record)

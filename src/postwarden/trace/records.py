@@ -100,6 +100,7 @@ class Stored(Struct, frozen=True, array_like=True, tag="s"):
     size: int
     recipients: tuple[tuple[str, str], ...]
     client: str = ""
+    """`name[address]`, or `local uid 1000`."""
     parent: str = ""
     """Queue id of the message that it is a report about, or a forward of."""
 
@@ -137,4 +138,13 @@ class Ended(Struct, frozen=True, array_like=True, tag="e"):
     queue_id: str
 
 
-Record = Judged | Stored | Mapped | Attempted | Ended
+class Operated(Struct, frozen=True, array_like=True, tag="o"):
+    """An operator had something done with a message."""
+
+    when: float
+    queue_id: str
+    operation: str
+    """One of `ipc.queue_records.OPERATIONS`."""
+
+
+Record = Judged | Stored | Mapped | Attempted | Ended | Operated

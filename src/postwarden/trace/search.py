@@ -5,16 +5,18 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from postwarden.trace.files import BEGIN, Place, scan
-from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
+from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Operated, Record, Stored
 from postwarden.trace.reference import spelled
 
 MOST = 1000
 """Messages of one message id: a list may send each of its members one of his own, and a stranger any number."""
 _ROOM = 20_000
 """Their recipients together."""
+_OFFSPRING = 20
+"""Forwards and reports that were made of messages, and of those: their fate is told with it."""
 _FEW = 20
 """Words: to look for more takes longer than to decode each record."""
 _REFUSING = frozenset(("reject", "defer"))
@@ -87,6 +89,7 @@ class Search:
         self.stored: dict[str, Stored | None] = {}
         """By queue id; None where it came before decisions were recorded."""
         self._room = _ROOM
+        self._offspring: dict[str, bytes] = {}
 
     def look(self, record: Record) -> bool:
         """Whether a record is about the one that is looked for; notes which message that is."""
@@ -95,7 +98,7 @@ class Search:
                 if self.name not in (record.queue_id, record.message_id.strip("<>")):
                     return False
                 self._keep(record)
-            case Attempted() | Ended() | Mapped():
+            case Attempted() | Ended() | Mapped() | Operated():
                 if record.queue_id != self.name:
                     return False
                 self.stored.setdefault(record.queue_id, None)
@@ -134,14 +137,30 @@ class Search:
         """All that is known of them: each record, as it is written, and where to go on. Raises OSError."""
         brought = Brought(self.stored)
         for record, data, place in self._scan(path, after, pace):
-            if brought.by(record) or (isinstance(record, Judged) and self._refuses(record)):
+            if isinstance(record, Judged):
+                wanted = bool(brought.by(record)) or self._refuses(record)
+            else:
+                wanted = self._descends(record) or bool(brought.by(record))
+            if wanted:
                 yield record, data, place
+
+    def _descends(self, record: Stored | Attempted | Ended | Mapped | Operated) -> bool:
+        """Whether it is about what was made of one of the messages; children come after their parents."""
+        known = self._offspring
+        if (
+            isinstance(record, Stored)
+            and (record.parent in known or record.parent in self.stored)
+            and len(known) < _OFFSPRING
+            and record.queue_id not in self.stored
+        ):
+            known[record.queue_id] = record.queue_id.encode()
+        return record.queue_id in known
 
     def _scan(self, path: str, after: Place, pace: Callable[[], None]) -> Iterator[tuple[Record, bytes, Place]]:
         words = self.words()
 
         def wanted(data: bytes) -> bool:
-            return any(word in data for word in words)
+            return any(word in data for word in words) or any(word in data for word in self._offspring.values())
 
         if len(words) > _FEW:
             return scan(path, after=after, pace=pace)
@@ -173,6 +192,8 @@ class History(Struct):
 
     queue_id: str
     records: list[Record]
+    offspring: list[Record] = field(default_factory=list)
+    """Of what was made of it, as far as that is no history of its own."""
 
     @property
     def stored(self) -> Stored | None:
@@ -190,4 +211,17 @@ def told(name: str, records: Iterable[Record]) -> tuple[list[History], list[Judg
     for record in found:
         for queue_id in brought.by(record):
             histories[queue_id].records.append(record)
+    _add_offspring(histories, found)
     return list(histories.values()), [one for one in refusals if one.queue_id not in histories]
+
+
+def _add_offspring(histories: Mapping[str, History], found: Sequence[Record]) -> None:
+    of: dict[str, History] = {}
+    for record in found:
+        if isinstance(record, Judged) or record.queue_id in histories:
+            continue
+        parent = record.parent if isinstance(record, Stored) else ""
+        history = histories.get(parent) or of.get(parent) or of.get(record.queue_id)
+        if history is not None:
+            of[record.queue_id] = history
+            history.offspring.append(record)

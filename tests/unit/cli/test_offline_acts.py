@@ -18,6 +18,8 @@ from postwarden.mail.queue import NewMessage
 from postwarden.mail.status import Status
 from postwarden.spool.files import make_spool
 from postwarden.spool.offline import OfflineQueue
+from postwarden.trace.files import read
+from postwarden.trace.records import Operated
 
 NOW = time.time()
 REASON = Status("4.4.1", "no")
@@ -122,3 +124,16 @@ def test_damaged_content_is_told_and_stays(
     assert list(acts.act(REQUEUE, ["AAA"])) == []
     assert capsys.readouterr().err == "postsuper: error: AAA: not requeued: AAA: its body is gone\n"
     assert "AAA" in there(queue)
+
+
+def test_what_was_done_is_recorded_for_explain(acts: OfflineActs, tmp_path: Path) -> None:
+    list(acts.act(DELETE, ["AAA", "ZZZ"]))
+    list(acts.act(HOLD, ["BBB"]))
+    told = [record for record in read(str(tmp_path / "postwarden/trace")) if isinstance(record, Operated)]
+    assert [(record.queue_id, record.operation) for record in told] == [("AAA", DELETE), ("BBB", HOLD)]
+
+
+def test_nothing_is_recorded_where_main_cf_wants_no_record(queue: OfflineQueue, tmp_path: Path) -> None:
+    (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}\npostwarden_trace = no\n")
+    assert list(OfflineActs(queue, load(tmp_path), Voice("postsuper")).act(DELETE, ["AAA"])) == ["AAA"]
+    assert not (tmp_path / "postwarden/trace").exists()

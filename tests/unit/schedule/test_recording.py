@@ -1,9 +1,10 @@
 """What the courier has recorded of a message: ways that a table chose, what deliverers went through, what was made of
 it."""
 
+import pytest
 from tests.unit.schedule.test_courier import DEFERRED, SENT, DomainResolver, Route, World
 
-from postwarden.ipc.queue_records import REQUEUE
+from postwarden.ipc.queue_records import DELETE, EXPIRE, HOLD, REQUEUE
 from postwarden.ipc.records import Forward, Outcome
 from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.envelope import Envelope, Recipient
@@ -28,6 +29,9 @@ class Kept:
 
     def remade(self, queue_id: str, steps: tuple[Remade, ...]) -> None:
         self.said += [("remade", queue_id, step.parameter, step.before, *step.after) for step in steps]
+
+    def operated(self, queue_id: str, operation: str) -> None:
+        self.said.append(("operated", queue_id, operation))
 
     def ended(self, queue_id: str) -> None:
         self.said.append(("ended", queue_id))
@@ -89,3 +93,29 @@ def test_what_is_requeued_is_known_by_what_it_was() -> None:
     world.courier.operations.act(REQUEUE, ("ID1",), (), lambda: over.append(True))
     world.clock.run()
     assert ("stored", "NEW1", "ID1") in kept.said
+
+
+@pytest.mark.parametrize("operation", [DELETE, HOLD, EXPIRE])
+def test_what_an_operator_did_is_recorded_when_it_is_durable(operation: str) -> None:
+    world, kept = recorded()
+    world.store("ann@smtp.example.com")
+    world.clock.run()
+    world.answer(world.remote.jobs.pop(), DEFERRED)
+    kept.said.clear()
+    world.courier.operations.act(operation, ("ID1", "NONE"), (), lambda: None)
+    assert kept.said == []
+    world.clock.run()
+    assert kept.said[0] == ("operated", "ID1", operation)
+
+
+def test_a_hold_of_what_is_being_delivered_is_recorded_only_if_it_comes_to_that() -> None:
+    for outcome, end in ((SENT, "ended"), (DEFERRED, "operated")):
+        world, kept = recorded()
+        world.store("ann@smtp.example.com")
+        world.clock.run()
+        world.courier.operations.act(HOLD, ("ID1",), (), lambda: None)
+        world.clock.run()
+        assert kept.said == []
+        world.answer(world.remote.jobs.pop(), outcome)
+        world.clock.run()
+        assert [said[0] for said in kept.said] == ["attempted", end]

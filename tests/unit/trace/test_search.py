@@ -152,3 +152,36 @@ def test_references_are_short_differ_and_can_be_told_by_telephone() -> None:
 @pytest.mark.parametrize("text", ["", "7K3-Q9D-2M", "7K3-Q9D-2MX2", "7K1-Q9D-2MX", "a@b.example", "<7K3Q9D2M@x>"])
 def test_what_is_no_reference(text: str) -> None:
     assert reference.spelled(text) == ""
+
+
+def test_what_became_of_forwards_is_told_with_the_message(tmp_path: Path) -> None:
+    """Also of a forward of a forward; not of others, nor of more than some."""
+    path = str(tmp_path / "trace")
+    writer = Writer(path, "courier", lambda: 1.7e9, print)
+    grandchild = replace(CHILD, queue_id="Q4", parent="Q2")
+    fates = [Attempted(18.0, one, "a@b.example", "", Status("2.0.0", "ok")) for one in ("Q2", "Q4", "Q5")]
+    for record in (STORED, CHILD, grandchild, *fates):
+        writer.add(record)
+    for n in range(100):
+        writer.add(replace(CHILD, queue_id=f"MORE{n}", parent="Q2"))
+    writer.close()
+    records = found(path, "Q1")
+    ((history,), _) = told("Q1", records)
+    assert history.records == [STORED, CHILD]
+    assert history.offspring[0] == CHILD
+    assert set(fates[:2]) < set(history.offspring)
+    assert fates[2] not in history.offspring
+    assert len({record.queue_id for record in history.offspring}) == 20
+    ((history,), _) = told("Q4", found(path, "Q4"))
+    assert (history.records, history.offspring) == ([grandchild, fates[1]], [])
+
+
+def test_the_next_page_has_the_forwards_that_the_last_one_met(path: str) -> None:
+    search = Search("Q1")
+    search.first_pass(path)
+    place = next(place for record, _, place in search.second_pass(path) if record == CHILD)
+    writer = Writer(path, "receiver9", lambda: 1.8e9, print)
+    late = Attempted(20.0, "Q2", "a@b.example", "", Status("2.0.0", "ok"))
+    writer.add(late)
+    writer.close()
+    assert late in [record for record, _, _ in search.second_pass(path, place)]

@@ -1,6 +1,5 @@
 """What happened to a message, or to a client that was refused: out of the store of decisions."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappush, heappushpop
 from typing import Any
@@ -9,13 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from postwarden.cli.explaining.advice import cure, cure_without_policy
-from postwarden.cli.explaining.local_replies import meaning_of
+from postwarden.cli.explaining.fate import DID, clock, ends
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.steps import StepText
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Rule
 from postwarden.mail.verified import SUBJECT
-from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Record, Stored
+from postwarden.trace.records import Attempted, Ended, Judged, Mapped, Operated, Record, Stored
 from postwarden.trace.search import History
 
 _SHOWN = 5
@@ -55,13 +54,13 @@ class RecordText:
             yield f"  from <{stored.sender}>{f', handed in by {stored.client}' if stored.client else ''}"
         else:
             yield self._paint.strong(f"{history.queue_id}: it came before decisions were recorded")
-        yield from self._ends(history)
+        yield from ends(history, self._paint)
         yield ""
         steps = StepText(self._settings, "" if stored is None else stored.sender)
         known = any(isinstance(record, Mapped) and record.place == "envelope_recipient" for record in history.records)
         for record in history.records:
             if isinstance(record, Mapped):
-                yield from steps.lines(_clock(record.when), record)
+                yield from steps.lines(clock(record.when), record)
             else:
                 yield from self._line(record, history.queue_id, drawn=not known)
 
@@ -73,28 +72,11 @@ class RecordText:
         for record, value in zip(history.records, found, strict=True):
             if isinstance(record, Mapped):
                 value["now"] = steps.value(record)
-        return {"queue_id": history.queue_id, "records": found}
-
-    def _ends(self, history: History) -> Iterator[str]:
-        """The last word on each recipient, the reason first."""
-        last: dict[str, Attempted] = {}
-        for record in history.records:
-            if isinstance(record, Attempted):
-                last[record.recipient] = record
-        for recipient, attempt in last.items():
-            status = attempt.status
-            text = f"  {recipient}: {status.action.value}: {status.text}"
-            yield self._paint.good(text) if status.code[0] == "2" else self._paint.bad(text)
-            if status.cause:
-                yield f"    decided by {status.cause}{f' at {status.origin}' if status.origin else ''}"
-            said = meaning_of(status)
-            if status.code[0] != "2" and said is not None:
-                yield f"    what it means: {said.means}"
-                yield f"    what to do: {said.cure}"
+        return {"queue_id": history.queue_id, "records": found, "made": values(history.offspring)}
 
     def _line(self, record: Record, queue_id: str, *, drawn: bool) -> Iterator[str]:
         """`drawn`: nothing tells what made a recipient of the one before."""
-        when = _clock(record.when)
+        when = clock(record.when)
         match record:
             case Judged():
                 yield f"  {when} {record.stage} {record.recipient}: {record.verdict} {record.reply}".rstrip()
@@ -119,6 +101,8 @@ class RecordText:
                 way = f" by {record.transport}:{record.nexthop}" if record.transport else ""
                 yield f"  {when} {record.recipient}: {record.status.action.value}{way}, {record.status.code}:"
                 yield f"      {record.status.text}"
+            case Operated():
+                yield f"  {when} {DID.get(record.operation, record.operation)}"
             case Ended():
                 yield f"  {when} done: removed from the queue"
 
@@ -128,7 +112,7 @@ class RecordText:
         more = f" and {len(recipients) - _SHOWN} more" if len(recipients) > _SHOWN else ""
         to = f" to {', '.join(f'<{one}>' for one in recipients[:_SHOWN])}{more}" if recipients else ""
         sender = "" if judged.facts.sender is None else f" from <{judged.facts.sender}>"
-        yield f"{_clock(judged.when)} {client}{sender}{to}"
+        yield f"{clock(judged.when)} {client}{sender}{to}"
         yield f"  {self._paint.bad(judged.reply)}"
         yield f"  by {self._rule(judged)}"
         for fact in judged.known:
@@ -147,10 +131,6 @@ class RecordText:
             return f"{because.name} in {judged.stage}"
         where = f" at {because.origin}" if because.file else ", a default"
         return f"{because.name} {because.argument}".strip() + f" of {judged.service}{where}"
-
-
-def _clock(when: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
 # For programs
