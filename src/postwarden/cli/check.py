@@ -18,6 +18,9 @@ USAGE = (
 
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. Findings go to standard output; exit code 1 where one is an error."""
+    if "--help" in words[1:] or words[1:] == ["-h"]:
+        print(USAGE)
+        return 0
     if any(word.startswith(replay.OPTION) for word in words[1:]):
         return replay.main(name, words)
     directory, words = words[0], words[1:]

@@ -33,8 +33,15 @@ def main(name: str, words: list[str]) -> int:
     try:
         return _replay(words[0], candidate, json="-j" in flags)
     except (ConfigError, OSError) as error:
-        print(f"postwarden: fatal: check: {error}", file=sys.stderr)
+        print(f"postwarden: fatal: check: {_said(error)}", file=sys.stderr)
         return 2
+
+
+def _said(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _parse(words: list[str]) -> tuple[str, set[str]]:
@@ -53,22 +60,42 @@ def _parse(words: list[str]) -> tuple[str, set[str]]:
 
 def _replay(directory: str, other: str, *, json: bool) -> int:
     if not os.path.isdir(other):
-        raise FileNotFoundError(2, os.strerror(2), other)
+        raise FileNotFoundError(2, "no such directory: the candidate's main.cf and master.cf are wanted there", other)
     running, candidate = load(directory), load(other)
     path = store_directory(running)
-    os.listdir(path)
+    _may_read(path)
     found = Comparison(Candidate(candidate))
     asyncio.run(found.run(read(path, _wanted)))
     if not found.judged:
         print(f"postwarden: fatal: check: {path}: no session is recorded", file=sys.stderr)
         return 2
     paint = Paint.of_stdout()
-    report = Report(found, running, candidate, paint)
-    for value in report.values() if json else ():
-        print(value)
-    for line in () if json else report.lines():
-        paint.show(line)
+    _print(Report(found, running, candidate, paint), paint, json=json)
     return int(bool(found.changed))
+
+
+def _may_read(path: str) -> None:
+    """Raises OSError with what to do about it."""
+    try:
+        os.listdir(path)
+    except PermissionError as error:
+        text = f"{error.strerror}: what was recorded is for root and mail_owner to judge by"
+        raise PermissionError(error.errno, text, path) from None
+    except FileNotFoundError as error:
+        text = "nothing is recorded there: a gateway with postwarden_trace = yes does it"
+        raise FileNotFoundError(error.errno, text, path) from None
+
+
+def _print(report: Report, paint: Paint, *, json: bool) -> None:
+    """Who reads only the beginning gets the same exit code."""
+    try:
+        for value in report.values() if json else ():
+            print(value)
+        for line in () if json else report.lines():
+            paint.show(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wanted(data: bytes) -> bool:

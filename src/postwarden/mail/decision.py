@@ -37,6 +37,8 @@ class Origin(Struct, frozen=True, array_like=True):
 
 
 BUILT_IN = Origin("", 0, "")
+UNDECIDED = "no restriction decided"
+"""Name of the rule where none had anything to say."""
 
 
 class Rule(Struct, frozen=True, array_like=True):

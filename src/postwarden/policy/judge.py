@@ -14,7 +14,7 @@ from postwarden.config.absent import absent_filter
 from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.config.view import view
-from postwarden.mail.decision import BUILT_IN, Decision, Effect, Fact, Rule, Verdict
+from postwarden.mail.decision import BUILT_IN, UNDECIDED, Decision, Effect, Fact, Rule, Verdict
 from postwarden.mail.probe_sender import HEARD, ProbeSender
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
@@ -31,7 +31,7 @@ from postwarden.tables.matching import MatchList
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
 
-_DUNNO = Decision(Verdict.DUNNO, Rule("no restriction decided", "", BUILT_IN))
+_DUNNO = Decision(Verdict.DUNNO, Rule(UNDECIDED, "", BUILT_IN))
 _POSTMASTER = Decision(Verdict.PERMIT, Rule("postmaster is always heard", "", BUILT_IN))
 _RELAY = "smtpd_relay_restrictions"
 _RECIPIENT = "smtpd_recipient_restrictions"

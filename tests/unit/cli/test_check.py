@@ -118,3 +118,10 @@ def test_nothing_is_written(etc: Path) -> None:
     before = sorted(os.listdir(etc.parent))
     run(etc)
     assert sorted(os.listdir(etc.parent)) == before
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["--replay", "--help"]])
+def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert check.main("check", ["/nonexistent", *words]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("usage: ") and said.err == ""

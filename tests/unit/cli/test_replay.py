@@ -1,6 +1,9 @@
 """check --replay, as somebody calls it: recorded sessions under another configuration."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from msgspec.structs import replace
 from postwarden.addressing.resolve import open_resolver
 from postwarden.cli import check, postmap
 from postwarden.config.settings import load
-from postwarden.mail.decision import BUILT_IN, Decision, Effect, Origin, Rule, Verdict
+from postwarden.mail.decision import BUILT_IN, UNDECIDED, Decision, Effect, Origin, Rule, Verdict
 from postwarden.mail.envelope import Client
 from postwarden.mail.reply import Reply
 from postwarden.mail.session import SessionFacts
@@ -90,7 +93,7 @@ def rule(name: str, argument: str = "") -> Rule:
     return Rule(name, argument, BUILT_IN)
 
 
-PASSED = Decision(Verdict.DUNNO, rule("no restriction decided"))
+PASSED = Decision(Verdict.DUNNO, rule(UNDECIDED))
 REFUSED = Decision(Verdict.REJECT, rule("reject_rbl_client", "list.example"), (), Reply(554, "5.7.1", "listed"))
 
 
@@ -365,3 +368,52 @@ def test_what_can_not_be_told_is_an_error(replay: Replay, capsys: pytest.Capture
     assert said.out == "" and said.err.startswith("postwarden: fatal: check: ")
     if fault == "bad candidate":
         assert f"{other}/main.cf:8" in said.err and "reject_everything" in said.err
+    else:
+        assert "[Errno" not in said.err
+    if fault == "no candidate":
+        assert said.err.startswith(f"postwarden: fatal: check: {other}: no such directory")
+
+
+def test_a_store_of_somebody_else_says_whose_it_is(
+    replay: Replay, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", closed)
+    assert check.main("check", [str(replay.running), "--replay", str(replay.other)]) == 2
+    said = capsys.readouterr().err
+    assert "/postwarden/trace: Permission denied: what was recorded is for root and mail_owner" in said
+
+
+@pytest.mark.parametrize(("change", "code"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize("words", [[], ["-j"]])
+def test_who_reads_only_the_beginning_gets_the_same_exit_code(
+    replay: Replay, words: list[str], change: bool, code: int
+) -> None:
+    replay.record(PASSED)
+    replay.recorder.flush()
+    if change:
+        replay.change("reject_non_fqdn_sender", "reject")
+    program = "import sys; from postwarden.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "-c", str(replay.running), "check", *words]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as nobody:
+        ended = subprocess.run(
+            [*command, "--replay", str(replay.other)], stdout=nobody, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (code, b"")
+
+
+def test_examples_are_in_the_order_of_time(replay: Replay) -> None:
+    """Though each receiver has a file of its own."""
+    clock, path = VirtualClock(), str(replay.running.parent / "queue/postwarden/trace")
+    recorders = [Recorder(path, name, clock, print) for name in ("receiver0", "receiver1")]
+    for number, recorder in enumerate((*recorders, *recorders)):
+        replay.recorder = recorder
+        replay.record(PASSED, to=f"{number}@here.example")
+        recorder.flush()
+        clock.advance(5.0)
+    replay.change("reject_non_fqdn_sender", "reject")
+    assert [one["recipient"][0] for one in replay.values(1)["changed"]] == ["0", "1", "2", "3"]

@@ -59,6 +59,9 @@ class Comparison:
                 self._compare(record, await self._candidate.answer(record))
             elif record.stage == "MAIL":
                 self._mailed[record.session] = record.facts.sender, _felt(record.effects)
+        # Each receiver has files of its own.
+        self.changed.sort(key=lambda one: one.record.when)
+        self.unjudged.sort(key=lambda one: one.record.when)
 
     def _count(self, record: Judged) -> None:
         self.judged += 1

@@ -12,7 +12,7 @@ from postwarden.cli.replaying.candidate import Missing
 from postwarden.cli.replaying.changes import Changed, Comparison, Unjudged
 from postwarden.config.settings import Settings
 from postwarden.explain.places import INDEXED, Places
-from postwarden.mail.decision import BUILT_IN, Rule
+from postwarden.mail.decision import BUILT_IN, UNDECIDED, Rule
 from postwarden.mail.events import printable
 from postwarden.tables.table import Found
 from postwarden.trace.records import Because, Judged
@@ -64,8 +64,7 @@ class Report:
         for same in _grouped(group, lambda one: (one.then, one.now, str(one.record.because.origin))):
             first = same[0]
             because = first.record.because
-            by = f"by {because.name} {because.argument}".rstrip()
-            yield printable(f"  {len(same)} × {first.then} ({by} at {because.origin}) -> {first.now}")
+            yield printable(f"  {len(same)} × {first.then} ({_by(because)}) -> {first.now}")
             if first.reply:
                 yield printable(f"      {first.reply}")
             yield from _examples([one.record for one in same])
@@ -142,7 +141,16 @@ def _place(missing: Missing) -> tuple[str, ...]:
     return str(missing.rule.origin), missing.rule.name, missing.rule.argument
 
 
+def _by(because: Because) -> str:
+    if because.name == UNDECIDED:
+        return UNDECIDED
+    by = f"by {because.name} {because.argument}".rstrip()
+    return f"{by}, a default" if because.origin == BUILT_IN else f"{by} at {because.origin}"
+
+
 def _rule(rule: Rule, arguments: set[str]) -> str:
+    if rule.name == UNDECIDED:
+        return UNDECIDED
     if rule.origin == BUILT_IN and not rule.argument:
         return f"default: {rule.name}"
     argument = rule.argument if len(arguments) == 1 else rule.argument.partition(" ")[0]
