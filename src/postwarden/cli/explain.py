@@ -40,6 +40,10 @@ line, or it can't be found out
 """
 _QUEUE_ID = re.compile(r"[0-9A-F]{6,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}")
 """As enable_long_queue_ids makes them, or not."""
+_MESSAGE_ID = re.compile(r"(?=(?:[^@]*[0-9]){6})[^@ ]{12,}@[^@ ]+\Z")
+"""What looks more like a Message-ID without its brackets than like an address: then it is worth a look."""
+_MISTYPED = re.compile(r"(?=[^a-z]*\Z|.*[0-9])[0-9A-Za-z]{3}(?:-[0-9A-Za-z]{3}){2}")
+"""Of a reference's form."""
 _VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message", "since")
 _FLAGS = ("tls", "offline", "ask-policy", "j", "refused")
 
@@ -122,26 +126,35 @@ def _is_utf8(text: str) -> bool:
 
 
 def _word(settings: Settings, given: Words, word: str) -> int:
-    """A message, a refusal, or else an address."""
-    bracketed = word[:1] == "<" and word[-1:] == ">"
+    """A message, a refusal, or else an address. What can only be a name of one of the first two is no address, too:
+    what becomes of such a user's mail would be no answer."""
+    bracketed = word[:1] == "<" and word[-1:] == ">" and word != "<>"
     reference = spelled(word) if "-" in word else ""
-    named = bool(_QUEUE_ID.fullmatch(word)) or (bracketed and word != "<>") or bool(reference)
-    if named or spelled(word):
+    named = bool(_QUEUE_ID.fullmatch(word)) or bracketed or bool(reference)
+    if named or spelled(word) or _MESSAGE_ID.match(word):
         try:
-            code = _history(settings, given, word)
+            code = _history(settings, given, word if named or "@" not in word else f"<{word}>")
         except Unavailable:
             if named:
                 raise
             code = -1
         if code >= 0:
             return code
-    if reference:
-        print(f"no refusal with the reference {reference} is recorded{_recording(settings)}", file=sys.stderr)
-        return 1
-    given.rest = [word[1:-1] if bracketed else word]
-    if named and "j" not in given.flags:
-        print(f"no message {word} is recorded{_recording(settings)}; as an address:")
-    return _address(settings, given)
+    if not named and not _MISTYPED.fullmatch(word):
+        given.rest = ["" if word == "<>" else word]
+        return _address(settings, given)
+    recording = _recording(settings)
+    if bracketed:
+        said = f"no message {word} is recorded{recording}; where mail to an address goes: explain {word[1:-1]}"
+    elif reference:
+        said = f"no refusal with the reference {reference} is recorded{recording}"
+    elif _MISTYPED.fullmatch(word):
+        said = f"{word} is no reference: none has a 0, 1, O, I or L; and an address wants its domain: {word}@…"
+    else:
+        said = f"no message {word} is recorded{recording}; of a probe of address verification only the mail log tells,"
+        said += f" and an address wants its domain: {word}@…"
+    print(said, file=sys.stderr)
+    return 1
 
 
 def _history(settings: Settings, given: Words, name: str) -> int:

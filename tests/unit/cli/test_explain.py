@@ -269,8 +269,26 @@ def test_refused_sessions_are_found(asker: Asker) -> None:
 
 
 @pytest.mark.usefixtures("recorder")
-def test_a_name_that_was_never_recorded_is_an_address(asker: Asker) -> None:
-    assert asker.values("4XyZbC9999z")["address"] == "4XyZbC9999z"
+def test_a_queue_id_that_was_never_recorded_is_no_address(asker: Asker) -> None:
+    for name in ("4XyZbC9999z", "89B681133C7FF"):
+        for words in ((name,), ("-j", name)):
+            (said,) = asker.missing(*words)
+            assert said.startswith(
+                f"no message {name} is recorded (kept for 7d at most: postwarden_trace_lifetime); of a"
+            )
+            assert "probe of address verification" in said and said.endswith(f"its domain: {name}@…")
+    assert asker.values("4XyZbC9999z@far.example")["address"] == "4XyZbC9999z@far.example"
+
+
+@pytest.mark.parametrize("name", ["AAA-BBB-C0C", "7k3-q9d-2mo", "111-222-333"])
+def test_a_reference_that_was_mistyped_is_no_address(asker: Asker, name: str) -> None:
+    (said,) = asker.missing(name)
+    assert said == f"{name} is no reference: none has a 0, 1, O, I or L; and an address wants its domain: {name}@…"
+
+
+@pytest.mark.parametrize("name", ["foo-bar-lol", "all-staff", "a-b-c"])
+def test_a_list_of_words_is_no_reference(asker: Asker, name: str) -> None:
+    assert asker.values(name)["address"] == name
 
 
 def test_what_strangers_chose_does_not_command_the_terminal(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,10 +363,24 @@ def test_a_login_and_tls_that_could_not_happen_are_said(asker: Asker) -> None:
 
 
 def test_a_message_that_was_never_recorded_is_said_to_be_unknown(asker: Asker) -> None:
-    code, said = asker.ask("<bob@far.example>")
-    assert code == 0
-    assert said[0].startswith("no message <bob@far.example> is recorded")
-    assert said[1].startswith("bob@far.example: sent")
+    (said,) = asker.missing("<bob@far.example>")
+    assert said.startswith("no message <bob@far.example> is recorded (kept for 7d")
+    assert said.endswith("; where mail to an address goes: explain bob@far.example")
+
+
+def test_a_message_id_without_its_brackets(asker: Asker) -> None:
+    (asker.etc / "spool" / "postwarden").mkdir(parents=True)
+    asker.configure((asker.etc / "main.cf").read_text() + f"queue_directory = {asker.etc / 'spool'}\n")
+    recorder = Recorder(
+        files.directory(str(asker.etc / "spool" / "postwarden")), "receiver1", VirtualClock(), lambda text: None
+    )
+    name = "20261123145600.89B681133C7FF@mx.example"
+    recorder.stored(Envelope("4XyZbC1234z", 0.0, "s@x.example", (Recipient("a@b.example"),), 1, message_id=f"<{name}>"))
+    recorder.close()
+    for given in (name, f"<{name}>"):
+        code, said = asker.ask(given)
+        assert code == 0 and said[0] == f"4XyZbC1234z: message <{name}>, 1 bytes"
+    assert asker.ask("20261123145600.89B681133C700@mx.example")[1][0].endswith("sent: to [mx.provider.example]")
 
 
 def test_a_restriction_that_waits_for_dns_is_shown_once(
