@@ -213,9 +213,9 @@ class Session:
             and not 0 < profile.reuse_count <= self.uses - 1
         )
 
-    def reset(self) -> None:
-        """End a transaction that came to nothing, then `release`."""
-        self.phase = _Resetting(self)
+    def reset(self, then: Callable[[], None]) -> None:
+        """End a transaction that came to nothing, `release`, and call `then`, whatever the server answers."""
+        self.phase = _Resetting(self, then)
         self.ask("RSET", b"RSET")
 
     def quit(self) -> None:
@@ -266,16 +266,14 @@ class Session:
             self.quit()
 
 
-class _Resetting:
-    """RSET is on its way; nobody's message depends on it any more."""
+class _Quitting:
+    """The last reply is awaited; no recipient depends on it any more."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def answered(self, event: str, reply: RemoteReply) -> None:
-        if not 200 <= reply.code < 300:
-            self._session.trusted = False
-        self._session.release()
+        self._session.end(None)
 
     def broken(self, status: Status) -> None:
         return
@@ -287,6 +285,19 @@ class _Resetting:
         return
 
 
-class _Quitting(_Resetting):
+class _Resetting(_Quitting):
+    """Until RSET is answered the delivery has its place among those of the destination: a server that is slow with it
+    would else get a connection for each message that it refuses."""
+
+    def __init__(self, session: Session, then: Callable[[], None]) -> None:
+        super().__init__(session)
+        self._then = then
+
     def answered(self, event: str, reply: RemoteReply) -> None:
-        self._session.end(None)
+        if not 200 <= reply.code < 300:
+            self._session.trusted = False
+        self._session.release()
+        self._then()
+
+    def broken(self, status: Status) -> None:
+        self._then()

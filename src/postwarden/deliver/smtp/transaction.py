@@ -269,15 +269,15 @@ class Transaction:
 
     def _abort(self) -> None:
         """All recipients are settled and the server has nothing: make it forget the transaction."""
-        session = self._session
-        if self._owner.outward.probe:
-            # One address, one connection: a server that is slow with who asks for many unknown users (Postfix: a second
-            # for each) had 60 open that waited for RSET, and refused mail for that.
-            session.phase = None
-            session.quit()
-        else:
-            session.reset()
-        self._owner.over()
+        session, owner = self._session, self._owner
+        if not owner.outward.probe:
+            session.reset(owner.over)
+            return
+        # One address, one connection: a server that is slow with who asks for many unknown users (Postfix: a second for
+        # each) had 60 open that waited for RSET, and refused mail for that.
+        session.phase = None
+        session.quit()
+        owner.over()
 
     # content
 

@@ -79,6 +79,18 @@ def test_after_a_refusal_it_is_reset_and_used_again(stage: str) -> None:
     assert (b"RSET" in remote.commands) == (stage != END)
 
 
+@pytest.mark.parametrize(("act", "seconds"), [(Act(b"", "stall"), 20), (Act(b"", "close"), 0), (b"250 Ok\r\n", 0)])
+def test_a_delivery_keeps_its_place_until_the_reset_is_answered(act: Act | bytes, seconds: int) -> None:
+    bench = Bench(Script({"MAIL": NO, "RSET": act}, PLAIN))
+    outcomes = bench.begin(job())
+    if seconds:
+        bench.clock.advance(seconds - 1)
+        assert not outcomes
+        bench.clock.advance(2)
+    bench.clock.run()
+    assert [outcome.results[0].action for outcome in outcomes] == [Action.BOUNCED]
+
+
 def test_a_refused_reset_ends_it() -> None:
     bench = Bench(Script({"MAIL": (NO, b"250 2.0.0 Ok\r\n"), "RSET": b"500 5.5.1 What?\r\n"}, PLAIN))
     bench.deliver(job())
