@@ -28,6 +28,7 @@ _DECIDING = (
     ("Error: timeout exceeded", "smtpd_timeout"),
     ("Error: all server ports are busy", "default_process_limit"),
     ("Must issue a STARTTLS command first", "smtpd_tls_security_level"),
+    ("TLS not available due to local problem", "smtpd_tls_cert_file"),
     ("Unsupported option: SMTPUTF8", "smtputf8_enable"),
     ("DSN support is disabled", "smtpd_discard_ehlo_keywords"),
     ("VRFY command is disabled", "disable_vrfy_command"),
@@ -65,6 +66,8 @@ def refused(session: "Session", reply: Reply, *, recipient: str = "", sender: st
         return reply
     text = reply.text.removeprefix(f"{service.hostname} ")
     name = deciding(Reply(reply.code, reply.status, text))
+    if name in ("smtpd_tls_security_level", "smtpd_tls_cert_file"):
+        name = service.why_no_tls() or name
     rule = Rule(name, "", BUILT_IN) if name in (TROUBLE, PROTOCOL) else service.because(name)
     reply = service.referring(reply, recorder)
     decision = Decision(Verdict.DEFER if reply.temporary else Verdict.REJECT, rule, (), reply)

@@ -165,6 +165,13 @@ class Service:
         """A setting as the reason of a refusal."""
         return Rule(parameter, self._settings.text(parameter, self.key), self._settings.origin(parameter, self.key))
 
+    def why_no_tls(self) -> str:
+        """The setting whose certificate can't be used; empty where TLS is there, or not asked for."""
+        if self.tls is None or self.tls.context is not None:
+            return ""
+        chain = self._normal.params.smtpd_tls_chain_files
+        return "smtpd_tls_chain_files" if chain else "smtpd_tls_cert_file"
+
     def has_room(self) -> bool:
         """For one more, which is not counted yet."""
         count = self._count()

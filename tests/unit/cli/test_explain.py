@@ -362,6 +362,20 @@ def test_a_login_and_tls_that_could_not_happen_are_said(asker: Asker) -> None:
     assert "  --tls could not happen here: smtpd_tls_security_level = (its default)" in said
 
 
+def test_what_the_server_refuses_by_itself_is_named(asker: Asker) -> None:
+    before = (asker.etc / "main.cf").read_text()
+    words = ("--client", "192.0.2.9", "--name", "pc.example", "--from", "a@b.example", "--to", "ann@here.example")
+    asker.configure(f"{before}smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = /nowhere.pem\n")
+    code, said = asker.ask(*words)
+    assert code == 1 and said[0] == "MAIL FROM:<a@b.example> is refused: 530 5.7.0 Must issue a STARTTLS command first"
+    line = f"{asker.etc}/main.cf:{asker.line('smtpd_tls_cert_file = /nowhere.pem')}"
+    assert said[1] == f"  by smtpd_tls_cert_file /nowhere.pem, {line}"
+    assert said[2].startswith("  to change it: no client can use TLS here: ") and said[2].endswith(line)
+    asker.configure(f"{before}smtpd_recipient_limit = 1\n")
+    said = asker.ask(*words, "--to", "joe@here.example")[1]
+    assert "  by smtpd_recipient_limit 1, " in "\n".join(said), said
+
+
 def test_a_message_that_was_never_recorded_is_said_to_be_unknown(asker: Asker) -> None:
     (said,) = asker.missing("<bob@far.example>")
     assert said.startswith("no message <bob@far.example> is recorded (kept for 7d")

@@ -53,6 +53,27 @@ def referring(tmp_path: Path) -> Kept:
 FROM, TO = "MAIL FROM:<s@far.example>", "RCPT TO:<a@rel.example>"
 
 
+@pytest.mark.parametrize("level", ["may", "encrypt"])
+@pytest.mark.parametrize(
+    ("main_cf", "decides"),
+    [
+        ("smtpd_tls_cert_file = /nowhere.pem\n", "smtpd_tls_cert_file /nowhere.pem"),
+        ("smtpd_tls_chain_files = /nowhere.pem\n", "smtpd_tls_chain_files /nowhere.pem"),
+        ("", "smtpd_tls_cert_file"),
+    ],
+)
+def test_tls_that_can_not_be_had_is_the_certificates_doing(
+    tmp_path: Path, level: str, main_cf: str, decides: str
+) -> None:
+    kept = Kept(tmp_path, f"{main_cf}smtpd_tls_security_level = {level}\n")
+    kept.greeted("STARTTLS", FROM)
+    refused = kept.refused()
+    assert [one.reply[:3] for one in refused] == (["454", "530"] if level == "encrypt" else ["454"])
+    for one in refused:
+        assert f"{one.because.name} {one.because.argument}".rstrip() == decides
+        assert one.because.line == (MAIN_CF.count("\n") + 1 if main_cf else 0)
+
+
 @pytest.mark.parametrize(
     ("main_cf", "lines", "reply", "decides"),
     [

@@ -69,6 +69,10 @@ _CURES: Mapping[str, str] = MappingProxyType({
 
 
 _MORE = "the client tries again; for more, raise it, or name the client in smtpd_client_event_limit_exceptions"
+_CERTIFICATE = (
+    "no client can use TLS here: the certificate, or its key, is not set or can't be used; postwarden check and"
+    " the mail log say what is wrong with it"
+)
 _WITHOUT_POLICY: Mapping[str, str] = MappingProxyType({
     "a trouble here": "nothing in the configuration: the mail log of that second says what failed; the client tries"
                       " again",
@@ -91,6 +95,8 @@ _WITHOUT_POLICY: Mapping[str, str] = MappingProxyType({
     "smtpd_timeout": "see to the network between here and the client",
     "default_process_limit": "see who takes all places (mail log), or raise maxproc of the service in master.cf",
     "smtpd_tls_security_level": "the client has to use STARTTLS",
+    "smtpd_tls_cert_file": _CERTIFICATE,
+    "smtpd_tls_chain_files": _CERTIFICATE,
     "smtpd_sasl_auth_enable": "no client can log in here: set it to yes, or let the client send without",
     "smtpd_helo_required": "the client's program has to say HELO or EHLO",
     "fast_flush_domains": "name the site there, if mail for it waits here until it asks",

@@ -78,6 +78,8 @@ class Exchange(Struct, frozen=True):
     asked: tuple[Asked, ...] = ()
     by: Decision | None = None
     """What policy refused it with; None: it did not."""
+    own: Rule | None = None
+    """The setting by which the server refused it without asking policy."""
 
     @property
     def code(self) -> int:
@@ -157,6 +159,7 @@ class _Verdicts:
 
     def __init__(self) -> None:
         self.refusal: Decision | None = None
+        self.own: Rule | None = None
 
     def session(self) -> str:
         return "explained"
@@ -178,6 +181,8 @@ class _Verdicts:
     ) -> None:
         if reply is not None and policy:
             self.refusal = decision
+        elif reply is not None:
+            self.own = decision.rule
 
     def stored(self, envelope: Envelope, *, session: str = "", remade: tuple[Remade, ...] = ()) -> None:
         """Nothing is."""
@@ -279,7 +284,7 @@ class _Play:
         self._session.replace_facts(replace(facts, client=replace(facts.client, login=login)))
 
     async def _exchange(self, visitor: Visitor, command: str, act: Callable[[], None]) -> Exchange:
-        self._verdicts.refusal = None
+        self._verdicts.refusal = self._verdicts.own = None
         act()
         async with asyncio.timeout(PATIENCE):
             while not (complete(visitor.heard) or visitor.gone):
@@ -287,7 +292,7 @@ class _Play:
                 visitor.spoke.clear()
         heard, visitor.heard = visitor.heard, b""
         reply = heard.decode("utf-8", "replace").replace("\r\n", "\n").strip()
-        return Exchange(command, reply, self._witness.taken(), self._verdicts.refusal)
+        return Exchange(command, reply, self._witness.taken(), self._verdicts.refusal, self._verdicts.own)
 
 
 def complete(heard: bytes) -> bool:

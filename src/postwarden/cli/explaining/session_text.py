@@ -1,9 +1,10 @@
 """A session that was played, as text for people and as values for programs."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
-from postwarden.cli.explaining.advice import cure, cure_unverified, reads
+from postwarden.cli.explaining.advice import cure, cure_unverified, cure_without_policy, reads
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.session import Asked, Client, Exchange, Played
 from postwarden.config.parameters import find
@@ -84,6 +85,13 @@ class SessionText:
 
     def _why(self, exchange: Exchange) -> Iterator[str]:
         asked = deciding(exchange)
+        if asked is None and exchange.own is not None:
+            rule = exchange.own
+            yield f"  by {rule.name} {rule.argument}".rstrip() + (f", {rule.origin}" if rule.origin.file else "")
+            yield f"  to change it: {cure_without_policy(rule)}"
+            if rule.name in ("smtpd_tls_cert_file", "smtpd_tls_chain_files") and os.geteuid() != 0:
+                yield "  unless the key is only closed to you: ask as root"
+            return
         if asked is None:
             yield "  no restriction decided that: it is the protocol, a limit, or an address that nobody has"
             return
