@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from postwarden.cli.as_owner import AsOwner
 from postwarden.cli.postmap_message import message_keys
+from postwarden.cli.postmap_verified import VerifiedTable, verified
 from postwarden.cli.tool import Misuse
 from postwarden.cli.tool import options as read_options
 from postwarden.config.errors import ConfigError
@@ -233,6 +234,11 @@ def delete(options: Options, names: list[str]) -> int:
         keys = [line.removesuffix(b"\n").decode("utf-8", "surrogateescape") for line in sys.stdin.buffer]
     found = False
     for name in names:
+        cache = verified(name, options.settings)
+        if cache is not None:
+            with AsOwner(cache.path, options.warn, keep_privileges=options.keep_privileges):
+                found = cache.forget(keys) > 0 or found
+            continue
         kind, _, source = name.partition(":")
         if kind == "cdb":
             raise Refusal(CDB_IS_CONSTANT)
@@ -257,7 +263,7 @@ def delete(options: Options, names: list[str]) -> int:
 def show(options: Options, name: str) -> None:
     """Print all keys and values."""
     table = next(leaves(_open(name, options)))
-    if not isinstance(table, IndexTable | TextTable | InlineTable):
+    if not isinstance(table, IndexTable | TextTable | InlineTable | VerifiedTable):
         raise Refusal(f"table {name}: sequence operation is not supported")
     for key, value in table.items():
         _print_entry(options, key, _decoded(options, name, key, value))
@@ -351,6 +357,9 @@ def _text(source: str) -> bytes:
 
 
 def _open(name: str, options: Options) -> Table:
+    cache = verified(name, options.settings)
+    if cache is not None:
+        return cache
     kind, colon, rest = name.partition(":")
     if not (kind and colon and rest):
         raise Refusal(f'open dictionary: expecting "type:name" form instead of "{name}"')

@@ -108,6 +108,12 @@ class Cache:
             dropped += len(old)
         return len(self), dropped
 
+    def drop(self, addresses: Iterable[str]) -> None:
+        """Forget them: no file has them any more."""
+        for address in list(addresses):
+            for table in self._tables.values():
+                table.pop(address, None)
+
     def items(self) -> Iterable[tuple[str, Known]]:
         for table in self._tables.values():
             yield from table.items()

@@ -7,7 +7,7 @@ is damaged. Postfix's own Berkeley DB file beside it is not read: what is not kn
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -57,20 +57,37 @@ def read(path: str) -> list[tuple[str, Known]]:
 
 def find(path: str, address: str) -> Known | None:
     """What the file has of one address; it is left as it is. For who is not the courier. Raises CacheError."""
+    return next((known for _, known in _selected(path, "WHERE address = ?", address)), None)
+
+
+def items(path: str) -> Iterator[tuple[str, Known]]:
+    """All of it, by address; as `find`."""
+    return _selected(path, "ORDER BY address")
+
+
+def _selected(path: str, which: str, *values: str) -> Iterator[tuple[str, Known]]:
     if not os.path.exists(path):
-        return None
+        return
+    query = f"SELECT address, status, updated, text FROM verified {which}"
     try:
-        with closing(
-            sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
-        ) as database:
-            row = database.execute(
-                "SELECT status, updated, text FROM verified WHERE address = ?", (address,)
-            ).fetchone()
+        with closing(_existing(path, "ro")) as database:
+            for address, status, updated, text in database.execute(query, values):
+                if _sound(address, status, updated, text):
+                    yield address, Known(status, text, updated)
     except _ERRORS as error:
         raise _wrong(error) from error
-    if row is None or not _sound(address, *row):
-        return None
-    return Known(row[0], row[2], row[1])
+
+
+def forget(path: str, addresses: Iterable[str]) -> int:
+    """For who is not the courier: how many of them were there. Raises CacheError."""
+    if not os.path.exists(path):
+        return 0
+    try:
+        with closing(_existing(path, "rw")) as database, database:
+            rows = ((address,) for address in addresses)
+            return max(database.executemany("DELETE FROM verified WHERE address = ?", rows).rowcount, 0)
+    except _ERRORS as error:
+        raise _wrong(error) from error
 
 
 def write(path: str, changes: Mapping[str, Known | None]) -> None:
@@ -96,6 +113,11 @@ def discard(path: str) -> None:
 def _open(path: str) -> sqlite3.Connection:
     # Without WAL: who only reads would have to write beside the file.
     return sqlite3.connect(path, timeout=_PATIENCE)
+
+
+def _existing(path: str, mode: str) -> sqlite3.Connection:
+    """`ro` or `rw`; it is not made."""
+    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE)
 
 
 def _gone(changes: Mapping[str, Known | None]) -> Iterable[tuple[str]]:

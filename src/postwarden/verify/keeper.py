@@ -63,6 +63,21 @@ class Keeper:
         self._cache.changed |= dict(self._cache.items())
         self.touched()
 
+    def look_again(self) -> None:
+        """Forget what somebody has taken out of the file (postmap -d, or all of it)."""
+        if self.path and not self._suffering:
+            unwritten = frozenset((*self._cache.changed, *self._underway))
+            begun = self._clock.now()
+            self._background(partial(file.read, self.path), partial(self._looked, self.path, unwritten, begun))
+
+    def _looked(self, path: str, unwritten: frozenset[str], begun: float, rows: Any, error: Exception | None) -> None:
+        if error is not None or path != self.path:
+            return  # the next write says what is wrong with it
+        there = unwritten.union(self._cache.changed, (address for address, _ in rows))
+        self._cache.drop(
+            address for address, known in self._cache.items() if address not in there and known.updated < begun
+        )
+
     def touched(self) -> None:
         """The cache may have changed."""
         if not self.path:

@@ -63,6 +63,8 @@ class Verifier:
         path = self._place()
         if path != self._keeper.path:
             self._keeper.move(path)
+        else:
+            self._keeper.look_again()
 
     def close(self) -> None:
         """Nothing more will be asked. Waits for the disk."""

@@ -350,3 +350,48 @@ def test_a_reload_takes_the_new_times() -> None:
     world.verifier.configure(world.params(address_verify_negative_expire_time="10s"))
     world.clock.advance(11)
     assert world.ask("a@x") == [IN_PROGRESS]
+
+
+def test_a_reload_forgets_what_was_taken_out_of_the_file(tmp_path: Path) -> None:
+    path = f"{tmp_path}/cache"
+    world = World(f"btree:{path}")
+    for address in ("a@x", "b@x"):
+        world.ask(address)
+        world.end(BAD)
+    world.clock.advance(5.0)
+    assert file.forget(f"{path}.sqlite", ["a@x", "nobody@x"]) == 1
+    assert world.ask("a@x") == [BAD]
+    world.verifier.configure(world.params())
+    assert world.ask("b@x") == [BAD]
+    assert world.ask("a@x") == [IN_PROGRESS]
+
+
+def test_a_reload_keeps_what_is_not_in_the_file_yet(tmp_path: Path) -> None:
+    path = f"{tmp_path}/cache"
+    world = World(f"btree:{path}")
+    world.ask("before@x")
+    world.end(BAD)
+    world.clock.advance(5.0)
+    world.ask("unwritten@x")
+    world.end(GOOD)
+    world.background_waits = True
+    world.verifier.configure(world.params())
+    (look,) = world.later
+    world.later = []
+    world.ask("during@x")
+    world.end(GOOD)
+    (tmp_path / "cache.sqlite").unlink()
+    look()
+    assert world.ask("unwritten@x") == world.ask("during@x") == [GOOD]
+    assert world.ask("before@x") == [IN_PROGRESS]
+
+
+def test_a_reload_with_a_file_that_can_not_be_read_forgets_nothing(tmp_path: Path) -> None:
+    path = f"{tmp_path}/cache"
+    world = World(f"btree:{path}")
+    world.ask("a@x")
+    world.end(BAD)
+    world.clock.advance(5.0)
+    Path(f"{path}.sqlite").write_bytes(b"this is no database" * 100)
+    world.verifier.configure(world.params())
+    assert world.ask("a@x") == [BAD]
