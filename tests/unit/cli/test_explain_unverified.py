@@ -68,6 +68,7 @@ def test_an_address_that_was_taken(place: Place) -> None:
     said = place.ask("ann")
     assert place.cache.read_bytes() == before
     assert said.startswith("accepted: 250") and "knows of ann@inside.example: ok, since " in said
+    assert "asked for again" not in said
 
 
 def test_an_address_that_was_refused(place: Place) -> None:
@@ -78,6 +79,11 @@ def test_an_address_that_was_refused(place: Place) -> None:
     assert "the server that the recipient's mail goes to has to take the address" in cure
     assert f"unverified_recipient_reject_code = 550 ({place.etc}/main.cf:8)" in facts[0]
     assert "bounce, since" in facts[1] and facts[2] == ""
+    assert "the first question that comes after " in facts[1]
+    place.keep(nobody=("bounce", NOBODY, DAY / 2))
+    assert "the first question that comes has it asked for again (address_verify_negative_refresh_time)" in place.ask(
+        "nobody"
+    )
 
 
 def test_what_is_not_known_depends_on_a_server_that_is_not_asked(place: Place) -> None:

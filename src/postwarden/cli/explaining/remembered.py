@@ -7,9 +7,9 @@ from postwarden.config.settings import Settings
 from postwarden.config.view import view
 from postwarden.mail.date import mail_date
 from postwarden.mail.decision import Fact
-from postwarden.mail.verified import IN_PROGRESS, SUBJECT, Verified
+from postwarden.mail.verified import IN_PROGRESS, OK, SUBJECT, Verified
 from postwarden.verify import file
-from postwarden.verify.cache import Cache
+from postwarden.verify.cache import Cache, Known
 from postwarden.verify.params import VerifyParams
 from postwarden.verify.place import place
 
@@ -47,4 +47,13 @@ class Remembered:
             return None, "nothing yet"
         if self._cache.expired(known, self._now()):
             return None, f"nothing any more: what it knew of {mail_date(known.updated)} has expired"
-        return Verified(known.status, known.text), f"{known.status}, since {mail_date(known.updated)}: {known.text}"
+        found = f"{known.status}, since {mail_date(known.updated)}: {known.text}"
+        return Verified(known.status, known.text), found + self._again(known)
+
+    def _again(self, known: Known) -> str:
+        """Who reads why mail is refused wants to know for how long."""
+        if known.status == OK:
+            return ""
+        when = known.updated + self._cache.params.address_verify_negative_refresh_time
+        after = f"that comes after {mail_date(when)}" if when >= self._now() else "that comes"
+        return f"; the first question {after} has it asked for again (address_verify_negative_refresh_time)"
