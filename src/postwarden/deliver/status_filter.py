@@ -44,5 +44,11 @@ class StatusFilter:
         if form is None or (form[1] == "2") != (status.code[0] == "2"):
             self._warn(f"{self._name}: bad status code: {found.value}")
             return status
-        changed = replace(status, code=f"{form[1]}.{form[2]}.{form[3]}", text=form[4])
+        changed = replace(
+            status,
+            code=f"{form[1]}.{form[2]}.{form[3]}",
+            text=form[4],
+            cause=self._name,
+            origin=f"{found.table} has {found.key}{f' ({found.origin})' if found.origin else ''}",
+        )
         return changed.softened() if self._soft else changed

@@ -19,6 +19,13 @@ Hosts = tuple[Host, ...]
 Lookup = Callable[[Service, str], Hosts | Status]
 """A transport and a next hop; the hosts in the order in which they are tried, or why there are none."""
 
+LOOP_CURE = (
+    "DNS says that this machine takes the domain's mail: add it to mydestination, virtual_alias_domains,"
+    " virtual_mailbox_domains or relay_domains (the last with a next hop in transport_maps); or name who delivers such"
+    " mail in best_mx_transport; or correct DNS, the next hop, inet_interfaces or proxy_interfaces"
+)
+"""Of mail that would come back to this machine."""
+
 _PROTECTION: Mapping[str, str] = MappingProxyType({
     "none": "in clear text: TLS is not used",
     "may": "encrypted where the server offers it, else in clear text; whose certificate it has does not matter",
@@ -65,7 +72,8 @@ class Ways:
             return self._best_mx(service, best_mx, nexthop, recipient)
         if isinstance(hosts, Status):
             word = "deferred" if hosts.code[0] == "4" else "bounced"
-            return Way(Fate(word, Reason(f"{hosts.text} ({hosts.code})"), "correct the domain or the next hop"))
+            cure = LOOP_CURE if is_loop(hosts) else "correct the domain or the next hop"
+            return Way(Fate(word, Reason(f"{hosts.text} ({hosts.code})"), cure))
         tls = self._protection(service, nexthop, hosts[0])
         return Way(goes, tuple(host.path or f"{host.name}[{host.address}]:{host.port}" for host in hosts), tls)
 

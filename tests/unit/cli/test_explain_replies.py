@@ -1,11 +1,13 @@
 """Whose fault a failed delivery is: another server's, a program's, or a setting's of this machine."""
 
 import pytest
+from msgspec.structs import replace
 
 from postwarden.cli.explaining.local_replies import meaning_of
 from postwarden.mail.status import Status
 
 NOT_RUN = "pipe: fatal: pipe_command: execvp /no/such/prog: No such file or directory"
+FILTERED = Status("4.1.1", "host mx[192.0.2.1] said: 450 5.1.1 no such user", "mx[192.0.2.1]:25", remote_reply="450")
 NO_USER = "user unknown. Command output: no such user"
 
 
@@ -16,6 +18,10 @@ NO_USER = "user unknown. Command output: no such user"
             Status("5.1.1", "host mx[192.0.2.1] said: 550 5.1.1 no such user", "mx[192.0.2.1]:25"),
             "the other server does",
         ),
+        (replace(FILTERED, cause="smtp_reply_filter"), "an entry of this machine's configuration"),
+        (replace(FILTERED, cause="lmtp_delivery_status_filter"), "an entry of this machine's configuration"),
+        (replace(FILTERED, cause="transport_maps"), "the other server does not know"),
+        (Status("5.4.6", "mail for x.example loops back to myself"), "the mail would be sent to this machine again"),
         (Status("5.1.1", NO_USER, "fax", program_said="no such user"), "the program on this machine that delivers"),
         (Status("5.3.0", "Command died with status 1", "fax", program_said="x"), "the program on this machine"),
         (Status("5.3.0", 'Command time limit exceeded: "/x"', "local", program_said="x"), "the program took longer"),

@@ -37,6 +37,7 @@ def test_code_and_text(code: str, text: str, after: tuple[str, str]) -> None:
     assert (status.code, status.text) == after
     assert (status.relay, status.remote_mta, status.remote_reply) == ("mx[192.0.2.1]:25", "mx", "450 x")
     assert said == []
+    assert (status.cause == "delivery status filter" and "pcre:" in status.origin) == (after != (code, text))
 
 
 @pytest.mark.parametrize(("code", "text"), [("4.1.1", "turns"), ("4.1.2", "odd"), ("4.1.3", "empty")])

@@ -35,3 +35,4 @@ def test_where_it_goes(value: str, word: str, said: str) -> None:
     way = Ways(made, Tables.of(made), lambda service, nexthop: LOOP)("smtp/unix", "x.example", "a@x.example")
     assert (way.fate.word, way.fate.why.text.endswith(said)) == (word, True), way.fate
     assert (way.fate.why.origin.line == 1) is bool(value)
+    assert ("relay_domains" in way.fate.cure and "proxy_interfaces" in way.fate.cure) is (value == "")

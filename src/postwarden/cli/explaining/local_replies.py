@@ -117,8 +117,17 @@ _LOCAL_PATTERNS = tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), known) 
 _PROGRAM_PATTERNS = tuple((re.compile(pattern, re.IGNORECASE), known) for pattern, known in _PROGRAM)
 
 
+_FILTER = re.compile(r"[a-z]+_(?:reply|delivery_status)_filter")
+_FILTERED = Meaning(
+    "an entry of this machine's configuration changed what was said, or could not be followed",
+    "change that entry if that is not meant; for a reply of a server, the mail log has what it said",
+)
+
+
 def meaning_of(status: Status) -> Meaning | None:
     """None: nothing is known of it."""
+    if _FILTER.fullmatch(status.cause):
+        return _FILTERED
     if status.program_said:
         return next((known for pattern, known in _PROGRAM_PATTERNS if pattern.search(status.text)), _FAILED)
     if status.remote_reply or status.remote_mta or "[" in status.relay:

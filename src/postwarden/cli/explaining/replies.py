@@ -4,6 +4,8 @@ import re
 
 from msgspec import Struct
 
+from postwarden.explain.ways import LOOP_CURE
+
 
 class Meaning(Struct, frozen=True):
     means: str
@@ -11,6 +13,10 @@ class Meaning(Struct, frozen=True):
 
 
 _KNOWN: tuple[tuple[str, Meaning], ...] = (
+    (
+        r"loops back to myself",
+        Meaning("the mail would be sent to this machine again, which does not deliver it here", LOOP_CURE),
+    ),
     (
         r"gr[ae]y.?list|postgrey|try again (?:later|in)|temporarily deferred|come back later",
         Meaning("the other server puts unknown senders off for a while (greylisting)", "nothing: it is tried again"),
@@ -99,5 +105,5 @@ def meaning(code: str, text: str) -> Meaning | None:
         if pattern.search(text):
             return known
     if code in ("4.2.2", "5.2.2"):
-        return _KNOWN[6][1]
-    return _KNOWN[9][1] if code == "5.1.1" else None
+        return _KNOWN[7][1]
+    return _KNOWN[10][1] if code == "5.1.1" else None

@@ -29,6 +29,7 @@ _SAYS: Mapping[str, str] = MappingProxyType({
     "lmtp_generic_maps": "other servers see {before} as {after}",
     "transport_maps": _GIVEN,
     "relocated_maps": _GIVEN,
+    "best_mx_transport": _GIVEN,
     "sender_dependent_default_transport_maps": _GIVEN,
     "sender_dependent_relayhost_maps": _GIVEN,
 })  # fmt: skip

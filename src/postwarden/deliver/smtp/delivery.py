@@ -16,6 +16,7 @@ from postwarden.deliver.smtp.session import Session
 from postwarden.deliver.smtp.transaction import Transaction
 from postwarden.ipc.records import Forward, Job, Outcome
 from postwarden.mail.address import external
+from postwarden.mail.decision import BUILT_IN, Rule
 from postwarden.mail.events import Delivered, Notice, Warn, printable
 from postwarden.mail.events import Event as LogEvent
 from postwarden.mail.host import Host
@@ -26,6 +27,7 @@ from postwarden.net.clock import Clock
 
 Done = Callable[[Outcome], None]
 Forwarded = Callable[[Forward], None]
+_BEST_MX = Rule("best_mx_transport", "", BUILT_IN)
 _MISCONFIGURED = Status("4.3.5", "mail system configuration error")
 
 
@@ -252,6 +254,8 @@ class Delivery:
             self.say(f"{job.queue_id}: passing <{address}> to transport={transport}")
             self._forwarded(Forward(job.job_id, index, "", (), transport, nexthop))
             self._results[index] = Status("2.0.0", f"given to {transport}")
+            step = Remade("best_mx_transport", job.recipients[index].address, (f"{transport}:{nexthop}",), _BEST_MX)
+            self._remade = (*self._remade, step)
         self._settle()
 
     # handshake
@@ -346,6 +350,8 @@ class Delivery:
 
     def _record(self, recipients: list[int], status: Status) -> None:
         job, results, desk = self.job, self._results, self._desk
+        if desk.quirks is not None and desk.quirks.replies is not None and status.code[0] != "2":
+            status = desk.quirks.replies.told(status)
         if desk.status_filter is not None and recipients:
             status = desk.status_filter(status)
         now = desk.clock.now()

@@ -4,10 +4,13 @@ firewall that rewrites SMTP, replies that are put right."""
 from collections.abc import Callable
 from functools import partial
 
+from msgspec.structs import replace
+
 from postwarden.config.settings import Settings
 from postwarden.deliver.smtp.policies import Fetch
 from postwarden.mail.decision import Pending
 from postwarden.mail.host import Host
+from postwarden.mail.status import Status
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
 from postwarden.tables.table import TableError
@@ -16,6 +19,7 @@ Answer = str | TableError | None
 NO_ESMTP, DELAY_DOT = "disable_esmtp", "delay_dotcrlf"
 WORKAROUNDS = (NO_ESMTP, DELAY_DOT)
 """In the order of the log."""
+_REMEMBERED = 50
 
 
 def behind_firewall(banner: str) -> bool:
@@ -55,8 +59,14 @@ class ReplyFilter:
     """smtp_reply_filter: each line of a server's replies, and what is read instead. Raises TableError: a reply that
     can't be judged must not be acted on."""
 
-    def __init__(self, maps: Maps, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        self._maps, self._say, self._warn = maps, say, warn
+    def __init__(
+        self, maps: Maps, say: Callable[[str], None], warn: Callable[[str], None], *, name: str = "reply filter"
+    ) -> None:
+        """`name`: of the parameter."""
+        self._maps, self._say, self._warn, self._name = maps, say, warn, name
+        self._made: dict[str, str] = {}
+        """Which entries gave the last results."""
+        self._fault = ""
 
     def __call__(self, server: str, line: bytes) -> bytes:
         """`server` is `name[address]:port`; `line` is without its end, and so is the result."""
@@ -64,15 +74,30 @@ class ReplyFilter:
         try:
             found = self._maps.find(text)
         except Pending as error:
+            self._fault = "no answer at once"
             self._warn(f"{server}: no answer at once to a reply: {text}")
             raise TableError("reply filter", "no answer at once") from error
         except TableError as error:
+            self._fault = str(error)
             self._warn(f"{server}: {error}")
             raise
         if found is None:
             return line
         self._say(f'{server}: replacing server reply "{text}" with "{found.value}"')
-        return found.value.replace("\n", " ").encode()
+        value = found.value.replace("\n", " ")
+        while len(self._made) >= _REMEMBERED:
+            del self._made[next(iter(self._made))]
+        self._made[value] = f"{found.table} has {found.key}{f' ({found.origin})' if found.origin else ''}"
+        return value.encode()
+
+    def told(self, status: Status) -> Status:
+        """With the entry, where the words of the server are none of its own."""
+        if status.cause:
+            return status
+        origin = next((entry for value, entry in self._made.items() if value and value in status.remote_reply), "")
+        if self._fault and status.text.startswith("local data error"):
+            origin = self._fault
+        return replace(status, cause=self._name, origin=origin) if origin else status
 
 
 class Quirks:
@@ -112,4 +137,6 @@ def open_quirks(
     replies = maps(f"{command}_reply_filter")
     if not (discard or firewall or replies):
         return None
-    return Quirks(discard, firewall, ReplyFilter(replies, say, warn) if replies else None)
+    return Quirks(
+        discard, firewall, ReplyFilter(replies, say, warn, name=f"{command}_reply_filter") if replies else None
+    )

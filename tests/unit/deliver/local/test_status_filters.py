@@ -107,6 +107,8 @@ def test_each_transport_has_its_own_filter(name: str, service: str, filtered: bo
     made = worker._status_filter(config, found)
     assert (made is not None) is filtered
     if made is not None:
-        assert made(Status("5.1.1", "no")) == Status("4.0.0", "later")
+        later = made(Status("5.1.1", "no"))
+        assert (later.code, later.text) == ("4.0.0", "later")
+        assert later.cause == f"{found.command}_delivery_status_filter"
         assert made(Status("2.0.0", "yes")) == Status("2.0.0", "yes")
         assert worker._log.lines[0].endswith(f": {found.command}_delivery_status_filter: bad status code: 4.0.0 later")

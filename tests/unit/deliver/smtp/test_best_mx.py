@@ -32,6 +32,9 @@ def test_each_recipient_goes_on(setting: str, transport: str, nexthop: str) -> N
     assert forwards == [Forward(1, at, "", (), transport, nexthop) for at in (0, 1)]
     assert [status.code for status in outcome.results] == ["2.0.0", "2.0.0"]
     assert outcome.destination_fault is None
+    assert [(step.parameter, step.before, step.after) for step in outcome.remade] == [
+        ("best_mx_transport", who, (f"{transport}:{nexthop}",)) for who in ("a@rcpt.example", '"b c"@rcpt.example')
+    ]
     assert bench.log.lines[0] == f"smtp: 4ABC: passing <a@rcpt.example> to transport={transport}"
     assert len(bench.log.lines) == 2
 

@@ -7,7 +7,7 @@ from postwarden.config.view import view
 from postwarden.deliver.smtp.params import LmtpParams, SmtpParams, lmtp_profile, smtp_profile
 from postwarden.deliver.smtp.quirks import ByAddress, behind_firewall, open_quirks
 from postwarden.mail.decision import Pending
-from postwarden.mail.status import Action
+from postwarden.mail.status import Action, Status
 from postwarden.net.stream import Stream
 from postwarden.tables.maps import Maps
 from postwarden.tables.opening import Tables
@@ -62,12 +62,16 @@ def test_a_filter_that_does_not_answer_ends_the_session(chunk: int) -> None:
 def test_any_result_of_a_filter_is_one_line(result: str) -> None:
     bench = Bench(parameters={"smtp_rcpt_timeout": "2s"})
 
-    def filtered(server: str, line: bytes) -> bytes:
-        return result.encode() if line.startswith(b"250 2.1.5") else line
+    class Filter:
+        def __call__(self, server: str, line: bytes) -> bytes:
+            return result.encode() if line.startswith(b"250 2.1.5") else line
+
+        def told(self, status: Status) -> Status:
+            return status
 
     class Only:
         discard = firewall = None
-        replies = staticmethod(filtered)
+        replies = Filter()
 
     bench.deliverer.quirks = Only()  # type: ignore[assignment]
     outcome = bench.deliver(job())
@@ -304,3 +308,24 @@ def test_each_program_has_parameters_of_its_own(command: str) -> None:
     profile = smtp_profile(view(SmtpParams, made)) if command == "smtp" else lmtp_profile(view(LmtpParams, made))
     assert (profile.per_request, profile.data_rate, profile.firewall) == (True, 7, {"delay_dotcrlf"})
     assert (profile.dot_delay, profile.firewall_after) == (3, 4)
+
+
+def test_a_refusal_that_a_filter_made_names_its_entry() -> None:
+    entry = "/^250 2.1.5/ 450 4.1.1 not now"
+    bench = Bench(parameters={"smtp_reply_filter": f"regexp:{{{{{entry}}}}}"})
+    status = bench.deliver(job()).results[0]
+    assert status.code == "4.1.1"
+    assert status.cause == "smtp_reply_filter"
+    assert "/^250 2.1.5/" in status.origin
+
+
+def test_a_refusal_of_the_server_itself_names_no_filter() -> None:
+    bench = Bench(Script({"RCPT": b"550 5.1.1 unknown\r\n"}), parameters={
+        "smtp_reply_filter": "regexp:{{/^250-PIPELINING/ 250-X-HIDDEN}}"})  # fmt: skip
+    assert bench.deliver(job()).results[0].cause == ""
+
+
+def test_a_filter_that_leaves_nothing_of_a_reply_is_named() -> None:
+    bench = Bench(parameters={"smtp_reply_filter": "regexp:{{/^250 2.1.5/ ${9}}}"})
+    status = bench.deliver(job()).results[0]
+    assert (status.code[0], status.cause) == ("4", "smtp_reply_filter"), status
