@@ -187,6 +187,18 @@ def test_a_restart_keeps_what_is_known(place: Place) -> None:
     assert [place.inside.times(user) for user in users] == [1, 1]
 
 
+def test_one_address_is_looked_up_and_dropped(place: Place) -> None:
+    users = ("good.other", "dropped")
+    first = rcpt(place.patient, *users)
+    until(lambda: all(kept(place.cache, user) for user in users))
+    name = f"btree:{place.cache.with_suffix('')}"
+    assert place.gateway.command("postmap", "-q", "dropped@sink.example", name).stdout.startswith("2:0:")
+    place.gateway.command("postmap", "-d", "dropped@sink.example", name)
+    place.gateway.command("reload")
+    until(lambda: rcpt(place.patient, *users) == first and place.inside.times("dropped") > 1)
+    assert place.inside.times("good.other") == 1
+
+
 @pytest.mark.long
 def test_a_dictionary_of_two_thousand_addresses_harms_nobody_else(place: Place) -> None:
     words = [f"word{number}" for number in range(2000)]
