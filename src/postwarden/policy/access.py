@@ -97,6 +97,8 @@ class AccessCheck:
         except TableError as error:
             if all(error.table != table.name for table in self._maps.tables):
                 raise
+            key = next((key for keys in self._keys(about) for key in keys), "")
+            about.marks.unanswered(self._rule, error.table, error.text, key)
             fact = Fact(error.table, "", error.text)
             return refused(about, self._rule, 451, "4.3.5", _FAULT, fact=fact)
         if found is None:

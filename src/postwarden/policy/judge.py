@@ -240,6 +240,7 @@ class Judge:
             decision = decide()
         except TableError as error:
             rule = Rule(error.table, "", BUILT_IN)
+            marks.unanswered(rule, error.table, error.text, name)
             text = f"<{name}>: Temporary lookup failure"
             decision = refusal(rule, 451, "4.3.0", text, Fact(error.table, "", error.text))
         except ConfigError as error:

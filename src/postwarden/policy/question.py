@@ -71,6 +71,11 @@ class Marks:
         """It would have been refused."""
         self.effects.append(Effect("reject_warning", "", str(decision.reply), decision.rule, decision.facts))
 
+    def unanswered(self, rule: Rule, table: str, why: str, key: str) -> None:
+        """Tell the operator of a table that can't be asked, as smtpd(8) does each time."""
+        self.warn(rule, f"{table} is unavailable. {why}")
+        self.warn(rule, f'{table} lookup error for "{key}"')
+
     def warn(self, rule: Rule, text: str) -> None:
         """Tell the operator."""
         self.effects.append(Effect("warning", "", text, rule))

@@ -50,6 +50,7 @@ class _ServerAccess:
         except TableError as error:
             if all(error.table != table.name for table in self._maps.tables):
                 raise
+            about.marks.unanswered(self._rule, error.table, error.text, domain)
             raise Misconfigured(self._rule, Fact(error.table, "", error.text)) from error
         return None if found is None else self._actions.act(about, found)
 

@@ -13,7 +13,7 @@ from postwarden.cli.explaining.recorded import newest
 from postwarden.config.parameters import TABLE
 from postwarden.ipc.queue_client import Bad, Denied, Down
 from postwarden.ipc.queue_records import AskHistory, AskRefused
-from postwarden.mail.decision import BUILT_IN, Origin, Rule
+from postwarden.mail.decision import BUILT_IN, Fact, Origin, Rule
 from postwarden.mail.envelope import Client
 from postwarden.receive.refusals import _DECIDING, PROTOCOL, TROUBLE
 from postwarden.trace.files import Writer
@@ -241,3 +241,23 @@ def test_mail_to_nobody_is_not_said_to_arrive(tmp_path: Path, capsys: pytest.Cap
         assert code == 1
         assert said[0] == "<>: thrown away: the required alias mailer-daemon is missing: mail does not get there"
         assert "delivered" not in "".join(said)
+
+
+def test_a_table_that_could_not_answer(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(str(etc / "postwarden" / "trace"), "receiver1", lambda: 1.7e9, print)
+    why = (Fact("hash:/no/table", "", "open database /no/table.lmdb: No such file or directory"),)
+    access = Because("check_sender_access", "hash:/no/table", "/etc/postfix/main.cf", 12)
+    unnamed = Because("hash:/no/table", "")
+    refusal = "451 4.3.5 <joe@far.example>: Sender address rejected: Server configuration error"
+    writer.add(Judged(1.7e9, "s4", "smtp/inet", "RCPT", FACTS, "a@x.example", "", "defer", refusal, access, why))
+    failure = "451 4.3.0 <a@y.example>: Temporary lookup failure"
+    writer.add(Judged(1.7e9, "s4", "smtp/inet", "RCPT", FACTS, "a@y.example", "", "defer", failure, unnamed, why))
+    writer.close()
+    said = ask(etc, capsys, "--refused", "--to", "a@x.example")[1]
+    cure = "  to change it: mend hash:/no/table: until it answers (open database /no/table.lmdb: No such file or"
+    assert said[2] == "  by check_sender_access hash:/no/table of smtp/inet at /etc/postfix/main.cf:12"
+    assert said[-1].startswith(cure) and said[-1].endswith("; check_sender_access stands at /etc/postfix/main.cf:12")
+    (etc / "main.cf").write_text((etc / "main.cf").read_text() + "canonical_maps = inline:{}, hash:/no/table\n")
+    said = ask(etc, capsys, "--refused", "--to", "a@y.example")[1]
+    assert said[2] == "  by hash:/no/table, which could not answer, of smtp/inet"
+    assert said[-1].startswith(cure) and said[-1].endswith(f"; canonical_maps stands at {etc}/main.cf:3")

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from postwarden.cli.explaining import tables
 from postwarden.cli.explaining.advice import cure, cure_without_policy
 from postwarden.cli.explaining.fate import DID, clock, ends
 from postwarden.cli.explaining.paint import Paint
@@ -121,6 +122,9 @@ class RecordText:
         if not judged.policy:
             yield f"  to change it: {cure_without_policy(rule)}"
             return
+        if (broken := tables.fault(judged.reply, judged.known)) is not None:
+            yield f"  to change it: {tables.cure(broken, tables.named(self._settings, rule, judged.service))}"
+            return
         networks, domain = str(self._settings.origin("mynetworks")), judged.recipient.rpartition("@")[2]
         verified = next((fact.answer for fact in judged.known if fact.subject == SUBJECT), "")
         yield f"  to change it: {cure(rule, client.address, networks, domain, verified)}"
@@ -129,6 +133,8 @@ class RecordText:
         because = judged.because
         if not judged.policy and " " in because.name:
             return f"{because.name} in {judged.stage}"
+        if tables.is_table(because.name):
+            return f"{because.name}, which could not answer, of {judged.service}"
         where = f" at {because.origin}" if because.file else ", a default"
         return f"{because.name} {because.argument}".strip() + f" of {judged.service}{where}"
 

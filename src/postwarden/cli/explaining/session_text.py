@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from postwarden.cli.explaining import tables
 from postwarden.cli.explaining.advice import cure, cure_unverified, cure_without_policy, reads
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.session import Asked, Client, Exchange, Played
@@ -95,8 +96,9 @@ class SessionText:
         if asked is None:
             yield "  no restriction decided that: it is the protocol, a limit, or an address that nobody has"
             return
-        origin = str(asked.rule.origin)
-        yield f"  by {_named(asked)}{f' of {asked.list}' if asked.list else ''}, {_at(origin)}"
+        rule = tables.named(self._settings, asked.rule, self._service)
+        name = f"{rule.name} {rule.argument}".strip()
+        yield f"  by {name}{f' of {asked.list}' if asked.list else ''}, {_at(str(rule.origin))}"
         if asked.fault:
             yield f"  {asked.fault}; until that is mended, mail that needs it is put off"
             return
