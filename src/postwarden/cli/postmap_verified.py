@@ -6,6 +6,7 @@ renew it, that of the result, and the text.
 
 from collections.abc import Iterable, Iterator
 
+from postwarden.config.errors import ConfigError
 from postwarden.config.settings import Settings
 from postwarden.mail.verified import BOUNCE, DEFER, OK
 from postwarden.tables.table import Found, TableError
@@ -17,10 +18,11 @@ _STATUS = {OK: 0, DEFER: 1, BOUNCE: 2}
 
 
 def verified(name: str, settings: Settings | None) -> "VerifiedTable | None":
-    """None where that is not the cache. Raises ConfigError."""
-    if settings is None:
+    """None where that is not the cache, or nobody can tell."""
+    try:
+        maps = settings.items("address_verify_map") if settings is not None else ()
+    except ConfigError:
         return None
-    maps = settings.items("address_verify_map")
     if name.removeprefix("proxy:") not in [one.removeprefix("proxy:") for one in maps]:
         return None
     where = place(maps)

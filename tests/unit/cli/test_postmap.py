@@ -61,3 +61,9 @@ def test_a_cache_that_is_not_there_yet_is_empty(tmp_path: Path, capsys: pytest.C
     assert [main("postmap", [*words, *how, name]) for how in (["-s"], ["-q", "a@x"], ["-d", "a@x"])] == [0, 1, 1]
     assert [one.name for one in tmp_path.iterdir()] == ["main.cf"]
     assert capsys.readouterr().out == ""
+
+
+def test_a_faulty_address_verify_map_hinders_no_other_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "main.cf").write_text("compatibility_level = 3.6\naddress_verify_map = btree:${x\n")
+    assert main("postmap", ["-c", str(tmp_path), "-q", "a", "inline:{a=found}"]) == 0
+    assert capsys.readouterr().out == "found\n"
