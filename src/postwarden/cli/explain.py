@@ -177,12 +177,14 @@ def _history(settings: Settings, given: Words, name: str) -> int:
 def _show_refusals(refusals: Iterable[Judged], given: Words, text: RecordText, paint: Paint) -> int:
     """How many they are."""
     count = 0
+    if "j" in given.flags:
+        values = recorded.in_order(refusals, lambda one: json.dumps(text.refusal_values(one)))
+        for count, line in enumerate(values, 1):  # noqa: B007
+            print(line)
+        return count
     for count, one in enumerate(refusals, 1):  # noqa: B007
-        if "j" in given.flags:
-            print(json.dumps(recorded.values([one])[0]))
-        else:
-            for line in text.refusal(one):
-                paint.show(line)
+        for line in text.refusal(one):
+            paint.show(line)
     return count
 
 

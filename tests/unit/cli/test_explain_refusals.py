@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from postwarden.cli import explain
 from postwarden.cli.explaining import recorded, store
 from postwarden.cli.explaining.advice import _WITHOUT_POLICY, cure_without_policy
 from postwarden.cli.explaining.recorded import newest
+from postwarden.cli.explaining.still import Still
 from postwarden.config.parameters import TABLE
 from postwarden.ipc.queue_client import Bad, Denied, Down
 from postwarden.ipc.queue_records import AskHistory, AskRefused
@@ -21,7 +24,7 @@ from postwarden.trace.records import Because, Facts, Judged
 
 CLIENT = Client("mx.far.example", "192.0.2.7", 4711, "mx.far.example", "helo", "ESMTP")
 FACTS = Facts(CLIENT, 2, 2, "127.0.0.1", 25, None, "joe@far.example", 0, 0, "", False, None)
-LIMIT = Because("smtpd_recipient_limit", "1000", "/etc/postfix/main.cf", 12)
+LIMIT = Because("smtpd_recipient_limit", "1000", "/no/such/main.cf", 12)
 TOO_MANY = Judged(
     1.7e9, "s1", "smtp/inet", "RCPT", FACTS, "ann@here.example", "", "defer",
     "452 4.5.3 Error: too many recipients [ref 7K3-Q9D-2MX]", LIMIT, reference="7K3-Q9D-2MX", policy=False,
@@ -60,9 +63,10 @@ def test_by_the_reference_that_somebody_reads_out(etc: Path, capsys: pytest.Capt
     assert said[0].endswith("mx.far.example[192.0.2.7] from <joe@far.example> to <ann@here.example>")
     assert said[1:] == [
         "  452 4.5.3 Error: too many recipients [ref 7K3-Q9D-2MX]",
-        "  by smtpd_recipient_limit 1000 of smtp/inet at /etc/postfix/main.cf:12",
+        "  by smtpd_recipient_limit 1000 of smtp/inet at /no/such/main.cf:12",
+        "  as the configuration is now: there is no /no/such/main.cf; `explain --client` plays the session again",
         "  to change it: the client sends to the others in a further message by itself; for more at a time raise it; "
-        "smtpd_recipient_limit is set at /etc/postfix/main.cf:12",
+        "smtpd_recipient_limit is set at /no/such/main.cf:12",
     ]
     ((found,),) = [[json.loads(line) for line in ask(etc, capsys, "-j", name)[1]]]
     assert (found["reference"], found["policy"], found["recipient"]) == ("7K3-Q9D-2MX", False, "ann@here.example")
@@ -246,7 +250,7 @@ def test_mail_to_nobody_is_not_said_to_arrive(tmp_path: Path, capsys: pytest.Cap
 def test_a_table_that_could_not_answer(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     writer = Writer(str(etc / "postwarden" / "trace"), "receiver1", lambda: 1.7e9, print)
     why = (Fact("hash:/no/table", "", "open database /no/table.lmdb: No such file or directory"),)
-    access = Because("check_sender_access", "hash:/no/table", "/etc/postfix/main.cf", 12)
+    access = Because("check_sender_access", "hash:/no/table", "/no/such/main.cf", 12)
     unnamed = Because("hash:/no/table", "")
     refusal = "451 4.3.5 <joe@far.example>: Sender address rejected: Server configuration error"
     writer.add(Judged(1.7e9, "s4", "smtp/inet", "RCPT", FACTS, "a@x.example", "", "defer", refusal, access, why))
@@ -255,9 +259,67 @@ def test_a_table_that_could_not_answer(etc: Path, capsys: pytest.CaptureFixture[
     writer.close()
     said = ask(etc, capsys, "--refused", "--to", "a@x.example")[1]
     cure = "  to change it: mend hash:/no/table: until it answers (open database /no/table.lmdb: No such file or"
-    assert said[2] == "  by check_sender_access hash:/no/table of smtp/inet at /etc/postfix/main.cf:12"
-    assert said[-1].startswith(cure) and said[-1].endswith("; check_sender_access stands at /etc/postfix/main.cf:12")
+    assert said[2] == "  by check_sender_access hash:/no/table of smtp/inet at /no/such/main.cf:12"
+    assert said[-1].startswith(cure) and said[-1].endswith("; check_sender_access stands at /no/such/main.cf:12")
     (etc / "main.cf").write_text((etc / "main.cf").read_text() + "canonical_maps = inline:{}, hash:/no/table\n")
     said = ask(etc, capsys, "--refused", "--to", "a@y.example")[1]
     assert said[2] == "  by hash:/no/table, which could not answer, of smtp/inet"
     assert said[-1].startswith(cure) and said[-1].endswith(f"; canonical_maps stands at {etc}/main.cf:3")
+
+
+def test_programs_get_refusals_in_order_of_time_with_what_people_get(
+    etc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Writer(str(etc / "postwarden" / "trace"), "receiver9", lambda: 1.8e9, print)
+    writer.add(replace(TOO_MANY, when=1.6e9))
+    writer.close()
+    found = [json.loads(line) for line in ask(etc, capsys, "-j", "--refused")[1]]
+    assert [one["when"] for one in found] == [1.6e9, 1.7e9, 1.7e9 + 1, 1.7e9 + 2]
+    assert re.fullmatch(r"2020-09-1\d \d\d:\d\d:\d\d", found[0]["time"])
+    assert "the client's program has to keep" in found[3]["cure"]
+
+
+RULE = Because("reject_unknown_client_hostname", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1\nrules = permit_mynetworks,\n  reject_unknown_client_hostname\n", ""),
+        ("x = 1\nrules = permit_mynetworks,\n# more\n\n reject_unknown_client_hostname\n", ""),
+        ("x = 1\nrules = $others\nothers = reject_unknown_client_hostname\n", ""),
+        ("x = 1\n\n", "it does not stand at {file}:2 any more"),
+        ("", "it does not stand at {file}:2 any more"),
+        ("x = 1\n#rules = reject_unknown_client_hostname\n", "it does not stand at {file}:2 any more"),
+        ("rules = reject_unknown_client_hostname\ny = 2\n", "it stands at {file}:1"),
+        (None, "there is no {file}"),
+    ],
+)
+def test_a_restriction_that_was_taken_out_or_moved_is_said(tmp_path: Path, text: str | None, says: str) -> None:
+    file = tmp_path / "other.cf"
+    if text is not None:
+        file.write_text(text)
+    judged = replace(TOO_MANY, because=replace(RULE, file=str(file), line=2))
+    assert Still().changed(judged) == says.format(file=file)
+
+
+def test_an_entry_of_a_table_and_a_default(tmp_path: Path) -> None:
+    table = tmp_path / "access"
+    table.write_text("# who\nJoe@far.example REJECT\n")
+    because = Because("check_sender_access", f"texthash:{table}", str(table), 2)
+    judged = replace(TOO_MANY, because=because, known=(Fact("sender", "joe@far.example", "REJECT"),))
+    assert Still().changed(judged) == ""
+    table.write_text("# who\nann@far.example REJECT\n")
+    assert Still().changed(judged) == f"it does not stand at {table}:2 any more"
+    assert Still().changed(WHOLE) == ""
+    called = replace(TOO_MANY, because=Because("what nobody writes", "", str(table), 2))
+    assert Still().changed(called) == ""
+
+
+def test_what_changed_is_said_with_the_refusal(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(str(etc / "postwarden" / "trace"), "receiver9", lambda: 1.8e9, print)
+    writer.add(replace(TOO_MANY, when=1.8e9, because=replace(RULE, file=str(etc / "main.cf"), line=17)))
+    writer.close()
+    _, said, _ = ask(etc, capsys, "--refused")
+    (line,) = [line for line in said if f"it does not stand at {etc}/main.cf:17 any more" in line]
+    assert line.startswith("  as the configuration is now: ")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappush, heappushpop
+from tempfile import TemporaryFile
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from postwarden.cli.explaining.advice import cure, cure_without_policy
 from postwarden.cli.explaining.fate import DID, clock, ends
 from postwarden.cli.explaining.paint import Paint
 from postwarden.cli.explaining.steps import StepText
+from postwarden.cli.explaining.still import Still
 from postwarden.config.settings import Settings
 from postwarden.mail.decision import Rule
 from postwarden.mail.verified import SUBJECT
@@ -38,6 +40,18 @@ def newest(refused: Iterable[Judged], most: int = MOST) -> tuple[list[Judged], i
     return [one for _, _, one in sorted(kept)], count - len(kept)
 
 
+def in_order(refused: Iterable[Judged], line: Callable[[Judged], str]) -> Iterator[str]:
+    """The line of each, in order of time. They may be more than memory has room for: a file has them meanwhile."""
+    places: list[tuple[float, int]] = []
+    with TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        for one in refused:
+            places.append((one.when, file.tell()))
+            file.write(line(one) + "\n")
+        for _, place in sorted(places):
+            file.seek(place)
+            yield file.readline().removesuffix("\n")
+
+
 # For people
 
 
@@ -47,6 +61,7 @@ class RecordText:
         self._settings = settings
         self._paint = paint
         self._tree = tree
+        self._still = Still()
 
     def history(self, history: History) -> Iterator[str]:
         stored = history.stored
@@ -108,7 +123,7 @@ class RecordText:
                 yield f"  {when} done: removed from the queue"
 
     def refusal(self, judged: Judged) -> Iterator[str]:
-        client, because = judged.facts.client, judged.because
+        client = judged.facts.client
         recipients = (judged.recipient,) if judged.recipient else judged.recipients
         more = f" and {len(recipients) - _SHOWN} more" if len(recipients) > _SHOWN else ""
         to = f" to {', '.join(f'<{one}>' for one in recipients[:_SHOWN])}{more}" if recipients else ""
@@ -118,16 +133,25 @@ class RecordText:
         yield f"  by {self._rule(judged)}"
         for fact in judged.known:
             yield f"  {fact.subject} {fact.key}: {fact.answer}"
+        if changed := self._still.changed(judged):
+            yield f"  as the configuration is now: {changed}; `explain --client` plays the session again"
+        yield f"  to change it: {self._cure(judged)}"
+
+    def refusal_values(self, judged: Judged) -> dict[str, Any]:
+        """For -j."""
+        found: dict[str, Any] = _plain(judged)
+        return {**found, "time": clock(judged.when), "cure": self._cure(judged), "now": self._still.changed(judged)}
+
+    def _cure(self, judged: Judged) -> str:
+        because = judged.because
         rule = Rule(because.name, because.argument, because.origin)
         if not judged.policy:
-            yield f"  to change it: {cure_without_policy(rule)}"
-            return
+            return cure_without_policy(rule)
         if (broken := tables.fault(judged.reply, judged.known)) is not None:
-            yield f"  to change it: {tables.cure(broken, tables.named(self._settings, rule, judged.service))}"
-            return
+            return tables.cure(broken, tables.named(self._settings, rule, judged.service))
         networks, domain = str(self._settings.origin("mynetworks")), judged.recipient.rpartition("@")[2]
         verified = next((fact.answer for fact in judged.known if fact.subject == SUBJECT), "")
-        yield f"  to change it: {cure(rule, client.address, networks, domain, verified)}"
+        return cure(rule, judged.facts.client.address, networks, domain, verified)
 
     def _rule(self, judged: Judged) -> str:
         because = judged.because
