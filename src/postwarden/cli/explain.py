@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -44,6 +46,8 @@ _MESSAGE_ID = re.compile(r"(?=(?:[^@]*[0-9]){6})[^@ ]{12,}@[^@ ]+\Z")
 """What looks more like a Message-ID without its brackets than like an address: then it is worth a look."""
 _MISTYPED = re.compile(r"(?=[^a-z]*\Z|.*[0-9])[0-9A-Za-z]{3}(?:-[0-9A-Za-z]{3}){2}")
 """Of a reference's form."""
+_NOBODY_READS = 128 + signal.SIGPIPE
+"""As the shell has it of programs that end by that signal: neither of the answers."""
 _VALUES = ("client", "from", "to", "name", "helo", "login", "port", "message", "since")
 _FLAGS = ("tls", "offline", "ask-policy", "j", "refused")
 
@@ -62,6 +66,11 @@ class Words(Struct):
 class Misuse(Exception):
     """The text says what is wrong with the command line."""
 
+    def __init__(self, text: str, *, usage: bool = True) -> None:
+        """`usage`: it does not say what would be right."""
+        super().__init__(text)
+        self.usage = usage
+
 
 def main(name: str, words: list[str]) -> int:
     """`words[0]` is the configuration directory. The exit codes are in USAGE."""
@@ -69,26 +78,40 @@ def main(name: str, words: list[str]) -> int:
         print(USAGE, end="")
         return 0
     try:
-        given = parse(words[1:])
-        settings = load(words[0])
-        if "refused" in given.flags:
-            return _refusals(settings, given)
-        if "client" in given.values:
-            return _session(settings, given)
-        if len(given.rest) != 1:
-            raise Misuse("what is to be explained? An address, a queue id, or a client with --client")
-        return _word(settings, given, given.rest[0])
+        code = _explained(words[0], parse(words[1:]))
+        sys.stdout.flush()
     except Misuse as error:
-        print(f"postwarden: explain: {error}\n{USAGE}", end="", file=sys.stderr)
+        print(f"postwarden: explain: {error}\n{USAGE if error.usage else ''}".rstrip(), file=sys.stderr)
         return 2
     except BrokenPipeError:
-        raise
-    except Unavailable as error:
+        _write_no_more()
+        return _NOBODY_READS
+    except (Unavailable, ConfigError, OSError) as error:
+        _write_no_more()
         print(f"postwarden: fatal: explain: {error}", file=sys.stderr)
         return 2
-    except (ConfigError, OSError) as error:
-        print(f"postwarden: fatal: explain: {error}", file=sys.stderr)
-        return 1
+    return code
+
+
+def _explained(directory: str, given: Words) -> int:
+    settings = load(directory)
+    if "refused" in given.flags:
+        return _refusals(settings, given)
+    if "client" in given.values:
+        return _session(settings, given)
+    if len(given.rest) != 1:
+        raise Misuse("what is to be explained? An address, a queue id, or a client with --client")
+    return _word(settings, given, given.rest[0])
+
+
+def _write_no_more() -> None:
+    """What the buffer still has would fail again at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def parse(words: list[str]) -> Words:
@@ -203,7 +226,8 @@ def _refusals(settings: Settings, given: Words) -> int:
     try:
         earliest = since(given.one("since"))
     except ValueError as error:
-        raise Misuse(str(error)) from None
+        raise Misuse(str(error), usage=False) from None
+    _look_for_one(given)
     wanted = Wanted(given.one("client"), given.one("from"), given.one("to"), earliest)
     found: Iterable[Judged] = open_store(settings).refused(wanted)
     left_out = 0
@@ -216,6 +240,16 @@ def _refusals(settings: Settings, given: Words) -> int:
         return 0
     print(f"no refusal that fits is recorded{_recording(settings)}", file=sys.stderr)
     return 1
+
+
+def _look_for_one(given: Words) -> None:
+    """What no refusal can fit is no question. Raises Misuse."""
+    if "/" in given.one("client"):
+        raise Misuse(f"--client {given.one('client')}: one address or name is looked for, no network", usage=False)
+    for name in ("from", "to"):
+        address = given.one(name).strip("<>")
+        if "." in address and "@" not in address:
+            raise Misuse(f"--{name} {address}: a whole address is looked for, no domain", usage=False)
 
 
 def _address(settings: Settings, given: Words) -> int:

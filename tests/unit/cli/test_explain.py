@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from postwarden.testing.resolver import FakeResolver
 from postwarden.trace import files
 from postwarden.trace.recorder import Recorder
 
+_PROGRAM = "import sys; from postwarden.cli.main import main; sys.exit(main())"
 READER = Path(__file__).parent / "checking" / "reader-main.cf"
 MASTER_CF = """\
 smtp inet n - n - - smtpd
@@ -422,10 +427,38 @@ def test_a_reader_who_leaves_is_no_fault(asker: Asker, monkeypatch: pytest.Monke
         raise BrokenPipeError
 
     monkeypatch.setattr("builtins.print", gone)
-    with pytest.raises(BrokenPipeError):  # cli.main ends it without a word
-        explain.main("explain", [str(asker.etc), "--offline", "ann@here.example"])
+    assert explain.main("explain", [str(asker.etc), "--offline", "ann@here.example"]) == 128 + signal.SIGPIPE
+
+
+def test_an_answer_that_can_not_be_written_is_none(asker: Asker) -> None:
+    words = (sys.executable, "-c", _PROGRAM, "-c", str(asker.etc), "explain", "--offline", "ann@here.example")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "postwarden: fatal: explain: [Errno 28] No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert explain.main("explain", ["/nowhere", "--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--since", "2"), "--since 2: a number with s, m, h, d or w is wanted"),
+        (("--since", "-1h"), "--since -1h: a number with s, m, h, d or w is wanted"),
+        (("--client", "127.0.0.0/8"), "--client 127.0.0.0/8: one address or name is looked for, no network"),
+        (("--to", "here.example"), "--to here.example: a whole address is looked for, no domain"),
+        (("--from", "<here.example>"), "--from here.example: a whole address is looked for, no domain"),
+    ],
+)
+def test_a_question_that_nothing_can_fit_is_a_mistake(
+    asker: Asker, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    assert explain.main("explain", [str(asker.etc), "--refused", *words]) == 2
+    assert capsys.readouterr().err == f"postwarden: explain: {says}\n"

@@ -89,7 +89,10 @@ def test_an_address_that_was_refused(place: Place) -> None:
 def test_what_is_not_known_depends_on_a_server_that_is_not_asked(place: Place) -> None:
     place.keep(old=("ok", "250 2.1.5 Ok", 32 * DAY))
     for user, knows in (("new", "nothing yet"), ("old", "nothing any more")):
-        _, _, depends, *facts = place.ask(user).splitlines()
+        headline, _, depends, *facts = place.ask(user).splitlines()
+        assert headline.startswith(
+            f"RCPT TO:<{user}@inside.example> depends, and is put off while nothing is known: 450 4.1.1"
+        )
         fact = next(line for line in facts if "knows of" in line)
         assert depends == "  it depends: the gateway asks the address's own server, which explain does not"
         assert knows in fact and fact.endswith("the gateway sends a probe, and waits 6 s for it at most")

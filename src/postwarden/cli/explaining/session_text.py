@@ -46,7 +46,10 @@ class SessionText:
     def lines(self, played: Played) -> Iterator[str]:
         paint = self._paint
         for exchange in refused(played):
-            yield paint.bad(f"{exchange.command} is refused: {exchange.reply}")
+            asked = deciding(exchange)
+            depends = asked is not None and _verified(asked).partition(" ")[0] == TODO
+            word = "depends, and is put off while nothing is known" if depends else "is refused"
+            yield paint.bad(f"{exchange.command} {word}: {exchange.reply}")
             yield from self._why(exchange)
         if not refused(played):
             end = "accepted" if played.envelope is not None or self._client.message is None else "accepted, and kept"
