@@ -8,13 +8,13 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from postwarden.cli.as_owner import AsOwner
 from postwarden.cli.postmap_message import message_keys
-from postwarden.cli.postmap_verified import VerifiedTable, verified
 from postwarden.cli.tool import Misuse
 from postwarden.cli.tool import options as read_options
 from postwarden.config.errors import ConfigError
@@ -22,12 +22,13 @@ from postwarden.config.settings import Settings, load
 from postwarden.tables.combined import leaves
 from postwarden.tables.definition import stands_in_main_cf
 from postwarden.tables.entries import Entry, Warn, alias_entries, encoded_files, map_entries
-from postwarden.tables.indexed import IndexTable, TextTable
-from postwarden.tables.literal import InlineTable
 from postwarden.tables.opening import DEFINED, open_table, warnings
 from postwarden.tables.source import SourceTable, read
 from postwarden.tables.table import Table, TableError
 from postwarden.tables.writing import CdbWriter, Duplicates, IndexWriter, Writer
+
+if TYPE_CHECKING:
+    from postwarden.cli.postmap_verified import VerifiedTable
 
 DEFAULT_DIRECTORY = "/etc/postfix"
 INDEXED = ("hash", "btree", "dbm", "lmdb")
@@ -234,7 +235,7 @@ def delete(options: Options, names: list[str]) -> int:
         keys = [line.removesuffix(b"\n").decode("utf-8", "surrogateescape") for line in sys.stdin.buffer]
     found = False
     for name in names:
-        cache = verified(name, options.settings)
+        cache = _cache(name, options.settings)
         if cache is not None:
             with AsOwner(cache.path, options.warn, keep_privileges=options.keep_privileges):
                 found = cache.forget(keys) > 0 or found
@@ -262,10 +263,10 @@ def delete(options: Options, names: list[str]) -> int:
 
 def show(options: Options, name: str) -> None:
     """Print all keys and values."""
-    table = next(leaves(_open(name, options)))
-    if not isinstance(table, IndexTable | TextTable | InlineTable | VerifiedTable):
+    items = getattr(next(leaves(_open(name, options))), "items", None)
+    if items is None:
         raise Refusal(f"table {name}: sequence operation is not supported")
-    for key, value in table.items():
+    for key, value in items():
         _print_entry(options, key, _decoded(options, name, key, value))
 
 
@@ -356,8 +357,21 @@ def _text(source: str) -> bytes:
         raise Refusal(f"open {source}: {reason}") from error
 
 
+def _cache(name: str, settings: Settings | None) -> "VerifiedTable | None":
+    """What the gateway knows of addresses, if `name` means that. Only then is its library loaded."""
+    try:
+        maps = settings.items("address_verify_map") if settings is not None else ()
+    except ConfigError:
+        return None
+    if name.removeprefix("proxy:") not in [one.removeprefix("proxy:") for one in maps]:
+        return None
+    from postwarden.cli.postmap_verified import verified
+
+    return verified(name, maps)
+
+
 def _open(name: str, options: Options) -> Table:
-    cache = verified(name, options.settings)
+    cache = _cache(name, options.settings)
     if cache is not None:
         return cache
     kind, colon, rest = name.partition(":")

@@ -4,10 +4,8 @@ Values are as verify(8) writes them: status (0 good, 1 not known for now, 2 refu
 renew it, that of the result, and the text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from postwarden.config.errors import ConfigError
-from postwarden.config.settings import Settings
 from postwarden.mail.verified import BOUNCE, DEFER, OK
 from postwarden.tables.table import Found, TableError
 from postwarden.verify import file
@@ -17,14 +15,8 @@ from postwarden.verify.place import place
 _STATUS = {OK: 0, DEFER: 1, BOUNCE: 2}
 
 
-def verified(name: str, settings: Settings | None) -> "VerifiedTable | None":
-    """None where that is not the cache, or nobody can tell."""
-    try:
-        maps = settings.items("address_verify_map") if settings is not None else ()
-    except ConfigError:
-        return None
-    if name.removeprefix("proxy:") not in [one.removeprefix("proxy:") for one in maps]:
-        return None
+def verified(name: str, maps: Sequence[str]) -> "VerifiedTable | None":
+    """`maps`: the elements of address_verify_map. None where results are kept in memory only."""
     where = place(maps)
     return VerifiedTable(name, where.path) if where.path else None
 
