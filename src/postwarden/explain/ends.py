@@ -77,9 +77,10 @@ class Ends:
                 return _program(service)
             case "smtp" | "lmtp":
                 level = self._level(service, nexthop)
-                clear = level not in _MANDATORY and not _private(nexthop)
-                how = "over a private line" if _private(nexthop) else "TLS not required" if clear else f"TLS {level}"
-                return End(RELAY, f"{name} to {nexthop}, {how}", inside, clear)
+                near = _near(nexthop)
+                how = f"TLS {level}" if level in _MANDATORY else "TLS not required"
+                clear = level not in _MANDATORY and not near
+                return End(RELAY, f"{name} to {nexthop}, {f'{near}, ' if near else ''}{how}", inside, clear)
         return End(REFUSED, f"{name}: its command {service.command} delivers nothing here")
 
     def _virtual(self, recipient: str) -> End:
@@ -118,16 +119,18 @@ def _program(service: Service) -> End:
     return End(NOWHERE, f"{text}: {why}") if why else End(COMMAND, text)
 
 
-def _private(nexthop: str) -> bool:
-    """This machine, or an address that no public line carries (RFC 1918, RFC 4193)."""
+def _near(nexthop: str) -> str:
+    """This machine, or an address that no public line carries (RFC 1918, RFC 4193), for people; empty: neither."""
+    here = "on this machine"
     if nexthop.startswith(("unix:", "/")):
-        return True
+        return here
     host = nexthop.removeprefix("inet:")
     host = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] if ":" in host else host
     host = host.lower().removeprefix("ipv6:")
     if host == "localhost" or host.endswith(".localhost"):
-        return True
+        return here
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return ""
+    return here if address.is_loopback else "in a private network" if address.is_private else ""

@@ -147,7 +147,10 @@ def test_virtual_aliases_before_all(machine: Machine) -> None:
 def test_where_mail_goes_that_is_not_local(machine: Machine) -> None:
     given = {"relay_domains": "inside.example", "transport_maps": "inline:{inside.example=smtp:[192.168.1.9]}"}
     text = machine.tree("x@inside.example", **given)
-    assert "=> smtp to [192.168.1.9], over a private line" in text
+    assert "=> smtp to [192.168.1.9], in a private network, TLS not required" in text
+    for hop in ("[127.0.0.1]:26", "[::1]", "[localhost]"):
+        text = machine.tree("x@near.example", transport_maps=f"inline:{{near.example=smtp:{hop}}}")
+        assert f"=> smtp to {hop}, on this machine, TLS not required" in text
     assert "transport_maps" in text or "inline:" in text
     assert "TLS encrypt" in machine.tree("x@other.example", smtp_tls_security_level="encrypt")
     policy = "inline:{other.example=secure}"
