@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from msgspec import Struct
+from tests.nameserver import own_address
 
-SERVER = "127.0.0.77"
+SERVER = own_address()
 ZONE = """
 mail.far.example A 198.51.100.7
 good.example MX 10 mx.good.example

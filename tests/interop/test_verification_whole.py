@@ -173,7 +173,7 @@ def test_who_waits_hears_at_once_that_the_courier_is_gone(place: Place) -> None:
             assert asking.result() == [f"450 4.1.1 <good.gone.late@sink.example>: {PROBLEM}"]
         finally:
             place.inside.answer.set()
-    assert "warning: verify service failure" in place.gateway.log()
+    until(lambda: "warning: verify service failure" in place.gateway.log())
     until(lambda: rcpt(place.patient, "good.gone.late")[0].startswith("250"))
 
 
